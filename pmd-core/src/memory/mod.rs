@@ -1,0 +1,1 @@
+//! Registered memory: keys, access rights, and how an accelerator describes its memory.

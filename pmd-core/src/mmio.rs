@@ -1,0 +1,1 @@
+//! Named barriers and doorbell stores.

@@ -1,0 +1,1 @@
+//! Queue pairs and completion queues.

@@ -1,0 +1,1 @@
+//! Atomics and cells, from core or from loom.

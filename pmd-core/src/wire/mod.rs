@@ -1,0 +1,1 @@
+//! Work-queue and completion-queue entry formats of mlx5.

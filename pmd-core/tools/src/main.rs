@@ -1,0 +1,2 @@
+//! The `pmd` command.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The verification command.
+fn main() {}
