@@ -1,1 +1,3 @@
 //! Queue pairs and completion queues.
+mod state;
+pub use state::QueuePairState;
