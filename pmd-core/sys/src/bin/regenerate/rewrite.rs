@@ -1,0 +1,97 @@
+//! Turns bindgen's output into what is committed: calls that answer a missing symbol with an error instead of a
+//! panic, layout assertions for the architecture they were measured on, no numbered names. Called by `main`.
+
+use std::collections::HashMap;
+
+use syn::visit_mut::{self, VisitMut};
+use syn::{Expr, File, FnArg, ImplItem, ImplItemFn, Item, ItemImpl, Pat, ReturnType, Type, parse_quote};
+
+use crate::plan::Plan;
+
+/// The committed text of `bindings`.
+pub(crate) fn rewrite(bindings: &str, plan: &Plan) -> Result<String, syn::Error> {
+    let mut file = syn::parse_file(bindings)?;
+    name_anonymous_enums(&mut file);
+    for item in &mut file.items {
+        match item {
+            Item::Impl(table) if is_table(table, plan.table) => rewrite_calls(table),
+            Item::Const(assertion) if assertion.ident == "_" => {
+                assertion.attrs.push(parse_quote!(#[cfg(target_arch = "x86_64")]));
+            }
+            _ => {}
+        }
+    }
+    Ok(format!(
+        "// Generated from {} (rdma-core 44.0) by `regenerate`: change that, not this file.\n\n{}\n\n{}",
+        plan.header,
+        plan.imports.join("\n"),
+        prettyplease::unparse(&file)
+    ))
+}
+
+fn is_table(block: &ItemImpl, table: &str) -> bool {
+    matches!(&*block.self_ty, Type::Path(path) if path.path.is_ident(table)) && block.trait_.is_none()
+}
+
+/// `Verbs::ibv_x(..) -> T` becomes `-> Result<T, LoadError>`.
+fn rewrite_calls(table: &mut ItemImpl) {
+    for item in &mut table.items {
+        if let ImplItem::Fn(function) = item
+            && function.sig.receiver().is_some()
+        {
+            rewrite_call(function);
+        }
+    }
+}
+
+fn rewrite_call(function: &mut ImplItemFn) {
+    let name = function.sig.ident.clone();
+    let symbol = name.to_string();
+    let arguments: Vec<Pat> = function
+        .sig
+        .inputs
+        .iter()
+        .filter_map(|input| match input {
+            FnArg::Typed(argument) => Some((*argument.pat).clone()),
+            FnArg::Receiver(_) => None,
+        })
+        .collect();
+    let answer: Type = match &function.sig.output {
+        ReturnType::Default => parse_quote!(()),
+        ReturnType::Type(_, answer) => (**answer).clone(),
+    };
+    let arguments: Vec<Expr> = arguments.iter().map(|pattern| parse_quote!(#pattern)).collect();
+    function.sig.output = parse_quote!(-> Result<#answer, crate::LoadError>);
+    function.block = parse_quote!({
+        let function = crate::loader::symbol::<Self, _>(&self.#name, #symbol)?;
+        Ok(unsafe { function(#(#arguments),*) })
+    });
+}
+
+/// The numbers in `_bindgen_ty_7` count what other headers declare; the integer type itself says the same.
+fn name_anonymous_enums(file: &mut File) {
+    let mut names = AnonymousEnums(HashMap::new());
+    file.items.retain(|item| match item {
+        Item::Type(alias) if alias.ident.to_string().starts_with("_bindgen_ty_") => {
+            names.0.insert(alias.ident.to_string(), (*alias.ty).clone());
+            false
+        }
+        _ => true,
+    });
+    names.visit_file_mut(file);
+}
+
+struct AnonymousEnums(HashMap<String, Type>);
+
+impl VisitMut for AnonymousEnums {
+    fn visit_type_mut(&mut self, node: &mut Type) {
+        let integer = match node {
+            Type::Path(path) => path.path.get_ident().and_then(|name| self.0.get(&name.to_string())).cloned(),
+            _ => None,
+        };
+        match integer {
+            Some(integer) => *node = integer,
+            None => visit_mut::visit_type_mut(self, node),
+        }
+    }
+}
