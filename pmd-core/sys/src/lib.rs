@@ -1,7 +1,7 @@
 //! rdma-core for the driver: the types, constants and functions of libibverbs, libmlx5 and librdmacm.
 //!
 //! The lowest room. `pmd-host`'s mlx5 and verbs back ends open devices through it and create queue pairs; from there
-//! on the mlx5 back end writes queue entries itself, and only the verbs back end keeps calling (`inline`).
+//! on the mlx5 back end writes queue entries itself, and only the verbs back end keeps calling ([`mod@inline`]).
 //! `pmd-core` takes nothing from here but, in its tests, the structs that its wire formats are compared with.
 //!
 //! ```text
@@ -42,10 +42,13 @@
 
 pub mod bindings;
 mod control_segment;
+pub mod devices;
+pub mod inline;
 pub mod loader;
 
 pub use bindings::mlx5::Mlx5;
 pub use bindings::rdmacm::RdmaCm;
 pub use bindings::verbs::Verbs;
 pub use bindings::{mlx5, rdmacm, verbs};
+pub use devices::{Device, DevicesError, Transport, devices};
 pub use loader::{Library, LoadError};

@@ -48,7 +48,7 @@ pub(crate) const PLANS: &[Plan] = &[
         table: "Verbs",
         imports: &["use libc::{pthread_cond_t, pthread_mutex_t, timespec};"],
         functions: "_?ibv_.*",
-        types: "ibv_.*|verbs_context|_compat_ibv_port_attr",
+        types: "ibv_.*|verbs_context|_compat_ibv_port_attr|ib_uverbs_(access_flags|query_port_flags)",
         constants: "IBV_.*",
         elsewhere: &[],
     },
@@ -66,7 +66,7 @@ pub(crate) const PLANS: &[Plan] = &[
             |alloc_dm|create_mkey|destroy_mkey|query_qp_lag_port|modify_qp_lag_port|modify_qp_udp_sport)|_mlx5dv_query_port",
         types: "mlx5_(wqe_.*|cqe64|err_cqe|tm_cqe|mprq_wqe)|mlx5dv_(obj|qp|cq|srq|rwq|dm|ah|pd|context|clock_info|port\
             |devx_uar|qp_init_attr|cq_init_attr|obj_type|qp_ex|context_attr|.*_comp_mask|qp_create_flags\
-            |context_(comp_mask|flags|attr_flags)|.*_init_attr_mask|uar_alloc_type|set_ctx_attr_type|cqe_comp_res_format)",
+            |context_(comp_mask|flags|attr_flags)|.*_init_attr_mask|uar_alloc_type|set_ctx_attr_type|cqe_comp_res_format)|mlx5_ib_uapi_uar_alloc_type",
         constants: "MLX5_(OPCODE|INLINE|CQE|CQ|INVALID|EXTENDED|WQE|SEND|RCV|SND|MMAP)_.*|MLX5DV_UAR_.*",
         elsewhere: FROM_VERBS,
     },
