@@ -29,8 +29,8 @@
 //! }
 //! ```
 //! Every function of a table returns `Result<_, LoadError>` around what the C function returns: `Err` says that the
-//! installed library lacks it. Names are rdma-core's own, so that its manual pages apply; the generated modules carry
-//! no text of their own.
+//! installed library lacks it, and `missing()` lists all that it lacks. Names are rdma-core's own, so that its manual
+//! pages apply; the generated modules carry no text of their own.
 //!
 //! # Features
 //! `regenerate` builds the maintenance command of the same name, which writes `src/bindings` from the installed

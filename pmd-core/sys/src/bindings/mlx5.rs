@@ -3589,4 +3589,35 @@ impl Mlx5 {
         >(&self.mlx5dv_reserved_qpn_dealloc, "mlx5dv_reserved_qpn_dealloc")?;
         Ok(unsafe { function(ctx, qpn) })
     }
+    pub fn missing(&self) -> Vec<&'static str> {
+        let symbols = [
+            ("mlx5dv_create_cq", self.mlx5dv_create_cq.is_ok()),
+            ("mlx5dv_create_mkey", self.mlx5dv_create_mkey.is_ok()),
+            ("mlx5dv_destroy_mkey", self.mlx5dv_destroy_mkey.is_ok()),
+            ("mlx5dv_create_qp", self.mlx5dv_create_qp.is_ok()),
+            ("mlx5dv_qp_ex_from_ibv_qp_ex", self.mlx5dv_qp_ex_from_ibv_qp_ex.is_ok()),
+            ("mlx5dv_query_device", self.mlx5dv_query_device.is_ok()),
+            ("mlx5dv_map_ah_to_qp", self.mlx5dv_map_ah_to_qp.is_ok()),
+            ("mlx5dv_alloc_dm", self.mlx5dv_alloc_dm.is_ok()),
+            ("mlx5dv_dm_map_op_addr", self.mlx5dv_dm_map_op_addr.is_ok()),
+            ("mlx5dv_init_obj", self.mlx5dv_init_obj.is_ok()),
+            ("mlx5dv_set_context_attr", self.mlx5dv_set_context_attr.is_ok()),
+            ("mlx5dv_get_clock_info", self.mlx5dv_get_clock_info.is_ok()),
+            ("mlx5dv_is_supported", self.mlx5dv_is_supported.is_ok()),
+            ("mlx5dv_open_device", self.mlx5dv_open_device.is_ok()),
+            ("_mlx5dv_query_port", self._mlx5dv_query_port.is_ok()),
+            ("mlx5dv_devx_alloc_uar", self.mlx5dv_devx_alloc_uar.is_ok()),
+            ("mlx5dv_devx_free_uar", self.mlx5dv_devx_free_uar.is_ok()),
+            ("mlx5dv_query_qp_lag_port", self.mlx5dv_query_qp_lag_port.is_ok()),
+            ("mlx5dv_modify_qp_lag_port", self.mlx5dv_modify_qp_lag_port.is_ok()),
+            ("mlx5dv_modify_qp_udp_sport", self.mlx5dv_modify_qp_udp_sport.is_ok()),
+            ("mlx5dv_reserved_qpn_alloc", self.mlx5dv_reserved_qpn_alloc.is_ok()),
+            ("mlx5dv_reserved_qpn_dealloc", self.mlx5dv_reserved_qpn_dealloc.is_ok()),
+        ];
+        symbols
+            .into_iter()
+            .filter(|(_, present)| !present)
+            .map(|(symbol, _)| symbol)
+            .collect()
+    }
 }

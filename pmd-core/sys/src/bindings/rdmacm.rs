@@ -1480,4 +1480,51 @@ impl RdmaCm {
         >(&self.rdma_get_remote_ece, "rdma_get_remote_ece")?;
         Ok(unsafe { function(id, ece) })
     }
+    pub fn missing(&self) -> Vec<&'static str> {
+        let symbols = [
+            ("rdma_create_event_channel", self.rdma_create_event_channel.is_ok()),
+            ("rdma_destroy_event_channel", self.rdma_destroy_event_channel.is_ok()),
+            ("rdma_create_id", self.rdma_create_id.is_ok()),
+            ("rdma_create_ep", self.rdma_create_ep.is_ok()),
+            ("rdma_destroy_ep", self.rdma_destroy_ep.is_ok()),
+            ("rdma_destroy_id", self.rdma_destroy_id.is_ok()),
+            ("rdma_bind_addr", self.rdma_bind_addr.is_ok()),
+            ("rdma_resolve_addr", self.rdma_resolve_addr.is_ok()),
+            ("rdma_resolve_route", self.rdma_resolve_route.is_ok()),
+            ("rdma_create_qp", self.rdma_create_qp.is_ok()),
+            ("rdma_create_qp_ex", self.rdma_create_qp_ex.is_ok()),
+            ("rdma_destroy_qp", self.rdma_destroy_qp.is_ok()),
+            ("rdma_connect", self.rdma_connect.is_ok()),
+            ("rdma_establish", self.rdma_establish.is_ok()),
+            ("rdma_listen", self.rdma_listen.is_ok()),
+            ("rdma_get_request", self.rdma_get_request.is_ok()),
+            ("rdma_accept", self.rdma_accept.is_ok()),
+            ("rdma_reject", self.rdma_reject.is_ok()),
+            ("rdma_reject_ece", self.rdma_reject_ece.is_ok()),
+            ("rdma_notify", self.rdma_notify.is_ok()),
+            ("rdma_disconnect", self.rdma_disconnect.is_ok()),
+            ("rdma_join_multicast", self.rdma_join_multicast.is_ok()),
+            ("rdma_leave_multicast", self.rdma_leave_multicast.is_ok()),
+            ("rdma_join_multicast_ex", self.rdma_join_multicast_ex.is_ok()),
+            ("rdma_get_cm_event", self.rdma_get_cm_event.is_ok()),
+            ("rdma_ack_cm_event", self.rdma_ack_cm_event.is_ok()),
+            ("rdma_get_src_port", self.rdma_get_src_port.is_ok()),
+            ("rdma_get_dst_port", self.rdma_get_dst_port.is_ok()),
+            ("rdma_get_devices", self.rdma_get_devices.is_ok()),
+            ("rdma_free_devices", self.rdma_free_devices.is_ok()),
+            ("rdma_event_str", self.rdma_event_str.is_ok()),
+            ("rdma_set_option", self.rdma_set_option.is_ok()),
+            ("rdma_migrate_id", self.rdma_migrate_id.is_ok()),
+            ("rdma_getaddrinfo", self.rdma_getaddrinfo.is_ok()),
+            ("rdma_freeaddrinfo", self.rdma_freeaddrinfo.is_ok()),
+            ("rdma_init_qp_attr", self.rdma_init_qp_attr.is_ok()),
+            ("rdma_set_local_ece", self.rdma_set_local_ece.is_ok()),
+            ("rdma_get_remote_ece", self.rdma_get_remote_ece.is_ok()),
+        ];
+        symbols
+            .into_iter()
+            .filter(|(_, present)| !present)
+            .map(|(symbol, _)| symbol)
+            .collect()
+    }
 }

@@ -6204,4 +6204,73 @@ impl Verbs {
         >(&self.ibv_event_type_str, "ibv_event_type_str")?;
         Ok(unsafe { function(event) })
     }
+    pub fn missing(&self) -> Vec<&'static str> {
+        let symbols = [
+            ("ibv_wc_status_str", self.ibv_wc_status_str.is_ok()),
+            ("ibv_rate_to_mult", self.ibv_rate_to_mult.is_ok()),
+            ("ibv_rate_to_mbps", self.ibv_rate_to_mbps.is_ok()),
+            ("ibv_qp_to_qp_ex", self.ibv_qp_to_qp_ex.is_ok()),
+            ("ibv_get_device_list", self.ibv_get_device_list.is_ok()),
+            ("ibv_free_device_list", self.ibv_free_device_list.is_ok()),
+            ("ibv_get_device_name", self.ibv_get_device_name.is_ok()),
+            ("ibv_get_device_index", self.ibv_get_device_index.is_ok()),
+            ("ibv_get_device_guid", self.ibv_get_device_guid.is_ok()),
+            ("ibv_open_device", self.ibv_open_device.is_ok()),
+            ("ibv_close_device", self.ibv_close_device.is_ok()),
+            ("ibv_import_device", self.ibv_import_device.is_ok()),
+            ("ibv_import_pd", self.ibv_import_pd.is_ok()),
+            ("ibv_unimport_pd", self.ibv_unimport_pd.is_ok()),
+            ("ibv_import_mr", self.ibv_import_mr.is_ok()),
+            ("ibv_unimport_mr", self.ibv_unimport_mr.is_ok()),
+            ("ibv_import_dm", self.ibv_import_dm.is_ok()),
+            ("ibv_unimport_dm", self.ibv_unimport_dm.is_ok()),
+            ("ibv_get_async_event", self.ibv_get_async_event.is_ok()),
+            ("ibv_ack_async_event", self.ibv_ack_async_event.is_ok()),
+            ("ibv_query_device", self.ibv_query_device.is_ok()),
+            ("ibv_query_port", self.ibv_query_port.is_ok()),
+            ("ibv_query_gid", self.ibv_query_gid.is_ok()),
+            ("_ibv_query_gid_ex", self._ibv_query_gid_ex.is_ok()),
+            ("_ibv_query_gid_table", self._ibv_query_gid_table.is_ok()),
+            ("ibv_query_pkey", self.ibv_query_pkey.is_ok()),
+            ("ibv_get_pkey_index", self.ibv_get_pkey_index.is_ok()),
+            ("ibv_alloc_pd", self.ibv_alloc_pd.is_ok()),
+            ("ibv_dealloc_pd", self.ibv_dealloc_pd.is_ok()),
+            ("ibv_reg_mr_iova2", self.ibv_reg_mr_iova2.is_ok()),
+            ("ibv_reg_mr", self.ibv_reg_mr.is_ok()),
+            ("ibv_reg_mr_iova", self.ibv_reg_mr_iova.is_ok()),
+            ("ibv_reg_dmabuf_mr", self.ibv_reg_dmabuf_mr.is_ok()),
+            ("ibv_rereg_mr", self.ibv_rereg_mr.is_ok()),
+            ("ibv_dereg_mr", self.ibv_dereg_mr.is_ok()),
+            ("ibv_create_comp_channel", self.ibv_create_comp_channel.is_ok()),
+            ("ibv_destroy_comp_channel", self.ibv_destroy_comp_channel.is_ok()),
+            ("ibv_create_cq", self.ibv_create_cq.is_ok()),
+            ("ibv_resize_cq", self.ibv_resize_cq.is_ok()),
+            ("ibv_destroy_cq", self.ibv_destroy_cq.is_ok()),
+            ("ibv_get_cq_event", self.ibv_get_cq_event.is_ok()),
+            ("ibv_ack_cq_events", self.ibv_ack_cq_events.is_ok()),
+            ("ibv_create_srq", self.ibv_create_srq.is_ok()),
+            ("ibv_modify_srq", self.ibv_modify_srq.is_ok()),
+            ("ibv_query_srq", self.ibv_query_srq.is_ok()),
+            ("ibv_destroy_srq", self.ibv_destroy_srq.is_ok()),
+            ("ibv_create_qp", self.ibv_create_qp.is_ok()),
+            ("ibv_modify_qp", self.ibv_modify_qp.is_ok()),
+            ("ibv_query_qp_data_in_order", self.ibv_query_qp_data_in_order.is_ok()),
+            ("ibv_query_qp", self.ibv_query_qp.is_ok()),
+            ("ibv_destroy_qp", self.ibv_destroy_qp.is_ok()),
+            ("ibv_create_ah", self.ibv_create_ah.is_ok()),
+            ("ibv_init_ah_from_wc", self.ibv_init_ah_from_wc.is_ok()),
+            ("ibv_create_ah_from_wc", self.ibv_create_ah_from_wc.is_ok()),
+            ("ibv_destroy_ah", self.ibv_destroy_ah.is_ok()),
+            ("ibv_fork_init", self.ibv_fork_init.is_ok()),
+            ("ibv_is_fork_initialized", self.ibv_is_fork_initialized.is_ok()),
+            ("ibv_node_type_str", self.ibv_node_type_str.is_ok()),
+            ("ibv_port_state_str", self.ibv_port_state_str.is_ok()),
+            ("ibv_event_type_str", self.ibv_event_type_str.is_ok()),
+        ];
+        symbols
+            .into_iter()
+            .filter(|(_, present)| !present)
+            .map(|(symbol, _)| symbol)
+            .collect()
+    }
 }

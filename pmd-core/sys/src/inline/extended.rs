@@ -59,10 +59,12 @@ extended! {
     ibv_dealloc_td(domain: *mut ibv_td) -> c_int = dealloc_td of (*domain).context;
 
     /// Joins a protection domain and a thread domain into one that queues are created in. Null and `errno` on failure.
-    ibv_alloc_parent_domain(context: *mut ibv_context, attributes: *mut ibv_parent_domain_init_attr) -> *mut ibv_pd = alloc_parent_domain of context;
+    ibv_alloc_parent_domain(context: *mut ibv_context, attributes: *mut ibv_parent_domain_init_attr) -> *mut ibv_pd
+        = alloc_parent_domain of context;
 
     /// Creates a completion queue that is polled field by field. Null and `errno` on failure.
-    ibv_create_cq_ex(context: *mut ibv_context, attributes: *mut ibv_cq_init_attr_ex) -> *mut ibv_cq_ex = create_cq_ex of context;
+    ibv_create_cq_ex(context: *mut ibv_context, attributes: *mut ibv_cq_init_attr_ex) -> *mut ibv_cq_ex
+        = create_cq_ex of context;
 
     /// Sets after how many completions or microseconds an event is raised. 0 or an `errno`.
     ibv_modify_cq(queue: *mut ibv_cq, attributes: *mut ibv_modify_cq_attr) -> c_int = modify_cq of (*queue).context;
@@ -71,7 +73,8 @@ extended! {
     ibv_open_qp(context: *mut ibv_context, attributes: *mut ibv_qp_open_attr) -> *mut ibv_qp = open_qp of context;
 
     /// Limits the rate of a queue pair, in kbit/s. 0 or an `errno`.
-    ibv_modify_qp_rate_limit(queue_pair: *mut ibv_qp, attributes: *mut ibv_qp_rate_limit_attr) -> c_int = modify_qp_rate_limit of (*queue_pair).context;
+    ibv_modify_qp_rate_limit(queue_pair: *mut ibv_qp, attributes: *mut ibv_qp_rate_limit_attr) -> c_int
+        = modify_qp_rate_limit of (*queue_pair).context;
 
     /// Number of a shared receive queue, for senders of extended connections. 0 or an `errno`.
     ibv_get_srq_num(queue: *mut ibv_srq, number: *mut u32) -> c_int = get_srq_num of (*queue).context;
@@ -80,7 +83,8 @@ extended! {
     ibv_query_rt_values_ex(context: *mut ibv_context, values: *mut ibv_values_ex) -> c_int = query_rt_values of context;
 
     /// Advises the device of ranges that will be used, for on-demand paging. 0 or an `errno`.
-    ibv_advise_mr(domain: *mut ibv_pd, advice: ib_uverbs_advise_mr_advice, flags: u32, ranges: *mut ibv_sge, count: u32) -> c_int = advise_mr of (*domain).context;
+    ibv_advise_mr(domain: *mut ibv_pd, advice: ib_uverbs_advise_mr_advice, flags: u32, ranges: *mut ibv_sge, count: u32) -> c_int
+        = advise_mr of (*domain).context;
 
     /// Registers no memory: reads give zeroes, writes go nowhere. Null and `errno` on failure.
     ibv_alloc_null_mr(domain: *mut ibv_pd) -> *mut ibv_mr = alloc_null_mr of (*domain).context;
@@ -92,7 +96,8 @@ extended! {
     ibv_free_dm(memory: *mut ibv_dm) -> c_int = free_dm of (*memory).context;
 
     /// Registers memory of the device. Null and `errno` on failure.
-    ibv_reg_dm_mr(domain: *mut ibv_pd, memory: *mut ibv_dm, offset: u64, length: usize, access: c_uint) -> *mut ibv_mr = reg_dm_mr of (*domain).context;
+    ibv_reg_dm_mr(domain: *mut ibv_pd, memory: *mut ibv_dm, offset: u64, length: usize, access: c_uint) -> *mut ibv_mr
+        = reg_dm_mr of (*domain).context;
 }
 
 /// Copies `length` bytes into device memory (`ibv_memcpy_to_dm`); 0 or an `errno`.

@@ -29,3 +29,21 @@ fn changed<'a>(removed: &'a [&str], added: &'a [&str]) -> impl Iterator<Item = S
 fn common<'a>(left: impl Iterator<Item = &'a &'a str>, right: impl Iterator<Item = &'a &'a str>) -> usize {
     left.zip(right).take_while(|(left, right)| left == right).count()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::difference;
+
+    #[test]
+    fn only_changed_lines_are_shown_with_their_place() {
+        assert_eq!(difference("a\nb\nc\n", "a\nx\nc\n"), "@@ line 2 @@\n- b\n+ x\n");
+        assert_eq!(difference("a\na\n", "a\na\na\n"), "@@ line 3 @@\n+ a\n");
+        assert_eq!(difference("", "a\n"), "@@ line 1 @@\n+ a\n");
+    }
+
+    #[test]
+    fn a_long_difference_is_cut() {
+        let generated: String = (0..1000).map(|line| format!("{line}\n")).collect();
+        assert_eq!(difference("", &generated).lines().count(), 1 + super::LIMIT);
+    }
+}

@@ -61,12 +61,14 @@ pub(crate) const PLANS: &[Plan] = &[
             "use super::verbs::*;",
             "pub use crate::control_segment::mlx5_wqe_ctrl_seg;",
         ],
-        functions: "mlx5dv_(is_supported|open_device|query_device|init_obj|set_context_attr|get_clock_info\
-            |create_cq|create_qp|qp_ex_from_ibv_qp_ex|devx_(alloc|free)_uar|reserved_qpn_.*|map_ah_to_qp|dm_map_op_addr\
-            |alloc_dm|create_mkey|destroy_mkey|query_qp_lag_port|modify_qp_lag_port|modify_qp_udp_sport)|_mlx5dv_query_port",
-        types: "mlx5_(wqe_.*|cqe64|err_cqe|tm_cqe|mprq_wqe)|mlx5dv_(obj|qp|cq|srq|rwq|dm|ah|pd|context|clock_info|port\
-            |devx_uar|qp_init_attr|cq_init_attr|obj_type|qp_ex|context_attr|.*_comp_mask|qp_create_flags\
-            |context_(comp_mask|flags|attr_flags)|.*_init_attr_mask|uar_alloc_type|set_ctx_attr_type|cqe_comp_res_format)|mlx5_ib_uapi_uar_alloc_type",
+        functions: "_mlx5dv_query_port|mlx5dv_(is_supported|open_device|query_device|init_obj|set_context_attr\
+            |get_clock_info|create_cq|create_qp|qp_ex_from_ibv_qp_ex|devx_(alloc|free)_uar|reserved_qpn_.*\
+            |map_ah_to_qp|dm_map_op_addr|alloc_dm|create_mkey|destroy_mkey|query_qp_lag_port|modify_qp_lag_port\
+            |modify_qp_udp_sport)",
+        types: "mlx5_(wqe_.*|cqe64|err_cqe|tm_cqe|mprq_wqe)|mlx5_ib_uapi_uar_alloc_type\
+            |mlx5dv_(obj|qp|cq|srq|rwq|dm|ah|pd|context|clock_info|port|devx_uar|qp_init_attr|cq_init_attr\
+            |obj_type|qp_ex|context_attr|.*_comp_mask|qp_create_flags|context_(comp_mask|flags|attr_flags)\
+            |.*_init_attr_mask|uar_alloc_type|set_ctx_attr_type|cqe_comp_res_format)",
         constants: "MLX5_(OPCODE|INLINE|CQE|CQ|INVALID|EXTENDED|WQE|SEND|RCV|SND|MMAP)_.*|MLX5DV_UAR_.*",
         elsewhere: FROM_VERBS,
     },

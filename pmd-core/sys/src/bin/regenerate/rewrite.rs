@@ -33,15 +33,24 @@ fn is_table(block: &ItemImpl, table: &str) -> bool {
     matches!(&*block.self_ty, Type::Path(path) if path.path.is_ident(table)) && block.trait_.is_none()
 }
 
-/// `Verbs::ibv_x(..) -> T` becomes `-> Result<T, LoadError>`.
+/// `Verbs::ibv_x(..) -> T` becomes `-> Result<T, LoadError>`; a list of what is missing is added.
 fn rewrite_calls(table: &mut ItemImpl) {
+    let mut presence: Vec<Expr> = Vec::new();
     for item in &mut table.items {
         if let ImplItem::Fn(function) = item
             && function.sig.receiver().is_some()
         {
             rewrite_call(function);
+            let (name, symbol) = (&function.sig.ident, function.sig.ident.to_string());
+            presence.push(parse_quote!((#symbol, self.#name.is_ok())));
         }
     }
+    table.items.push(parse_quote! {
+        pub fn missing(&self) -> Vec<&'static str> {
+            let symbols = [#(#presence),*];
+            symbols.into_iter().filter(|(_, present)| !present).map(|(symbol, _)| symbol).collect()
+        }
+    });
 }
 
 fn rewrite_call(function: &mut ImplItemFn) {
@@ -93,5 +102,36 @@ impl VisitMut for AnonymousEnums {
             Some(integer) => *node = integer,
             None => visit_mut::visit_type_mut(self, node),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rewrite;
+    use crate::plan::PLANS;
+
+    #[test]
+    fn calls_answer_missing_symbols_and_numbered_names_go() {
+        let bindings = "pub const IBV_A: _bindgen_ty_7 = 1; pub type _bindgen_ty_7 = u32;
+            impl Verbs {
+                pub unsafe fn new() -> Self { Self }
+                pub unsafe fn ibv_a(&self, first: *mut u8, second: u32) -> i32 { (self.ibv_a)(first, second) }
+                pub unsafe fn ibv_b(&self) { (self.ibv_b)() }
+            }
+            const _: () = { size_of::<u8>(); };";
+        let text: String = rewrite(bindings, &PLANS[0]).unwrap().split_whitespace().collect();
+        assert!(text.contains("pubconstIBV_A:u32=1;") && !text.contains("_bindgen_ty_7"), "{text}");
+        assert!(text.contains("pubunsafefnnew()->Self{Self}"), "{text}");
+        let call = "fnibv_a(&self,first:*mutu8,second:u32,)->Result<i32,crate::LoadError>{\
+            letfunction=crate::loader::symbol::<Self,_>(&self.ibv_a,\"ibv_a\")?;Ok(unsafe{function(first,second)})}";
+        assert!(text.contains(call), "{text}");
+        assert!(text.contains("fnibv_b(&self)->Result<(),crate::LoadError>"), "{text}");
+        assert!(text.contains("[(\"ibv_a\",self.ibv_a.is_ok()),(\"ibv_b\",self.ibv_b.is_ok())]"), "{text}");
+        assert!(text.contains("#[cfg(target_arch=\"x86_64\")]const_:()"), "{text}");
+    }
+
+    #[test]
+    fn what_does_not_parse_is_an_error() {
+        assert!(rewrite("pub struct {", &PLANS[0]).is_err());
     }
 }

@@ -114,31 +114,4 @@ pub(crate) fn symbol<L: Library, F: Copy>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_absent_library_is_named_with_its_package() {
-        let error = open::<Verbs>("libpmd-no-such-library.so.9").err().unwrap();
-        let LoadError::LibraryMissing { name, package, reason } = &error else {
-            panic!("{error}");
-        };
-        assert_eq!((*name, *package), ("libpmd-no-such-library.so.9", "libibverbs1"));
-        assert!(reason.contains("libpmd-no-such-library.so.9"), "{reason}");
-        assert!(error.to_string().contains("install libibverbs1"), "{error}");
-    }
-
-    #[test]
-    fn a_library_without_the_functions_names_each_one() {
-        // libc is on every machine and has none of them.
-        let verbs = open::<Verbs>("libc.so.6").expect("every machine has libc");
-        let mut count = 0;
-        // SAFETY: the symbol is not there, so nothing is called.
-        let error = unsafe { verbs.ibv_get_device_list(&mut count) }.unwrap_err();
-        assert_eq!(
-            error,
-            LoadError::SymbolMissing { library: "libibverbs.so.1", symbol: "ibv_get_device_list" }
-        );
-        assert_eq!(count, 0);
-    }
-}
+pub(crate) mod tests;
