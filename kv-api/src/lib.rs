@@ -1,1 +1,4 @@
-//! Placeholder.
+//! KV-cache transfer between prefill and decode over the poll-mode RDMA driver.
+pub mod geometry;
+pub mod layout;
+pub mod planner;
