@@ -41,6 +41,7 @@ pub mod cqe;
 pub mod cqe_error;
 pub mod data;
 pub mod doorbell;
+pub mod dump;
 mod error;
 pub mod inline;
 pub mod opcode;
@@ -57,6 +58,7 @@ pub use cqe::{Cqe, CqeView, ReceivePath, Received, RequesterCompletion, Responde
 pub use cqe_error::{ErrorCompletion, Side, Syndrome};
 pub use data::DataSegment;
 pub use doorbell::Arm;
+pub use dump::{Cqe128Dump, CqeDump, SendDump};
 pub use error::WireError;
 pub use opcode::{CqeOpcode, Opcode};
 pub use receive::ReceiveSegments;
