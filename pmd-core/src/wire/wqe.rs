@@ -178,7 +178,7 @@ impl<'a> DataItems<'a> {
     /// The `length` payload bytes that follow an inline header in unit `unit`.
     fn inline(&self, unit: usize, length: usize) -> DataItem<'a> {
         let bytes = self.ring.as_flattened();
-        let start = unit % self.ring.len() * UNIT + inline::HEADER;
+        let start = wrap(self.ring, unit) * UNIT + inline::HEADER;
         let first = length.min(bytes.len() - start);
         DataItem::Inline(&bytes[start..start + first], &bytes[..length - first])
     }
@@ -193,7 +193,7 @@ impl<'a> DataItems<'a> {
         let mut unit = self.next;
         let mut items = 0;
         while unit < self.end {
-            unit += match inline_length(&self.ring[unit % self.ring.len()]) {
+            unit += match inline_length(&self.ring[wrap(self.ring, unit)]) {
                 None => 1,
                 Some(length) if length as usize <= self.room(unit) => inline::units(length as usize),
                 Some(length) => {
@@ -215,7 +215,7 @@ impl<'a> Iterator for DataItems<'a> {
             return None;
         }
         let unit = self.next;
-        let bytes = &self.ring[unit % self.ring.len()];
+        let bytes = &self.ring[wrap(self.ring, unit)];
         let Some(length) = inline_length(bytes) else {
             self.next += 1;
             return Some(DataItem::Memory(DataSegment::parse(bytes)));
@@ -225,6 +225,12 @@ impl<'a> Iterator for DataItems<'a> {
         self.next += inline::units(length);
         Some(self.inline(unit, length))
     }
+}
+
+/// The place of free-running unit `unit` in `ring`, whose length the parser found to be a power of two.
+#[inline(always)]
+const fn wrap(ring: &[Unit], unit: usize) -> usize {
+    unit & (ring.len() - 1)
 }
 
 /// The payload length of an inline segment, none for a data segment.
@@ -247,7 +253,7 @@ impl<'a> Parser<'a> {
             return Err(WireError::QueueLength(queue.len()));
         }
         let blocks = ring.len() / UNITS_PER_BLOCK;
-        Ok(Self { ring, first: index as usize % blocks * UNITS_PER_BLOCK, strict })
+        Ok(Self { ring, first: (index as usize & (blocks - 1)) * UNITS_PER_BLOCK, strict })
     }
 
     fn parse(&self, service: Service) -> Result<SendWqe<'a>, WireError> {
@@ -273,7 +279,7 @@ impl<'a> Parser<'a> {
     }
 
     fn unit(&self, number: usize) -> &'a Unit {
-        &self.ring[(self.first + number) % self.ring.len()]
+        &self.ring[wrap(self.ring, self.first + number)]
     }
 
     fn control(&self) -> Result<ControlSegment, WireError> {
