@@ -11,4 +11,5 @@
 //!   backend       soft HCA | ConnectX (mlx5dv) | any verbs NIC
 //! ```
 pub mod backend;
+pub mod control;
 pub mod identity;

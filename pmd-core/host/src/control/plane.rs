@@ -1,0 +1,308 @@
+//! The control thread: one poll loop over the listener and all connections.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::fd::AsFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use thiserror::Error;
+
+use super::{
+    ControlConfig, PeerIdentity, Service,
+    connection::{Connection, DownReason},
+    frame::{Frame, FrameError, Refusal},
+    wire_socket::WireSocket,
+};
+use crate::backend::Waker;
+
+/// Longest sleep of the control thread.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The control thread and its listener. Dropping it says goodbye to every peer and ends the thread.
+#[derive(Debug)]
+pub struct ControlPlane {
+    shared: Arc<PlaneShared>,
+    local: Option<SocketAddr>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct PlaneShared {
+    waker: Waker,
+    identity: PeerIdentity,
+    inbox: Mutex<Inbox>,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    connections: Vec<(TcpStream, Connection)>,
+    stop: bool,
+}
+
+impl ControlPlane {
+    /// Opens the listener, if one is asked for, and starts the thread.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn start(config: ControlConfig, service: Arc<dyn Service>) -> Result<Self, ControlError> {
+        let listener = config.listen.map(listen).transpose()?;
+        let local = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let waker = Waker::new().map_err(|source| ControlError::Start { source: source.into() })?;
+        let shared =
+            Arc::new(PlaneShared { waker, identity: config.identity.clone(), inbox: Mutex::default() });
+        let mut state = Loop { config, service, listener, sockets: Vec::new(), shared: Arc::clone(&shared) };
+        let thread = thread::Builder::new()
+            .name("pmd-control".into())
+            .spawn(move || state.run())
+            .map_err(|source| ControlError::Start { source })?;
+        Ok(Self { shared, local, thread: Some(thread) })
+    }
+
+    /// Address that peers connect to, with the port that was chosen where the configuration said 0.
+    #[must_use]
+    pub const fn local_address(&self) -> Option<SocketAddr> {
+        self.local
+    }
+
+    /// Connects to a peer and waits until both sides know each other, at most `patience`.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect(&self, remote: SocketAddr, patience: Duration) -> Result<Connection, ConnectError> {
+        let deadline = Instant::now() + patience;
+        let unreachable = |source| ConnectError::Unreachable { remote, source };
+        let stream = TcpStream::connect_timeout(&remote, patience).map_err(unreachable)?;
+        prepare(&stream).map_err(unreachable)?;
+        let connection = Connection::new(remote, self.shared.waker.clone(), &self.shared.identity)
+            .map_err(|error| ConnectError::Down(error.into()))?;
+        lock(&self.shared.inbox).connections.push((stream, connection.clone()));
+        self.shared.waker.wake();
+        match connection.wait_introduced(deadline) {
+            Ok(()) => Ok(connection),
+            Err(Some(reason)) => Err(ConnectError::Down(reason)),
+            Err(None) => {
+                connection.close();
+                Err(ConnectError::Silent { remote, patience })
+            }
+        }
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        lock(&self.shared.inbox).stop = true;
+        self.shared.waker.wake();
+        if let Some(thread) =
+            self.thread.take().filter(|thread| thread.thread().id() != thread::current().id())
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Loop {
+    config: ControlConfig,
+    service: Arc<dyn Service>,
+    listener: Option<TcpListener>,
+    sockets: Vec<WireSocket>,
+    shared: Arc<PlaneShared>,
+}
+
+impl Loop {
+    fn run(&mut self) {
+        loop {
+            self.sleep();
+            let (new, stop) = {
+                let mut inbox = lock(&self.shared.inbox);
+                (std::mem::take(&mut inbox.connections), inbox.stop)
+            };
+            self.sockets
+                .extend(new.into_iter().map(|(stream, connection)| WireSocket::new(stream, connection)));
+            self.accept();
+            for index in 0..self.sockets.len() {
+                self.serve(index);
+            }
+            self.bury();
+            if stop {
+                return self.farewell();
+            }
+        }
+    }
+
+    /// Waits for something to read, room to write where bytes wait, a wake-up, or the tick.
+    fn sleep(&self) {
+        let mut descriptors = vec![PollFd::new(self.shared.waker.0.as_fd(), PollFlags::POLLIN)];
+        descriptors
+            .extend(self.listener.iter().map(|listener| PollFd::new(listener.as_fd(), PollFlags::POLLIN)));
+        descriptors.extend(self.sockets.iter().map(|socket| {
+            let write = if socket.wants_to_write() { PollFlags::POLLOUT } else { PollFlags::empty() };
+            PollFd::new(socket.stream.as_fd(), PollFlags::POLLIN | write)
+        }));
+        let tick = self.config.interval.min(TICK);
+        let timeout = PollTimeout::try_from(tick).unwrap_or(PollTimeout::from(100_u8));
+        // An interrupted poll is a short sleep.
+        let _ = poll(&mut descriptors, timeout);
+        // EAGAIN: woken by something else.
+        let _ = self.shared.waker.0.read();
+    }
+
+    fn accept(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        while let Ok((stream, remote)) = listener.accept() {
+            let anonymous = self.sockets.iter().filter(|socket| !socket.connection.is_introduced()).count();
+            if anonymous >= self.config.anonymous_limit || prepare(&stream).is_err() {
+                continue; // Dropping the stream closes it.
+            }
+            let waker = self.shared.waker.clone();
+            if let Ok(connection) = Connection::new(remote, waker, &self.config.identity) {
+                self.sockets.push(WireSocket::new(stream, connection));
+            }
+        }
+    }
+
+    fn serve(&mut self, index: usize) {
+        let outcome = self.read(index).and_then(|()| {
+            let socket = &mut self.sockets[index];
+            socket.check_silence(&self.config)?;
+            socket.write()
+        });
+        if let Err(reason) = outcome {
+            // What was answered before the end (a preamble for a peer of another version) still goes out.
+            let _ = self.sockets[index].write();
+            self.take_down(index, &reason);
+        }
+    }
+
+    fn read(&mut self, index: usize) -> Result<(), DownReason> {
+        let more = self.sockets[index].fill();
+        loop {
+            let socket = &mut self.sockets[index];
+            match socket.reader.next()? {
+                Some(frame) => self.handle(index, frame)?,
+                None => return more,
+            }
+        }
+    }
+
+    fn handle(&mut self, index: usize, frame: Frame) -> Result<(), DownReason> {
+        let socket = &mut self.sockets[index];
+        let connection = socket.connection.clone();
+        if connection.is_introduced() == matches!(frame, Frame::Hello(_)) {
+            return Err(FrameError::OutOfTurn.into());
+        }
+        match frame {
+            Frame::Hello(identity) => {
+                socket.reader.raise_limit();
+                connection.introduce(identity)?;
+                let _ = catch_unwind(AssertUnwindSafe(|| self.service.connected(&connection)));
+            }
+            Frame::KeepAlive => {}
+            Frame::Request { number, kind, body } => {
+                let answer =
+                    catch_unwind(AssertUnwindSafe(|| self.service.request(&connection, kind, &body)));
+                let panicked = || Refusal { code: Refusal::PANICKED, detail: "the service panicked".into() };
+                let answer = answer.unwrap_or_else(|_| Err(panicked()));
+                // A peer too stuck to take the answer goes down by its silence.
+                let _ = connection.respond(number, answer);
+            }
+            Frame::Response { number, result } => connection.answer(number, result),
+            Frame::Event { kind, body } => {
+                let _ = catch_unwind(AssertUnwindSafe(|| self.service.event(&connection, kind, &body)));
+            }
+            Frame::Goodbye => return Err(DownReason::Goodbye),
+        }
+        Ok(())
+    }
+
+    fn take_down(&mut self, index: usize, reason: &DownReason) {
+        let connection = self.sockets[index].connection.clone();
+        if connection.fail(reason) && connection.is_introduced() {
+            let _ = catch_unwind(AssertUnwindSafe(|| self.service.down(&connection, reason)));
+        }
+    }
+
+    fn bury(&mut self) {
+        self.sockets.retain(|socket| socket.connection.down_reason().is_none());
+    }
+
+    fn farewell(&mut self) {
+        for index in 0..self.sockets.len() {
+            self.sockets[index].connection.close();
+            let _ = self.sockets[index].write();
+            self.take_down(index, &DownReason::Local);
+        }
+        self.sockets.clear();
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, ControlError> {
+    let failed = |source| ControlError::Listen { address, source };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_nonblocking(true)
+}
+
+fn lock(inbox: &Mutex<Inbox>) -> std::sync::MutexGuard<'_, Inbox> {
+    inbox.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Why the control plane did not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// The address cannot be listened on.
+    #[error(
+        "cannot listen on {address}: choose a free port (0 lets the system choose) of an address of this host"
+    )]
+    Listen {
+        /// Address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// No thread or no event descriptor.
+    #[error("cannot start the control thread")]
+    Start {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Why a peer could not be connected to.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nothing answers at the address.
+    #[error("cannot reach {remote}: is the peer running and listening there?")]
+    Unreachable {
+        /// Address asked for.
+        remote: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Something answers but does not say who it is.
+    #[error("{remote} accepted the connection but did not say hello within {patience:?}")]
+    Silent {
+        /// Address asked for.
+        remote: SocketAddr,
+        /// Time waited.
+        patience: Duration,
+    },
+    /// The connection ended before the peers knew each other.
+    #[error(transparent)]
+    Down(DownReason),
+}
