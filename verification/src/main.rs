@@ -1,2 +1,206 @@
-//! The verification command.
-fn main() {}
+//! The verification command: shows that the driver is right, suite by suite.
+//!
+//! Outside of the product and not published. `catalogue` lists the suites, `install` brings what they need,
+//! `runner` runs them, `table` sums up; `style`, `weaken` and `demo` are the suites that are code of their own.
+//!
+//! ```text
+//! cargo run --release -p verification -- all
+//! cargo run --release -p verification -- list
+//! cargo run --release -p verification -- run loom weaken --verbose
+//! ```
+//!
+//! Exit codes: 0 everything passed and nothing was skipped, 1 a suite failed or was skipped, 2 wrong usage,
+//! 3 a package is missing and this user may not install it.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use count::Tally;
+use install::InstallError;
+use suite::{Outcome, Report, Suite, Workspace};
+use table::Totals;
+
+mod catalogue;
+mod count;
+mod demo;
+mod install;
+mod interrupt;
+mod process;
+mod runner;
+mod source;
+mod style;
+mod suite;
+mod table;
+mod weaken;
+
+/// Wrong usage, as clap gives it.
+const USAGE: u8 = 2;
+/// Something that was asked for is not on this machine.
+const NOT_HERE: u8 = 3;
+
+/// Runs the suites that show that the poll-mode driver is right.
+#[derive(Debug, Parser)]
+#[command(name = "verification", version)]
+struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Installs what the suites need and runs every suite.
+    All(Options),
+    /// Lists the suites, what each proves and which packages it needs.
+    List,
+    /// Installs what these suites need and runs them.
+    Run {
+        /// Names of suites, as `list` gives them.
+        #[arg(required = true)]
+        suites: Vec<String>,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct Options {
+    /// Passes although suites were skipped because packages are missing.
+    #[arg(long)]
+    allow_missing: bool,
+    /// Prints a summary object as the last line.
+    #[arg(long)]
+    json: bool,
+    /// Shows the output of suites that pass as well.
+    #[arg(long)]
+    verbose: bool,
+}
+
+fn main() -> ExitCode {
+    if let Err(error) = interrupt::install() {
+        eprintln!("an interrupt will leave commands running: {error}");
+    }
+    let workspace = Workspace::of_this_command();
+    let suites = catalogue::suites(&workspace);
+    match Command::parse().action {
+        Action::List => list(&suites),
+        Action::All(options) => run(&suites, &workspace, options),
+        Action::Run { suites: names, options } => match select(suites, &names) {
+            Ok(selected) => run(&selected, &workspace, options),
+            Err(unknown) => {
+                eprintln!("no suite is called {unknown}; `list` names them");
+                ExitCode::from(USAGE)
+            }
+        },
+    }
+}
+
+fn list(suites: &[Suite]) -> ExitCode {
+    for suite in suites {
+        let needs = if suite.packages.is_empty() {
+            String::new()
+        } else {
+            format!(" (needs {})", suite.packages.join(", "))
+        };
+        println!("{:<10} {}{needs}", suite.name, suite.proves);
+    }
+    ExitCode::SUCCESS
+}
+
+/// The suites of these names, in the catalogue's order; the first name that there is not, else.
+fn select(suites: Vec<Suite>, names: &[String]) -> Result<Vec<Suite>, String> {
+    if let Some(unknown) = names.iter().find(|name| suites.iter().all(|suite| suite.name != name.as_str())) {
+        return Err(unknown.clone());
+    }
+    Ok(suites.into_iter().filter(|suite| names.iter().any(|name| name == suite.name)).collect())
+}
+
+fn run(suites: &[Suite], workspace: &Workspace, options: Options) -> ExitCode {
+    if let Err(error) = prepare(suites) {
+        eprintln!("{error}");
+        if matches!(error, InstallError::NotRoot { .. }) && !options.allow_missing {
+            return ExitCode::from(NOT_HERE);
+        }
+    }
+    let missing = install::missing(suites);
+    let reports: Vec<Report> = suites
+        .iter()
+        .map(|suite| {
+            let lacks: Vec<&str> =
+                suite.packages.iter().copied().filter(|package| missing.contains(package)).collect();
+            if lacks.is_empty() {
+                runner::run(suite, workspace, options.verbose)
+            } else {
+                skip(suite, &lacks)
+            }
+        })
+        .collect();
+    print!("\n{}", table::render(&reports));
+    if options.json {
+        println!("{}", table::json(&reports));
+    }
+    if is_good(Totals::of(&reports), options.allow_missing) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Installs what is missing.
+fn prepare(suites: &[Suite]) -> Result<(), InstallError> {
+    let missing = install::missing(suites);
+    if missing.is_empty() { Ok(()) } else { install::install(&missing) }
+}
+
+fn skip(suite: &Suite, lacks: &[&str]) -> Report {
+    let reason = format!("not installed: {}", lacks.join(" "));
+    println!("{}: skipped, {reason}", suite.name);
+    Report {
+        name: suite.name,
+        tally: Tally::default(),
+        time: Duration::ZERO,
+        outcome: Outcome::Skipped { reason },
+    }
+}
+
+/// Good is: something passed, nothing failed, and nothing was skipped unless that is allowed.
+fn is_good(totals: Totals, allow_missing: bool) -> bool {
+    totals.passed > 0 && totals.failed == 0 && (totals.skipped == 0 || allow_missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<Suite> {
+        catalogue::suites(&Workspace { root: "/w".into(), target: "/w/target".into() })
+    }
+
+    #[test]
+    fn suites_are_selected_by_name_in_their_order() {
+        let names = ["loom", "format"].map(str::to_owned);
+        let selected: Vec<&str> =
+            select(all(), &names).expect("known").iter().map(|suite| suite.name).collect();
+        assert_eq!(selected, ["format", "loom"]);
+    }
+
+    #[test]
+    fn an_unknown_suite_is_named() {
+        assert_eq!(select(all(), &["lom".to_owned()]).err(), Some("lom".to_owned()));
+    }
+
+    #[test]
+    fn skipping_is_good_only_when_allowed() {
+        let totals = |passed, failed, skipped| Totals { passed, failed, skipped };
+        assert!(is_good(totals(3, 0, 0), false));
+        assert!(!is_good(totals(3, 0, 1), false));
+        assert!(is_good(totals(3, 0, 1), true));
+        assert!(!is_good(totals(3, 1, 0), true));
+        assert!(!is_good(totals(0, 0, 0), true));
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Command::command().debug_assert();
+        assert!(Command::try_parse_from(["verification", "run"]).is_err());
+        assert!(Command::try_parse_from(["verification", "all", "--allow-missing", "--json"]).is_ok());
+    }
+}

@@ -1,0 +1,163 @@
+//! The list of suites: what each proves, what it needs, and what it runs. Read by `main`.
+
+use std::time::Duration;
+
+use crate::count::{Count, Tally};
+use crate::demo;
+use crate::process::Task;
+use crate::style;
+use crate::suite::{Journal, Step, Suite, Work, Workspace};
+use crate::weaken;
+
+/// rdma-core's libraries, which the driver loads at run time.
+const VERBS: &[&str] = &["libibverbs1", "ibverbs-providers", "librdmacm1"];
+
+/// rdma-core's headers, and the compiler library that reads them.
+const HEADERS: &[&str] = &["libclang1-14", "libclang-common-14-dev", "libibverbs-dev", "librdmacm-dev"];
+
+/// All suites, in the order in which `all` runs them: the quickest answers first.
+pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
+    let own = |name, proves, seconds, check| Suite {
+        name,
+        proves,
+        packages: &[],
+        limit: Duration::from_secs(seconds),
+        work: Work::Own(check),
+    };
+    let commands = |name, proves, packages, seconds, steps| Suite {
+        name,
+        proves,
+        packages,
+        limit: Duration::from_secs(seconds),
+        work: Work::Commands(steps),
+    };
+    vec![
+        commands("format", "rustfmt changes nothing", &[], 120, format(workspace)),
+        own("style", "lengths, safety comments, leftovers, the fixed top level", 60, check_style),
+        commands("clippy", "no lint of any target warns", &[], 600, clippy(workspace)),
+        commands("unit", "unit, property and integration tests pass", &[], 900, unit(workspace)),
+        commands("docs", "documentation builds and its examples run", &[], 600, docs(workspace)),
+        commands("no_std", "pmd-core links and works without std or libc", &[], 300, no_std(workspace)),
+        commands("loom", "the rings' models hold in every interleaving", &[], 600, loom(workspace)),
+        own("weaken", "every ordering of the rings is needed", 900, weaken::check),
+        commands(
+            "bindings",
+            "committed bindings are what the headers give",
+            HEADERS,
+            300,
+            bindings(workspace),
+        ),
+        commands("verbs", "the bindings work with the installed libraries", VERBS, 300, verbs(workspace)),
+        own("demo", "two processes move and verify a KV cache, and leave nothing", 600, demo::check),
+    ]
+}
+
+fn format(workspace: &Workspace) -> Vec<Step> {
+    let arguments = ["fmt", "--all", "--", "--check", "--verbose"];
+    vec![Step { task: workspace.cargo().args(arguments), count: Count::FormattedFiles }]
+}
+
+fn clippy(workspace: &Workspace) -> Vec<Step> {
+    let arguments = ["clippy", "--workspace", "--all-targets", "--message-format=json-render-diagnostics"];
+    let task = workspace.cargo().args(arguments).args(["--", "-D", "warnings"]);
+    vec![Step { task, count: Count::CargoTargets }]
+}
+
+/// The dev profile keeps debug assertions and overflow checks.
+fn unit(workspace: &Workspace) -> Vec<Step> {
+    let task =
+        workspace.cargo().args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
+    vec![Step { task, count: Count::TestResults }]
+}
+
+fn docs(workspace: &Workspace) -> Vec<Step> {
+    let arguments = ["doc", "--workspace", "--no-deps", "--message-format=json-render-diagnostics"];
+    let pages = workspace.cargo().args(arguments).env("RUSTDOCFLAGS", "-D warnings");
+    let examples = workspace.cargo().args(["test", "--workspace", "--doc"]);
+    vec![Step { task: pages, count: Count::CargoTargets }, Step { task: examples, count: Count::TestResults }]
+}
+
+/// The proof is a workspace of its own: its profile and its link arguments suit no other package.
+fn no_std(workspace: &Workspace) -> Vec<Step> {
+    let target = workspace.target.join("no-std");
+    let build = Task::new("cargo", workspace.root.join("verification/no-std"))
+        .args(["build", "--release"])
+        .env("CARGO_TARGET_DIR", &target);
+    let run = Task::new(target.join("release/no-std-proof"), &workspace.root).limit(Duration::from_secs(30));
+    vec![Step { task: build, count: Count::Nothing }, Step { task: run, count: Count::OkLines }]
+}
+
+fn loom(workspace: &Workspace) -> Vec<Step> {
+    let task = loom_cargo(workspace).args(["model", "--", "--test-threads=2"]);
+    vec![Step { task, count: Count::TestResults }]
+}
+
+/// `cargo test` of pmd-core's library under loom.
+///
+/// The profile is set here, and link-time optimisation is off, so that the `loom` suite and every mutant of
+/// `weaken` share what is built of loom itself.
+pub(crate) fn loom_cargo(workspace: &Workspace) -> Task {
+    workspace
+        .cargo()
+        .args(["test", "-p", "pmd-core", "--release", "--lib"])
+        .env("RUSTFLAGS", "--cfg loom")
+        .env("CARGO_TARGET_DIR", workspace.target.join("loom"))
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
+}
+
+fn bindings(workspace: &Workspace) -> Vec<Step> {
+    let arguments =
+        ["run", "-p", "pmd-sys", "--features", "regenerate", "--bin", "regenerate", "--", "--check"];
+    vec![Step { task: workspace.cargo().args(arguments), count: Count::Command }]
+}
+
+fn verbs(workspace: &Workspace) -> Vec<Step> {
+    let arguments =
+        ["test", "-p", "pmd-sys", "-p", "pmd-host", "--lib", "--bins", "--tests", "--", "--ignored"];
+    vec![Step { task: workspace.cargo().args(arguments), count: Count::TestResults }]
+}
+
+fn check_style(workspace: &Workspace, journal: &mut Journal<'_>, _limit: Duration) -> Tally {
+    match style::check(&workspace.root) {
+        Ok(findings) => {
+            findings.violations.iter().for_each(|violation| journal.line(violation.to_string()));
+            if !findings.violations.is_empty() {
+                journal.fail(format!("{} rules are broken", findings.violations.len()));
+            }
+            Tally { passed: findings.files, failed: findings.violations.len(), ignored: 0 }
+        }
+        Err(error) => {
+            journal.fail(format!("the workspace cannot be read: {error}"));
+            Tally::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn suites_have_names_of_their_own_and_fit_in_the_time() {
+        let suites = suites(&Workspace { root: "/w".into(), target: "/w/target".into() });
+        let names: BTreeSet<&str> = suites.iter().map(|suite| suite.name).collect();
+        assert_eq!(names.len(), suites.len());
+        assert!(suites.iter().all(|suite| !suite.proves.is_empty() && !suite.limit.is_zero()));
+    }
+
+    #[test]
+    fn this_workspace_keeps_its_own_rules() {
+        let root = Workspace::of_this_command().root.join("verification");
+        let sources = crate::source::rust_files(&root).expect("the sources can be read");
+        let checked = sources.iter().map(|path| {
+            let name = path.strip_prefix(&root).expect("a path below the folder").to_string_lossy();
+            style::check_source(&name, &std::fs::read_to_string(path).expect("a source"))
+        });
+        assert_eq!(checked.flatten().collect::<Vec<_>>(), []);
+        assert!(sources.len() > 10);
+    }
+}
