@@ -13,3 +13,4 @@
 pub mod backend;
 pub mod control;
 pub mod identity;
+pub mod registration;
