@@ -190,6 +190,12 @@ pub enum PostError {
         /// The handle that was given.
         handle: u32,
     },
+    /// No shared receive queue has this handle.
+    #[error("no shared receive queue {handle}: it was destroyed or belongs to another provider")]
+    UnknownSharedQueue {
+        /// The handle that was given.
+        handle: u32,
+    },
     /// The back end does not offer this operation.
     #[error("this device does not offer {operation}")]
     Unsupported {

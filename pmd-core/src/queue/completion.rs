@@ -1,0 +1,254 @@
+//! Completion queue: entries that a device writes, taken in order by their ownership bit.
+//!
+//! [`super::QueueProvider`] looks at entries, consumes them, publishes how far it came once per poll, and arms the
+//! queue before a lane sleeps. ConnectX PRM, "Completion Queue Polling" and "Requesting Completion Notification";
+//! rdma-core providers/mlx5/cq.c.
+
+#![allow(unsafe_code)] // Queue memory is shared with a device and known by address only.
+
+use core::ptr::NonNull;
+
+use super::error::{QueueError, check_alignment, check_count};
+use crate::{
+    mmio,
+    provider::CompletionQueueMemory,
+    wire::{Arm, Cqe64, CqeOpcode, CqeView, cqe, doorbell, ownership, scatter},
+};
+
+/// Most entries: the consumer index has 24 bits, and the owner bit takes one of them.
+const MAX_ENTRIES: u32 = 1 << 22;
+
+/// What a device writes into op_own on success, in an entry whose payload is in memory: the common case.
+const FORM_MASK: u8 = 0xfc;
+
+/// Completion queue over memory that a device writes.
+#[derive(Debug)]
+pub struct CompletionQueue {
+    buffer: NonNull<u8>,
+    /// Entries, a power of two.
+    count: u32,
+    /// Log2 of an entry's bytes: 6 or 7.
+    shift: u32,
+    /// Entries consumed, free-running.
+    consumer: u32,
+    /// Consumer index that the device was told last.
+    published: u32,
+    /// Events received since creation; low two bits count.
+    sequence: u8,
+    number: u32,
+    doorbell_record: NonNull<[u32; 2]>,
+}
+
+// SAFETY: the memory belongs to this queue and the device (`new`'s contract), whichever thread owns the queue.
+unsafe impl Send for CompletionQueue {}
+
+/// A completion entry that the device has handed over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry<'a> {
+    /// Its fields.
+    pub(super) view: CqeView<'a>,
+    /// The 64 bytes before it, in queues of 128-byte entries.
+    preceding: Option<&'a Cqe64>,
+}
+
+impl<'a> Entry<'a> {
+    /// Whether this is a good completion of a send queue whose payload, if any, is in memory.
+    #[inline(always)]
+    pub(super) fn is_plain_requester(&self) -> bool {
+        self.view.op_own() & FORM_MASK == 0
+    }
+
+    /// Payload that the entry itself carries.
+    ///
+    /// # Errors
+    /// The entry is compressed, or says that its payload is in front of it where nothing is: the opcode.
+    #[inline]
+    pub(super) fn payload(&self, length: u32) -> Result<Option<&'a [u8]>, u8> {
+        let length = length as usize;
+        match (self.view.op_own() & scatter::FORMAT_MASK, self.preceding) {
+            (0, _) => Ok(None),
+            (scatter::FORMAT_IN_ENTRY, _) => Ok(Some(&self.view.0[scatter::IN_ENTRY][..length.min(32)])),
+            (scatter::FORMAT_PRECEDING, Some(preceding)) => Ok(Some(&preceding[..length.min(64)])),
+            _ => Err(self.view.opcode_bits()),
+        }
+    }
+}
+
+/// Whether an entry completes a receive, well or not.
+pub(super) fn is_responder(view: CqeView<'_>) -> bool {
+    let opcode = view.opcode_bits();
+    let good = CqeOpcode::ResponderWriteImmediate as u8..=CqeOpcode::ResponderSendInvalidate as u8;
+    good.contains(&opcode) || opcode == CqeOpcode::ResponderError as u8
+}
+
+impl CompletionQueue {
+    /// A queue over fresh memory: the device has written nothing. Marks every entry as invalid.
+    ///
+    /// # Errors
+    /// [`QueueError`] when the memory's description does not fit together.
+    ///
+    /// # Safety
+    /// `memory` describes memory, readable and writable, that outlives the queue; only the device writes it, and
+    /// only entries that this queue has not been given or has consumed.
+    pub unsafe fn new(memory: CompletionQueueMemory) -> Result<Self, QueueError> {
+        check_count(memory.cqe_count, MAX_ENTRIES)?;
+        let shift = match memory.cqe_size {
+            64 => 6,
+            128 => 7,
+            given => return Err(QueueError::EntrySize { given }),
+        };
+        check_alignment(memory.buffer, memory.cqe_size as usize)?;
+        check_alignment(memory.doorbell_record, 8)?;
+        let queue = Self {
+            buffer: memory.buffer,
+            count: memory.cqe_count,
+            shift,
+            consumer: 0,
+            published: 0,
+            sequence: 0,
+            number: memory.number,
+            doorbell_record: memory.doorbell_record,
+        };
+        for index in 0..queue.count {
+            // SAFETY: the byte lies in the entry, which is the queue's until the device writes it.
+            unsafe { queue.entry(index).add(cqe::OP_OWN).write_volatile(cqe::OP_OWN_INITIAL) };
+        }
+        Ok(queue)
+    }
+
+    /// Entries of the queue.
+    #[must_use]
+    pub fn capacity(&self) -> u32 {
+        self.count
+    }
+
+    /// The next entry, if the device has written it. It stays the next one until [`CompletionQueue::consume`].
+    #[inline]
+    pub(super) fn peek(&self) -> Option<Entry<'_>> {
+        if !self.is_owned(self.consumer) {
+            return None;
+        }
+        mmio::from_device();
+        Some(self.view(self.consumer))
+    }
+
+    /// Consumes the entry that [`CompletionQueue::peek`] gave.
+    #[inline]
+    pub(super) fn consume(&mut self) {
+        self.consumer = self.consumer.wrapping_add(1);
+    }
+
+    /// Tells the device how far entries were consumed, so that it can write them again.
+    #[inline]
+    pub(super) fn publish(&mut self) {
+        if self.published == self.consumer {
+            return;
+        }
+        self.published = self.consumer;
+        self.store_record(doorbell::CONSUMER_RECORD, doorbell::consumer_record(self.consumer));
+    }
+
+    /// Asks for one event at the next entry: writes the arm word of the doorbell record and gives the word for the
+    /// register, which [`Hardware::arm`](crate::provider::Hardware::arm) stores.
+    pub(super) fn arm(&mut self, solicited_only: bool) -> [u8; 8] {
+        self.publish();
+        let arm = Arm {
+            sequence: self.sequence,
+            solicited_only,
+            consumer_index: self.consumer,
+            completion_queue: self.number,
+        };
+        self.store_record(doorbell::ARM_RECORD, arm.record());
+        arm.register().to_ne_bytes()
+    }
+
+    /// Counts an event, so that the next arming is told from the last one.
+    pub(super) fn event_received(&mut self) {
+        self.sequence = self.sequence.wrapping_add(1);
+    }
+
+    /// Takes the entries of one queue pair out and hands each to `discarded`, oldest first; the others keep their
+    /// order. For a queue pair that the device has reset or destroyed: it writes no more entries for it.
+    /// rdma-core: `__mlx5_cq_clean`.
+    pub(super) fn clean(&mut self, queue_pair: u32, mut discarded: impl FnMut(CqeView<'_>)) {
+        let mut end = self.consumer;
+        while end.wrapping_sub(self.consumer) < self.count && self.is_owned(end) {
+            end = end.wrapping_add(1);
+        }
+        mmio::from_device();
+        let entries = end.wrapping_sub(self.consumer);
+        let first = self.consumer;
+        for offset in 0..entries {
+            let view = self.view(first.wrapping_add(offset)).view;
+            if view.queue_pair() == queue_pair {
+                discarded(view);
+            }
+        }
+        // Kept entries move towards the end, newest first, so that none is overwritten before it has moved.
+        let mut freed = 0;
+        for offset in (0..entries).rev() {
+            let index = first.wrapping_add(offset);
+            if self.view(index).view.queue_pair() == queue_pair {
+                freed += 1;
+            } else if freed != 0 {
+                self.copy(index, index.wrapping_add(freed));
+            }
+        }
+        self.consumer = self.consumer.wrapping_add(freed);
+        mmio::to_device();
+        self.publish();
+    }
+
+    /// Copies an entry over another one that software owns, which keeps its owner bit.
+    fn copy(&mut self, from: u32, to: u32) {
+        let size = 1usize << self.shift;
+        let target = self.buffer_at(to);
+        // SAFETY: both entries lie in the buffer, are different and owned by software until they are consumed.
+        unsafe {
+            target.copy_from_nonoverlapping(self.buffer_at(from), size);
+            let op_own = target.add(size - 1);
+            op_own.write(op_own.read() & !1 | u8::from(cqe::owner_bit(to, self.count)));
+        }
+    }
+
+    /// Whether the device has written the entry at `index` in this round.
+    #[inline(always)]
+    fn is_owned(&self, index: u32) -> bool {
+        // SAFETY: the byte lies in the buffer; the device may be writing it, so that the read is volatile.
+        let op_own = unsafe { self.entry(index).add(cqe::OP_OWN).read_volatile() };
+        ownership(op_own, index, self.count)
+    }
+
+    #[inline(always)]
+    fn view(&self, index: u32) -> Entry<'_> {
+        let entry = self.entry(index).cast::<Cqe64>();
+        // SAFETY: callers checked ownership: the device does not write the entry until it is consumed, which
+        // needs `&mut self`. A 128-byte entry has 64 bytes before its 64-byte form.
+        unsafe {
+            let preceding = if self.shift == 7 { Some(entry.sub(1).as_ref()) } else { None };
+            Entry { view: CqeView(entry.as_ref()), preceding }
+        }
+    }
+
+    /// The 64-byte form of an entry.
+    #[inline(always)]
+    fn entry(&self, index: u32) -> NonNull<u8> {
+        let in_second_half = (1usize << self.shift) - size_of::<Cqe64>();
+        // SAFETY: the 64-byte form is the last part of the entry, which lies in the buffer.
+        unsafe { self.buffer_at(index).add(in_second_half) }
+    }
+
+    #[inline(always)]
+    fn buffer_at(&self, index: u32) -> NonNull<u8> {
+        let slot = (index & (self.count - 1)) as usize;
+        // SAFETY: a masked slot lies in the buffer (`new`'s contract).
+        unsafe { self.buffer.add(slot << self.shift) }
+    }
+
+    #[inline(always)]
+    fn store_record(&mut self, word: usize, value: u32) {
+        let record = self.doorbell_record.as_ptr().cast::<u32>();
+        // SAFETY: `new`'s contract: two aligned words that only this queue writes; `word` is 0 or 1.
+        unsafe { mmio::store_record(record.add(word), value) };
+    }
+}
