@@ -13,4 +13,6 @@
 pub mod backend;
 pub mod control;
 pub mod identity;
+pub mod region;
 pub mod registration;
+pub mod soft;

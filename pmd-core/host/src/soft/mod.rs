@@ -43,3 +43,33 @@
 //! An engine is *active* while it moves bytes and checks keys only while active; deregistration clears the key and
 //! waits until every engine of this process and of connected peers has been seen idle once, or its process is gone
 //! (`pmd_core::ring::quiesce`). A pass moves a bounded number of bytes, so the wait is bounded.
+#![allow(dead_code, unused_imports)] // the engine, which calls most of this, comes next
+
+mod arena;
+mod connect;
+mod device;
+mod exchange;
+mod link;
+mod memory;
+mod message;
+mod peer;
+mod quiet;
+mod reach;
+mod regions;
+mod register;
+mod room;
+mod seat;
+mod segment;
+mod socket;
+
+pub use arena::{AllocateError, Arena, ArenaOptions, HugePages};
+pub use device::{Device, DeviceConfig, OpenError, ProtectionDomain};
+pub use register::RegisterError;
+
+pub(crate) use connect::{Endpoint, LinkFault, PendingLink};
+pub(crate) use link::Link;
+pub(crate) use peer::Peer;
+pub(crate) use quiet::Quiet;
+pub(crate) use reach::{MappingCache, Reach};
+pub(crate) use regions::{KeyFault, RegionTable};
+pub(crate) use seat::{NoSeat, Seat};

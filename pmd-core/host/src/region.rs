@@ -1,0 +1,132 @@
+//! A registered range of memory, the same handle for every back end.
+//!
+//! Registration (`soft`, `mlx5`, `verbs`) makes it; work requests carry its keys; dropping it takes the keys back.
+
+use std::fmt;
+
+use pmd_core::memory::{Access, LocalKey, RemoteAddress, RemoteKey, Sge};
+
+/// Registered memory. Dropping it deregisters: when the drop returns, no device and no peer touches the range on
+/// behalf of its keys any more.
+#[derive(Debug)]
+pub struct Region {
+    facts: RegionFacts,
+    registration: Box<dyn Registration>,
+}
+
+impl Region {
+    /// The handle of what `registration` undoes when it is dropped.
+    pub(crate) fn new(facts: RegionFacts, registration: Box<dyn Registration>) -> Self {
+        Self { facts, registration }
+    }
+
+    /// First byte, as this process addresses it.
+    #[must_use]
+    pub const fn address(&self) -> u64 {
+        self.facts.address
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub const fn length(&self) -> u64 {
+        self.facts.length
+    }
+
+    /// Key for this process's own work requests.
+    #[must_use]
+    pub const fn local_key(&self) -> LocalKey {
+        self.facts.local_key
+    }
+
+    /// Key for peers, good for what [`Region::access`] says.
+    #[must_use]
+    pub const fn remote_key(&self) -> RemoteKey {
+        self.facts.remote_key
+    }
+
+    /// What the region may be used for.
+    #[must_use]
+    pub const fn access(&self) -> Access {
+        self.facts.access
+    }
+
+    /// How the bytes are reached.
+    #[must_use]
+    pub const fn path(&self) -> RegionPath {
+        self.facts.path
+    }
+
+    /// Scatter-gather entry for `length` bytes at `offset`, or `None` when they are not all inside the region.
+    #[must_use]
+    pub fn sge(&self, offset: u64, length: u32) -> Option<Sge> {
+        self.contains(offset, u64::from(length)).then(|| Sge {
+            address: self.facts.address + offset,
+            length,
+            key: self.facts.local_key,
+        })
+    }
+
+    /// What a peer puts into a work request to reach `offset`, or `None` when that is beyond the region.
+    #[must_use]
+    pub fn remote_address(&self, offset: u64) -> Option<RemoteAddress> {
+        self.contains(offset, 0)
+            .then(|| RemoteAddress { address: self.facts.address + offset, key: self.facts.remote_key })
+    }
+
+    /// Takes the keys back and waits until nothing touches the memory on their behalf. The same as dropping.
+    pub fn deregister(self) {
+        drop(self.registration);
+    }
+
+    fn contains(&self, offset: u64, length: u64) -> bool {
+        offset.checked_add(length).is_some_and(|end| end <= self.facts.length)
+    }
+}
+
+/// What a back end found out and decided when it registered a range.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RegionFacts {
+    pub(crate) address: u64,
+    pub(crate) length: u64,
+    pub(crate) local_key: LocalKey,
+    pub(crate) remote_key: RemoteKey,
+    pub(crate) access: Access,
+    pub(crate) path: RegionPath,
+}
+
+/// A back end's side of a region: deregisters when it is dropped, and returns from that only when the memory is quiet.
+pub(crate) trait Registration: Send + Sync + fmt::Debug {}
+
+/// How a region's bytes are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RegionPath {
+    /// Peers of this host have the memory mapped and copy it themselves.
+    Mapped,
+    /// Peers of this host ask the kernel to copy (`process_vm_readv`, `process_vm_writev`), or get packets where it
+    /// refuses.
+    ProcessMemory,
+    /// Pinned in host memory for the NIC.
+    Pinned,
+    /// The NIC reaches an accelerator's memory through a dma-buf.
+    DmaBuf,
+}
+
+impl RegionPath {
+    /// Name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mapped => "mapped",
+            Self::ProcessMemory => "process memory",
+            Self::Pinned => "pinned",
+            Self::DmaBuf => "dma-buf",
+        }
+    }
+}
+
+impl fmt::Display for RegionPath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}

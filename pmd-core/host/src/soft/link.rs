@@ -1,0 +1,359 @@
+//! A link: the memory through which two connected queue pairs exchange packets.
+//!
+//! ```text
+//!  0        header: magic, version, lines per ring
+//!  256      lane of side 0: state, open, parked, may park, protection domain
+//!  512      lane of side 1
+//!  1 KiB    four lines for the consumers' positions
+//!  4 KiB    four rings: requests 0 -> 1, requests 1 -> 0, responses 0 -> 1, responses 1 -> 0
+//! ```
+//! Side 0 is the one with the lower (device, queue pair) and makes the memory. Each side writes its own lane only;
+//! what it reads in the other's is checked or harmless.
+#![allow(unsafe_code)] // turns offsets in a mapping into references and rings
+
+use std::{os::fd::OwnedFd, ptr::NonNull, sync::Arc};
+
+use nix::{errno::Errno, fcntl::SealFlag};
+use pmd_core::{
+    ring::{
+        packet::{ConsumedLine, Consumer, LINE_BYTES, Line, LineCount, Producer},
+        quiesce::{Active, KeyCell, Revoked},
+    },
+    sync::{AtomicU32, AtomicU64, Ordering, fence},
+};
+
+use super::{
+    Device, ProtectionDomain,
+    memory::{Mapping, PAGE, Protection, memory_file, reserve, seal, sealed_length},
+    peer::Peer,
+    quiet::Quiet,
+};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"pmd-link");
+const VERSION: u32 = 1;
+const LANES_AT: usize = 256;
+const CONSUMED_AT: usize = 1024;
+const RINGS: usize = 4;
+/// The key of an open lane.
+const OPEN: u32 = 1;
+
+const _: () = assert!(size_of::<Lane>() == 256 && CONSUMED_AT >= LANES_AT + 2 * size_of::<Lane>());
+const _: () = assert!(CONSUMED_AT + RINGS * size_of::<ConsumedLine>() <= PAGE);
+
+#[derive(Debug)]
+#[repr(C)]
+struct Header {
+    magic: AtomicU64,
+    version: AtomicU32,
+    /// Lines of each ring.
+    lines: AtomicU32,
+}
+
+/// What one side tells the other.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(super) struct Lane {
+    state: AtomicU32,
+    /// Validated by the other side's engine in each round; revoked when this side closes.
+    open: KeyCell,
+    may_park: AtomicU32,
+    protection_domain: AtomicU32,
+    parked: Parked,
+}
+
+/// On lines of its own: it changes while the others are read.
+#[derive(Debug)]
+#[repr(C, align(128))]
+struct Parked(AtomicU32);
+
+/// How far a side has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LaneState {
+    /// Has not mapped the memory, or not yet heard of the other side.
+    New,
+    /// Has all it needs.
+    Attached,
+    /// Gave up before both were attached.
+    Abandoned,
+    /// Was connected, and is not any more.
+    Closed,
+}
+
+impl LaneState {
+    /// What another process left there, if it is a state.
+    const fn from_word(word: u32) -> Self {
+        match word {
+            0 => Self::New,
+            1 => Self::Attached,
+            2 => Self::Abandoned,
+            _ => Self::Closed,
+        }
+    }
+}
+
+/// The memory of a link, mapped.
+#[derive(Debug)]
+pub(super) struct LinkMemory {
+    mapping: Mapping,
+    /// Lines of each ring, as checked when it was mapped.
+    lines: usize,
+}
+
+impl LinkMemory {
+    /// Makes a link with rings of `ring_bytes` bytes.
+    pub(super) fn create(ring_bytes: u32) -> Result<(Self, OwnedFd), Errno> {
+        let lines = ring_bytes as usize / LINE_BYTES;
+        let length = length(lines);
+        let file = memory_file(c"pmd-link", length, false)?;
+        reserve(&file, length)?;
+        seal(&file, SealFlag::F_SEAL_SEAL)?;
+        let memory = Self { mapping: Mapping::new(&file, length, Protection::ReadWrite)?, lines };
+        memory.header().magic.store(MAGIC, Ordering::Relaxed);
+        memory.header().version.store(VERSION, Ordering::Relaxed);
+        memory.header().lines.store(lines as u32, Ordering::Relaxed);
+        Ok((memory, file))
+    }
+
+    /// Maps a link that a peer made, or `None` when it is not one.
+    pub(super) fn attach(file: &OwnedFd) -> Option<Self> {
+        let length_found = sealed_length(file)?;
+        if length_found < PAGE || length_found > length(1 << 20) {
+            return None;
+        }
+        let mapping = Mapping::new(file, length_found, Protection::ReadWrite).ok()?;
+        let mut memory = Self { mapping, lines: 0 };
+        let header = memory.header();
+        let lines = header.lines.load(Ordering::Relaxed) as usize;
+        let fits = header.magic.load(Ordering::Relaxed) == MAGIC
+            && header.version.load(Ordering::Relaxed) == VERSION
+            && lines <= 1 << 20
+            && lines.is_power_of_two()
+            && length(lines) == length_found;
+        memory.lines = lines;
+        fits.then_some(memory)
+    }
+
+    /// How far `side` has come.
+    pub(super) fn state(&self, side: usize) -> LaneState {
+        LaneState::from_word(self.lane(side).state.load(Ordering::Acquire))
+    }
+
+    /// Says that this side has all it needs, and opens its lane.
+    pub(super) fn set_attached(&self, side: usize, domain: ProtectionDomain, may_park: bool) {
+        let lane = self.lane(side);
+        lane.may_park.store(u32::from(may_park), Ordering::Relaxed);
+        lane.protection_domain.store(domain.0, Ordering::Relaxed);
+        lane.open.grant(OPEN);
+        lane.state.store(1, Ordering::Release);
+    }
+
+    /// Says that this side gave up before it was connected; the other may have been faster.
+    pub(super) fn set_abandoned(&self, side: usize) -> Revoked {
+        let revoked = self.lane(side).open.revoke();
+        self.lane(side).state.store(2, Ordering::Release);
+        revoked
+    }
+
+    fn lane(&self, side: usize) -> &Lane {
+        let at = LANES_AT + (side & 1) * size_of::<Lane>();
+        // SAFETY: inside the first page, aligned to 128; all fields are atomics, zeroed at the start.
+        unsafe { self.mapping.base().add(at).cast().as_ref() }
+    }
+
+    fn header(&self) -> &Header {
+        // SAFETY: the mapping starts with it; all fields are atomics.
+        unsafe { self.mapping.base().cast().as_ref() }
+    }
+
+    fn ring(&self, index: usize) -> (NonNull<Line>, NonNull<ConsumedLine>) {
+        // SAFETY: `length` has room for `RINGS` of both behind the header.
+        unsafe {
+            let base = self.mapping.base();
+            let lines = base.add(PAGE + index * self.lines * LINE_BYTES).cast();
+            (lines, base.add(CONSUMED_AT + index * size_of::<ConsumedLine>()).cast())
+        }
+    }
+
+    /// # Safety
+    /// Each ring gets one producer and one consumer at most, fresh memory, and `self` outlives them.
+    unsafe fn producer(&self, index: usize) -> Result<Producer, LineCount> {
+        let (lines, consumed) = self.ring(index);
+        // SAFETY: mapped readable and writable, and by the caller the only one.
+        unsafe { Producer::attach(lines, self.lines, consumed) }
+    }
+
+    /// # Safety
+    /// As for `producer`.
+    unsafe fn consumer(&self, index: usize) -> Result<Consumer, LineCount> {
+        let (lines, consumed) = self.ring(index);
+        // SAFETY: as for `producer`.
+        unsafe { Consumer::attach(lines, self.lines, consumed) }
+    }
+}
+
+fn length(lines: usize) -> usize {
+    PAGE + (RINGS * lines * LINE_BYTES).next_multiple_of(PAGE)
+}
+
+/// A connected link, one side of it. Closed when dropped.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// Requests of this side.
+    pub(crate) requests_out: Producer,
+    /// Requests of the peer.
+    pub(crate) requests_in: Consumer,
+    /// Answers to the peer's requests.
+    pub(crate) responses_out: Producer,
+    /// Answers to this side's requests.
+    pub(crate) responses_in: Consumer,
+    shared: Shared,
+}
+
+/// All of a link but its rings.
+#[derive(Debug)]
+struct Shared {
+    device: Device,
+    peer: Arc<Peer>,
+    /// Wakes the peer's engine.
+    event: Arc<OwnedFd>,
+    sides: Sides,
+    peer_queue_pair: u32,
+    peer_may_park: bool,
+    peer_domain: ProtectionDomain,
+    /// The rings point into it. Behind them, so that it goes last.
+    memory: Arc<LinkMemory>,
+}
+
+/// Which lane is whose; both the same where a queue pair is connected to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sides {
+    pub(super) mine: usize,
+    pub(super) theirs: usize,
+}
+
+/// What completes a link.
+#[derive(Debug)]
+pub(super) struct LinkParts {
+    pub(super) device: Device,
+    pub(super) peer: Arc<Peer>,
+    pub(super) event: Arc<OwnedFd>,
+    pub(super) sides: Sides,
+    pub(super) peer_queue_pair: u32,
+    pub(super) memory: Arc<LinkMemory>,
+}
+
+impl Link {
+    /// The link, both sides being attached. Called once per side and memory.
+    pub(super) fn new(parts: LinkParts) -> Result<Self, LineCount> {
+        let LinkParts { device, peer, event, sides, peer_queue_pair, memory } = parts;
+        let theirs = memory.lane(sides.theirs);
+        let peer_may_park = theirs.may_park.load(Ordering::Relaxed) != 0;
+        let peer_domain = ProtectionDomain(theirs.protection_domain.load(Ordering::Relaxed));
+        // SAFETY: the two sides take opposite ends, each once per memory, which was new; `Shared` keeps it mapped.
+        unsafe {
+            Ok(Self {
+                requests_out: memory.producer(sides.mine)?,
+                requests_in: memory.consumer(sides.theirs)?,
+                responses_out: memory.producer(2 + sides.mine)?,
+                responses_in: memory.consumer(2 + sides.theirs)?,
+                shared: Shared {
+                    device,
+                    peer,
+                    event,
+                    sides,
+                    peer_queue_pair,
+                    peer_may_park,
+                    peer_domain,
+                    memory: memory.clone(),
+                },
+            })
+        }
+    }
+
+    /// The device at the other end.
+    #[inline]
+    pub(crate) fn peer(&self) -> &Arc<Peer> {
+        &self.shared.peer
+    }
+
+    /// Number of the queue pair at the other end.
+    pub(crate) fn peer_queue_pair(&self) -> u32 {
+        self.shared.peer_queue_pair
+    }
+
+    /// Protection domain of the queue pair at the other end: remote keys must be of it.
+    #[inline]
+    pub(crate) fn peer_domain(&self) -> ProtectionDomain {
+        self.shared.peer_domain
+    }
+
+    /// Wakes the peer's engine if it is parked. Call it after publishing what the engine should see.
+    #[inline]
+    pub(crate) fn wake_peer(&self) {
+        if !self.shared.peer_may_park {
+            return;
+        }
+        // What was published before is seen by a peer that looks once more after it said it is parked, or this
+        // side sees that it is parked: both have a fence between the store and the load.
+        fence(Ordering::SeqCst);
+        if self.shared.theirs().parked.0.load(Ordering::Relaxed) != 0 {
+            self.shared.signal();
+        }
+    }
+
+    /// Says whether this engine is about to sleep. After `true`, look at the rings once more before sleeping.
+    #[inline]
+    pub(crate) fn set_parked(&self, parked: bool) {
+        self.shared.mine().parked.0.store(u32::from(parked), Ordering::Relaxed);
+        if parked {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// Whether the other end was closed, in order. (A peer that was killed is not [`alive`](Peer::alive).)
+    #[inline]
+    pub(crate) fn closed_by_peer(&self) -> bool {
+        matches!(self.shared.memory.state(self.shared.sides.theirs), LaneState::Closed | LaneState::Abandoned)
+    }
+
+    /// Whether bytes may be moved directly in this round: the peer closes its end, then waits for the round's end.
+    #[inline]
+    pub(crate) fn is_open(&self, active: &Active<'_>) -> bool {
+        self.shared.theirs().open.validate(active, OPEN)
+    }
+
+    /// Closes this end: the peer's engine begins no more direct copies for this queue pair. Once the result is
+    /// reached, none is going on either.
+    pub(crate) fn close(self) -> Quiet {
+        self.shared.close()
+    }
+}
+
+impl Shared {
+    fn mine(&self) -> &Lane {
+        self.memory.lane(self.sides.mine)
+    }
+
+    #[inline]
+    fn theirs(&self) -> &Lane {
+        self.memory.lane(self.sides.theirs)
+    }
+
+    fn signal(&self) {
+        // A full counter means that the peer has a wake-up pending; other failures, that it is gone.
+        let _ = nix::unistd::write(&self.event, &1_u64.to_ne_bytes());
+    }
+
+    fn close(&self) -> Quiet {
+        let revoked = self.mine().open.revoke();
+        self.mine().state.store(3, Ordering::Release);
+        self.signal();
+        Quiet::of_peer(&self.device, self.peer.clone(), &revoked)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        drop(self.close());
+    }
+}

@@ -1,0 +1,118 @@
+//! Anonymous memory files and their mappings: what segments, links and arenas are made of.
+#![allow(unsafe_code)] // maps and unmaps memory
+
+use std::{
+    ffi::CStr,
+    num::NonZeroUsize,
+    os::fd::{AsFd, OwnedFd},
+    ptr::NonNull,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap},
+        stat::fstat,
+    },
+};
+
+/// Bytes of a small page on every supported machine's default configuration; layouts are multiples of it.
+pub(super) const PAGE: usize = 4096;
+
+/// Memory of a file, mapped shared. Unmapped when dropped.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+    length: NonZeroUsize,
+}
+
+// SAFETY: a mapping is an address range of the process, not of a thread; who may touch its bytes is the business of
+// those who take pointers from it.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; the methods only read the two fields.
+unsafe impl Sync for Mapping {}
+
+/// Whether this process may write through a mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protection {
+    Read,
+    ReadWrite,
+}
+
+impl Mapping {
+    /// Maps the first `length` bytes of `file`.
+    pub(super) fn new(file: impl AsFd, length: usize, protection: Protection) -> Result<Self, Errno> {
+        let length = NonZeroUsize::new(length).ok_or(Errno::EINVAL)?;
+        let flags = match protection {
+            Protection::Read => ProtFlags::PROT_READ,
+            Protection::ReadWrite => ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+        };
+        // SAFETY: the kernel chooses the address, so nothing mapped before is replaced.
+        let base = unsafe { mmap(None, length, flags, MapFlags::MAP_SHARED, file, 0)? };
+        Ok(Self { base: base.cast(), length })
+    }
+
+    /// First byte; valid while the mapping lives.
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// Bytes.
+    pub(crate) fn length(&self) -> usize {
+        self.length.get()
+    }
+
+    /// Fills in the page tables, so that later accesses do not fault one page at a time.
+    pub(super) fn populate(&self) -> Result<(), Errno> {
+        // SAFETY: the range is this mapping; populating changes no byte.
+        unsafe { madvise(self.base.cast(), self.length(), MmapAdvise::MADV_POPULATE_WRITE) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range was mapped by `new` and its owner is going away. The only failure is a range that is
+        // not page-aligned, which mmap does not return.
+        let _ = unsafe { munmap(self.base.cast(), self.length.get()) };
+    }
+}
+
+/// Creates a memory file of `length` bytes (`huge`: of 2 MiB pages), zeroed, nameless but for `label` in /proc.
+/// It has no storage yet.
+pub(super) fn memory_file(label: &CStr, length: usize, huge: bool) -> Result<OwnedFd, Errno> {
+    let mut flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    if huge {
+        flags |= MFdFlags::MFD_HUGETLB | MFdFlags::MFD_HUGE_2MB;
+    }
+    let file = memfd_create(label, flags)?;
+    nix::unistd::ftruncate(&file, i64::try_from(length).map_err(|_| Errno::EFBIG)?)?;
+    Ok(file)
+}
+
+/// Gives a memory file its storage now, so that a shortage is an error here and not a signal at the first touch.
+pub(super) fn reserve(file: &OwnedFd, length: usize) -> Result<(), Errno> {
+    let length = i64::try_from(length).map_err(|_| Errno::EFBIG)?;
+    loop {
+        match fallocate(file, FallocateFlags::empty(), 0, length) {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Fixes a file's size for good, so that no mapping of it can lose its pages; `more` seals besides.
+pub(super) fn seal(file: &OwnedFd, more: SealFlag) -> Result<(), Errno> {
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | more;
+    fcntl(file, FcntlArg::F_ADD_SEALS(seals)).map(drop)
+}
+
+/// Size of a file that came from a peer, or `None` if it could shrink under a mapping.
+pub(super) fn sealed_length(file: &OwnedFd) -> Option<usize> {
+    let seals = fcntl(file, FcntlArg::F_GET_SEALS).ok()?;
+    if !SealFlag::from_bits_retain(seals).contains(SealFlag::F_SEAL_SHRINK) {
+        return None;
+    }
+    usize::try_from(fstat(file).ok()?.st_size).ok()
+}

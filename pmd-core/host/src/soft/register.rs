@@ -1,0 +1,220 @@
+//! Registration with a soft HCA.
+#![allow(unsafe_code)] // asks the kernel about ranges that the caller names
+
+use std::{io, sync::Arc};
+
+use nix::errno::Errno;
+use pmd_core::memory::{Access, LocalKey, MemoryKind, RegionSource, RemoteKey};
+use thiserror::Error;
+
+use super::{
+    Device, ProtectionDomain,
+    arena::ArenaMemory,
+    memory::PAGE,
+    quiet::Quiet,
+    regions::{Grant, NoKey},
+    segment::REGIONS,
+};
+use crate::region::{Region, RegionFacts, RegionPath, Registration};
+
+/// Why a range was not registered.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// No bytes.
+    #[error("a region needs at least one byte")]
+    Empty,
+    /// The range starts at address 0.
+    #[error("address 0 cannot be registered")]
+    Null,
+    /// The range ends beyond the address space.
+    #[error("{length} bytes at {address:#x} reach beyond the address space")]
+    Overflow {
+        /// First byte.
+        address: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// Remote writing or atomics without local writing.
+    #[error("{access:?}: remote writing and atomics need LOCAL_WRITE as well")]
+    InconsistentAccess {
+        /// What was asked for.
+        access: Access,
+    },
+    /// Part of the range is not mapped, or not writable although the access asks for it.
+    #[error("part of the {length} bytes at {address:#x} is not mapped in this process with {access:?}")]
+    NotMapped {
+        /// First byte.
+        address: u64,
+        /// Bytes.
+        length: u64,
+        /// What was asked for.
+        access: Access,
+    },
+    /// The memory is an accelerator's.
+    #[error("the soft HCA does not reach memory of kind {kind:?}: copy it to host memory first")]
+    UnsupportedMemory {
+        /// What the source says it is.
+        kind: MemoryKind,
+    },
+    /// Every entry of the region table is taken.
+    #[error("the soft HCA has {limit} regions: deregister some")]
+    TableFull {
+        /// How many there can be.
+        limit: usize,
+    },
+    /// A system call failed.
+    #[error("registering memory: {call} failed")]
+    System {
+        /// Which call.
+        call: &'static str,
+        /// What it said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Device {
+    /// Registers `length` bytes at `address`, for queue pairs of `protection_domain`. Pages that do not exist yet
+    /// are made, as pinning them for a NIC would do.
+    ///
+    /// # Errors
+    /// [`RegisterError`].
+    ///
+    /// # Safety
+    /// The range stays mapped until the region is dropped, and no `&[u8]` or `&mut [u8]` to it exists while a
+    /// transfer may touch it: own requests with the local key, peers with the remote key.
+    pub unsafe fn register(
+        &self,
+        address: u64,
+        length: u64,
+        access: Access,
+        protection_domain: ProtectionDomain,
+    ) -> Result<Region, RegisterError> {
+        check_range(address, length, access)?;
+        let arena = self.arenas().holder(address, length);
+        if arena.is_none() {
+            check_mapped(address, length, access)?;
+        }
+        let grant = Grant {
+            address,
+            length,
+            access,
+            protection_domain,
+            arena: arena.as_ref().map(|arena| (arena.id(), address - arena.address())),
+        };
+        let key = self.regions().insert(&grant)?;
+        let path = if arena.is_some() { RegionPath::Mapped } else { RegionPath::ProcessMemory };
+        let (local_key, remote_key) = (LocalKey(key), RemoteKey(key));
+        let facts = RegionFacts { address, length, local_key, remote_key, access, path };
+        Ok(Region::new(facts, Box::new(SoftRegistration { device: self.clone(), key, _arena: arena })))
+    }
+
+    /// Registers what `source` describes.
+    ///
+    /// # Errors
+    /// [`RegisterError`].
+    pub fn register_source(
+        &self,
+        source: &impl RegionSource,
+        access: Access,
+        protection_domain: ProtectionDomain,
+    ) -> Result<Region, RegisterError> {
+        let described = source.description();
+        match described.kind {
+            // SAFETY: the implementer of `RegionSource` promises exactly this of what it describes.
+            MemoryKind::Host | MemoryKind::Shared => unsafe {
+                self.register(described.address, described.length, access, protection_domain)
+            },
+            kind => Err(RegisterError::UnsupportedMemory { kind }),
+        }
+    }
+}
+
+impl From<NoKey> for RegisterError {
+    fn from(reason: NoKey) -> Self {
+        match reason {
+            NoKey::TableFull => Self::TableFull { limit: REGIONS },
+            NoKey::Random(source) => Self::System { call: "getrandom", source },
+        }
+    }
+}
+
+/// A key of the soft HCA.
+#[derive(Debug)]
+struct SoftRegistration {
+    device: Device,
+    key: u32,
+    /// Keeps the memory mapped.
+    _arena: Option<Arc<ArenaMemory>>,
+}
+
+impl Registration for SoftRegistration {}
+
+impl Drop for SoftRegistration {
+    fn drop(&mut self) {
+        let revoked = self.device.regions().revoke(self.key);
+        Quiet::everywhere(&self.device, &revoked).wait();
+        self.device.regions().release(self.key);
+    }
+}
+
+fn check_range(address: u64, length: u64, access: Access) -> Result<(), RegisterError> {
+    if length == 0 {
+        return Err(RegisterError::Empty);
+    }
+    if address == 0 {
+        return Err(RegisterError::Null);
+    }
+    let end = address.checked_add(length).and_then(|end| end.checked_add(PAGE as u64));
+    if end.is_none_or(|end| isize::try_from(end).is_err()) {
+        return Err(RegisterError::Overflow { address, length });
+    }
+    if !access.is_consistent() {
+        return Err(RegisterError::InconsistentAccess { access });
+    }
+    Ok(())
+}
+
+/// Finds out whether the whole range can be read (and written, if the access asks for it), and fills in its pages.
+fn check_mapped(address: u64, length: u64, access: Access) -> Result<(), RegisterError> {
+    let start = address & !(PAGE as u64 - 1);
+    let bytes = (address + length).next_multiple_of(PAGE as u64) - start;
+    let advice = if access.contains(Access::LOCAL_WRITE) {
+        libc::MADV_POPULATE_WRITE
+    } else {
+        libc::MADV_POPULATE_READ
+    };
+    match advise(start, bytes, advice) {
+        Ok(()) => Ok(()),
+        // Before Linux 5.14, and for mappings of device memory. Then only holes are found.
+        Err(Errno::EINVAL) if is_resident_or_not(start, bytes) => Ok(()),
+        Err(Errno::EINVAL | Errno::ENOMEM | Errno::EFAULT) => {
+            Err(RegisterError::NotMapped { address, length, access })
+        }
+        Err(error) => Err(RegisterError::System { call: "madvise", source: error.into() }),
+    }
+}
+
+fn advise(start: u64, bytes: u64, advice: i32) -> Result<(), Errno> {
+    loop {
+        // SAFETY: populating changes no byte and unmaps nothing; a range that is not there is refused.
+        let result = unsafe { libc::madvise(start as *mut libc::c_void, bytes as usize, advice) };
+        match Errno::result(result) {
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            other => return other.map(drop),
+        }
+    }
+}
+
+/// Whether the kernel knows every page of the range, in memory or not.
+fn is_resident_or_not(start: u64, bytes: u64) -> bool {
+    const PAGES: usize = 4096;
+    let mut answer = [0_u8; PAGES];
+    let pieces = (start..start + bytes).step_by(PAGES * PAGE);
+    pieces.into_iter().all(|piece| {
+        let length = ((PAGES * PAGE) as u64).min(start + bytes - piece) as usize;
+        // SAFETY: one byte of the answer per page of the piece, of which there are at most `PAGES`.
+        unsafe { libc::mincore(piece as *mut libc::c_void, length, answer.as_mut_ptr()) == 0 }
+    })
+}
