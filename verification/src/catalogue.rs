@@ -33,7 +33,7 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
     };
     vec![
         commands("format", "rustfmt changes nothing", &[], 120, format(workspace)),
-        own("style", "lengths, safety comments, leftovers, the fixed top level", 60, check_style),
+        own("style", "lengths, safety comments, leftovers, facades, the fixed top level", 60, check_style),
         commands("clippy", "no lint of any target warns", &[], 600, clippy(workspace)),
         commands("unit", "unit, property and integration tests pass", &[], 900, unit(workspace)),
         commands("docs", "documentation builds and its examples run", &[], 600, docs(workspace)),

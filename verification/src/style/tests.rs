@@ -109,6 +109,25 @@ fn leftovers_are_found_in_code_and_comments_and_not_in_strings() {
 }
 
 #[test]
+fn atomics_and_assembly_come_through_their_facades() {
+    let is_clean = |file: &str, source: &str| check_source(file, source).is_empty();
+    let lines = |file: &str, source: &str| -> Vec<usize> {
+        check_source(file, source).into_iter().map(|violation| violation.line).collect()
+    };
+    let atomics = "use core::sync::atomic::AtomicU32;\nuse std::sync::{Arc, atomic::Ordering};\nuse std::sync::{Arc, Mutex};\n";
+    assert_eq!(lines("pmd-core/src/ring/spsc.rs", atomics), [1, 2]);
+    assert!(is_clean("pmd-core/src/sync.rs", atomics));
+    assert!(is_clean("verification/src/main.rs", atomics));
+    assert!(is_clean("pmd-core/src/ring/tests.rs", atomics));
+    assert!(is_clean(
+        "pmd-core/src/queue.rs",
+        "use crate::sync::AtomicU32;\nuse super::wire::atomic::Segment;"
+    ));
+    assert_eq!(lines("kv-api/src/lib.rs", "fn a() {\n    asm!(\"sfence\");\n}"), [2]);
+    assert!(is_clean("pmd-core/src/mmio.rs", "fn a() { asm!(\"sfence\"); }"));
+}
+
+#[test]
 fn generated_bindings_are_exempt() {
     assert_eq!(check_source("pmd-core/sys/src/bindings/verbs.rs", &"unsafe { a() }\n".repeat(700)), []);
     assert_ne!(check_source("pmd-core/sys/src/bindings.rs", "unsafe { a() }\n"), []);
