@@ -43,11 +43,12 @@
 //! An engine is *active* while it moves bytes and checks keys only while active; deregistration clears the key and
 //! waits until every engine of this process and of connected peers has been seen idle once, or its process is gone
 //! (`pmd_core::ring::quiesce`). A pass moves a bounded number of bytes, so the wait is bounded.
-#![allow(dead_code, unused_imports)] // the engine, which calls most of this, comes next
 
 mod arena;
+mod backend;
 mod connect;
 mod device;
+mod engine;
 mod exchange;
 mod link;
 mod memory;
@@ -63,13 +64,13 @@ mod segment;
 mod socket;
 
 pub use arena::{AllocateError, Arena, ArenaOptions, HugePages};
+pub use backend::SoftBackend;
 pub use device::{Device, DeviceConfig, OpenError, ProtectionDomain};
+pub use engine::{SoftHardware, Tuning};
 pub use register::RegisterError;
 
-pub(crate) use connect::{Endpoint, LinkFault, PendingLink};
+pub(crate) use connect::{Endpoint, PendingLink};
 pub(crate) use link::Link;
-pub(crate) use peer::Peer;
 pub(crate) use quiet::Quiet;
 pub(crate) use reach::{MappingCache, Reach};
-pub(crate) use regions::{KeyFault, RegionTable};
-pub(crate) use seat::{NoSeat, Seat};
+pub(crate) use seat::Seat;
