@@ -106,45 +106,61 @@ impl Attached {
             .for_each(|queue_pair| queue_pair.state = QueuePairState::Error);
     }
 
-    /// Retires the request that an entry completes.
+    /// Retires the request that an entry completes, and fills in its completion.
     ///
     /// # Errors
     /// [`CompletionQueueError`] when the entry completes nothing that is outstanding.
     #[inline]
-    pub(super) fn complete(&mut self, entry: &Entry<'_>) -> Result<Completion, CompletionQueueError> {
+    pub(super) fn complete(
+        &mut self,
+        entry: &Entry<'_>,
+        completion: &mut Completion,
+    ) -> Result<(), CompletionQueueError> {
         if entry.is_plain_requester() {
-            return self.requester(entry);
+            return self.requester(entry, completion);
         }
+        let immediate = || Some(entry.view.immediate());
         match entry.view.opcode() {
-            Ok(CqeOpcode::Requester) => self.requester_with_payload(entry),
-            Ok(CqeOpcode::ResponderSend) => self.responder(entry, CompletionKind::Receive, None),
+            Ok(CqeOpcode::Requester) => self.requester_with_payload(entry, completion),
+            Ok(CqeOpcode::ResponderSend) => self.responder(entry, CompletionKind::Receive, None, completion),
             Ok(CqeOpcode::ResponderSendImmediate) => {
-                self.responder(entry, CompletionKind::Receive, Some(entry.view.immediate()))
+                self.responder(entry, CompletionKind::Receive, immediate(), completion)
             }
             Ok(CqeOpcode::ResponderWriteImmediate) => {
-                self.responder(entry, CompletionKind::ReceiveWriteImmediate, Some(entry.view.immediate()))
+                self.responder(entry, CompletionKind::ReceiveWriteImmediate, immediate(), completion)
             }
-            Ok(CqeOpcode::RequesterError) => self.failure(entry, Side::Requester),
-            Ok(CqeOpcode::ResponderError) => self.failure(entry, Side::Responder),
+            Ok(CqeOpcode::RequesterError) => self.failure(entry, Side::Requester, completion),
+            Ok(CqeOpcode::ResponderError) => self.failure(entry, Side::Responder, completion),
             _ => Err(malformed(entry)),
         }
     }
 
     #[inline]
-    fn requester(&mut self, entry: &Entry<'_>) -> Result<Completion, CompletionQueueError> {
+    fn requester(
+        &mut self,
+        entry: &Entry<'_>,
+        completion: &mut Completion,
+    ) -> Result<(), CompletionQueueError> {
         let queue_pair = self.completed(entry)?;
-        let retired = queue_pair.send.retire(entry.view.wqe_counter()).ok_or_else(|| foreign(entry))?;
-        Ok(Completion {
+        let Some(retired) = queue_pair.send.retire(entry.view.wqe_counter()) else {
+            return Err(foreign(entry));
+        };
+        *completion = Completion {
             id: retired.id,
             queue_pair: queue_pair.number,
             byte_length: retired.returned_length,
             immediate: None,
             result: Ok(retired.kind),
-        })
+        };
+        Ok(())
     }
 
     #[cold]
-    fn requester_with_payload(&mut self, entry: &Entry<'_>) -> Result<Completion, CompletionQueueError> {
+    fn requester_with_payload(
+        &mut self,
+        entry: &Entry<'_>,
+        completion: &mut Completion,
+    ) -> Result<(), CompletionQueueError> {
         let payload = payload(entry)?;
         let send = &mut self.completed(entry)?.send;
         if let Some(payload) = payload
@@ -152,30 +168,32 @@ impl Attached {
         {
             return Err(malformed(entry));
         }
-        self.requester(entry)
+        self.requester(entry, completion)
     }
 
-    #[inline]
     fn responder(
         &mut self,
         entry: &Entry<'_>,
         kind: CompletionKind,
         immediate: Option<u32>,
-    ) -> Result<Completion, CompletionQueueError> {
+        completion: &mut Completion,
+    ) -> Result<(), CompletionQueueError> {
         let payload = payload(entry)?;
         let (id, queue_pair) = self.retire_receive(entry, payload)?;
-        Ok(Completion {
-            id,
-            queue_pair: queue_pair.number,
-            byte_length: entry.view.byte_count(),
-            immediate,
-            result: Ok(kind),
-        })
+        let queue_pair = queue_pair.number;
+        let byte_length = entry.view.byte_count();
+        *completion = Completion { id, queue_pair, byte_length, immediate, result: Ok(kind) };
+        Ok(())
     }
 
     /// A request that failed. Its queue pair is in the error state from here on; the device flushes what follows.
     #[cold]
-    fn failure(&mut self, entry: &Entry<'_>, side: Side) -> Result<Completion, CompletionQueueError> {
+    fn failure(
+        &mut self,
+        entry: &Entry<'_>,
+        side: Side,
+        completion: &mut Completion,
+    ) -> Result<(), CompletionQueueError> {
         let (id, queue_pair) = match side {
             Side::Requester => {
                 let queue_pair = self.completed(entry)?;
@@ -185,12 +203,11 @@ impl Attached {
             Side::Responder => self.retire_receive(entry, None)?,
         };
         queue_pair.state = QueuePairState::Error;
+        let queue_pair = queue_pair.number;
         let ErrorCompletion { syndrome, vendor, .. } = ErrorCompletion::parse(side, entry.view.0);
-        Ok(failed(
-            id,
-            queue_pair.number,
-            CompletionError { syndrome, vendor, is_receive: side == Side::Responder },
-        ))
+        let error = CompletionError { syndrome, vendor, is_receive: side == Side::Responder };
+        *completion = Completion { id, queue_pair, byte_length: 0, immediate: None, result: Err(error) };
+        Ok(())
     }
 
     /// Takes the receive that an entry completes: the oldest one, or the one in the shared queue's slot.
@@ -224,8 +241,10 @@ impl Attached {
     #[inline]
     fn completed(&mut self, entry: &Entry<'_>) -> Result<&mut QueuePair, CompletionQueueError> {
         let handle = self.numbers.find(entry.view.queue_pair());
-        let place = handle.and_then(|handle| self.queue_pairs.get_mut(handle.0 as usize));
-        place.and_then(Option::as_mut).ok_or_else(|| foreign(entry))
+        match handle.and_then(|handle| self.queue_pairs.get_mut(handle.0 as usize)) {
+            Some(Some(queue_pair)) => Ok(queue_pair),
+            _ => Err(foreign(entry)),
+        }
     }
 
     fn index_numbers(&mut self) {
@@ -239,11 +258,6 @@ impl Attached {
 #[inline]
 fn payload<'a>(entry: &Entry<'a>) -> Result<Option<&'a [u8]>, CompletionQueueError> {
     entry.payload(entry.view.byte_count()).map_err(|opcode| CompletionQueueError::Malformed { opcode })
-}
-
-#[cold]
-fn failed(id: u64, queue_pair: QueuePairNumber, error: CompletionError) -> Completion {
-    Completion { id, queue_pair, byte_length: 0, immediate: None, result: Err(error) }
 }
 
 #[cold]

@@ -1,6 +1,6 @@
 //! Completion queue: entries that a device writes, taken in order by their ownership bit.
 //!
-//! [`super::QueueProvider`] looks at entries, consumes them, publishes how far it came once per poll, and arms the
+//! [`super::QueueProvider`] drains entries, publishes how far it came once per poll, and arms the
 //! queue before a lane sleeps. ConnectX PRM, "Completion Queue Polling" and "Requesting Completion Notification";
 //! rdma-core providers/mlx5/cq.c.
 
@@ -122,20 +122,29 @@ impl CompletionQueue {
         self.count
     }
 
-    /// The next entry, if the device has written it. It stays the next one until [`CompletionQueue::consume`].
+    /// Hands up to `limit` entries to `complete`, in order, and consumes them; stops after one that it refuses.
+    /// Gives the number of good ones, and the refusal.
+    ///
+    /// One barrier serves the whole batch: all ownership bytes are read before it, everything else after it.
     #[inline]
-    pub(super) fn peek(&self) -> Option<Entry<'_>> {
-        if !self.is_owned(self.consumer) {
-            return None;
+    pub(super) fn drain<E>(
+        &mut self,
+        limit: usize,
+        mut complete: impl FnMut(usize, Entry<'_>) -> Result<(), E>,
+    ) -> (usize, Option<E>) {
+        let ready = self.ready(limit);
+        if ready == 0 {
+            return (0, None);
         }
         mmio::from_device();
-        Some(self.view(self.consumer))
-    }
-
-    /// Consumes the entry that [`CompletionQueue::peek`] gave.
-    #[inline]
-    pub(super) fn consume(&mut self) {
-        self.consumer = self.consumer.wrapping_add(1);
+        for place in 0..ready {
+            let result = complete(place, self.view(self.consumer));
+            self.consumer = self.consumer.wrapping_add(1);
+            if let Err(error) = result {
+                return (place, Some(error));
+            }
+        }
+        (ready, None)
     }
 
     /// Tells the device how far entries were consumed, so that it can write them again.
@@ -171,12 +180,8 @@ impl CompletionQueue {
     /// order. For a queue pair that the device has reset or destroyed: it writes no more entries for it.
     /// rdma-core: `__mlx5_cq_clean`.
     pub(super) fn clean(&mut self, queue_pair: u32, mut discarded: impl FnMut(CqeView<'_>)) {
-        let mut end = self.consumer;
-        while end.wrapping_sub(self.consumer) < self.count && self.is_owned(end) {
-            end = end.wrapping_add(1);
-        }
+        let entries = self.ready(self.count as usize) as u32;
         mmio::from_device();
-        let entries = end.wrapping_sub(self.consumer);
         let first = self.consumer;
         for offset in 0..entries {
             let view = self.view(first.wrapping_add(offset)).view;
@@ -209,6 +214,17 @@ impl CompletionQueue {
             let op_own = target.add(size - 1);
             op_own.write(op_own.read() & !1 | u8::from(cqe::owner_bit(to, self.count)));
         }
+    }
+
+    /// Entries that the device has written, from the next one on, at most `limit`.
+    #[inline(always)]
+    fn ready(&self, limit: usize) -> usize {
+        let limit = limit.min(self.count as usize);
+        let mut ready = 0;
+        while ready < limit && self.is_owned(self.consumer.wrapping_add(ready as u32)) {
+            ready += 1;
+        }
+        ready
     }
 
     /// Whether the device has written the entry at `index` in this round.

@@ -237,15 +237,6 @@ impl<H: Hardware> QueueProvider<H> {
         Ok(discarded)
     }
 
-    /// Takes the next completion out of the queue.
-    #[inline]
-    fn next(&mut self) -> Option<Result<Completion, CompletionQueueError>> {
-        let entry = self.completion_queue.peek()?;
-        let completion = self.attached.complete(&entry);
-        self.completion_queue.consume();
-        Some(completion)
-    }
-
     #[cold]
     fn fail(&mut self, error: CompletionQueueError) -> CompletionQueueError {
         self.attached.fail_all();
@@ -255,7 +246,7 @@ impl<H: Hardware> QueueProvider<H> {
 }
 
 impl<H: Hardware> Provider for QueueProvider<H> {
-    #[inline]
+    #[inline(always)]
     fn post_send(&mut self, handle: QueuePairHandle, request: &SendRequest<'_>) -> Result<(), PostError> {
         let queue_pair = self.attached.queue_pair_mut(handle)?;
         if !queue_pair.state.takes_sends() {
@@ -321,21 +312,14 @@ impl<H: Hardware> Provider for QueueProvider<H> {
         if let Err(error) = self.hardware.progress() {
             return Err(self.fail(error));
         }
-        let mut count = 0;
-        let mut failure = None;
-        for place in completions {
-            match self.next() {
-                Some(Ok(completion)) => *place = completion,
-                Some(Err(error)) => {
-                    failure = Some(self.fail(error));
-                    break;
-                }
-                None => break,
-            }
-            count += 1;
-        }
+        let attached = &mut self.attached;
+        let (count, failure) =
+            self.completion_queue.drain(completions.len(), |place, entry| match completions.get_mut(place) {
+                Some(completion) => attached.complete(&entry, completion),
+                None => Ok(()),
+            });
         self.completion_queue.publish();
-        match failure {
+        match failure.map(|error| self.fail(error)) {
             Some(error) if count == 0 => Err(error),
             _ => Ok(count),
         }

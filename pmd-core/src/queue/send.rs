@@ -56,6 +56,20 @@ pub struct SendQueue {
     doorbell_record: NonNull<u32>,
 }
 
+/// What differs between the operations of one slot.
+#[derive(Clone, Copy, Debug)]
+struct Short {
+    opcode: Opcode,
+    kind: CompletionKind,
+    /// All ones where the bytes come back.
+    returned: u32,
+}
+
+impl Short {
+    const WRITE: Self = Self { opcode: Opcode::RdmaWrite, kind: CompletionKind::Write, returned: 0 };
+    const READ: Self = Self { opcode: Opcode::RdmaRead, kind: CompletionKind::Read, returned: u32::MAX };
+}
+
 /// What the driver remembers of a posted WQE.
 #[derive(Clone, Copy, Debug)]
 struct Shadow {
@@ -133,17 +147,19 @@ impl SendQueue {
     ///
     /// # Errors
     /// [`PostError`]; nothing was written.
-    #[inline]
+    #[inline(always)]
     pub fn post(&mut self, request: &SendRequest<'_>) -> Result<(), PostError> {
-        match &request.operation {
-            Operation::Write { remote, local: Payload::Gather([entry]) } if self.is_plain(entry) => {
-                self.post_block(request, Opcode::RdmaWrite, CompletionKind::Write, 0, remote, entry)
+        let (short, remote, entry) = match &request.operation {
+            Operation::Write { remote, local: Payload::Gather([entry]) } => (Short::WRITE, remote, entry),
+            Operation::Read { remote, local: [entry] } if self.lists.is_empty() => {
+                (Short::READ, remote, entry)
             }
-            Operation::Read { remote, local: [entry] } if self.is_plain(entry) && self.lists.is_empty() => {
-                let length = entry.length;
-                self.post_block(request, Opcode::RdmaRead, CompletionKind::Read, length, remote, entry)
-            }
-            operation => self.post_general(request, &Parts::new(operation)),
+            _ => return self.post_general(request),
+        };
+        if self.is_plain(entry) {
+            self.post_short(request, short, remote, entry)
+        } else {
+            self.post_general(request)
         }
     }
 
@@ -253,29 +269,28 @@ impl SendQueue {
 
     /// One slot of control, remote-address and data segment.
     #[inline(always)]
-    fn post_block(
+    fn post_short(
         &mut self,
         request: &SendRequest<'_>,
-        opcode: Opcode,
-        kind: CompletionKind,
-        returned_length: u32,
+        short: Short,
         remote: &RemoteAddress,
         entry: &Sge,
     ) -> Result<(), PostError> {
         self.reserve(1)?;
-        let control = self.control(opcode, 3, request.flags, 0);
+        let control = self.control(short.opcode, 3, request.flags, 0);
         let mut block = [control, [0; UNIT], [0; UNIT], [0; UNIT]];
         remote_segment(remote).emit(&mut block[1]);
         data_segment(entry).emit(&mut block[2]);
         self.ring.write_block(self.producer, block);
         self.blue_flame_units = 0;
-        self.commit(request, control, kind, returned_length, 1);
+        self.commit(request, control, short.kind, entry.length & short.returned, 1);
         Ok(())
     }
 
     /// Any operation, segment by segment.
     #[inline(never)]
-    fn post_general(&mut self, request: &SendRequest<'_>, parts: &Parts<'_>) -> Result<(), PostError> {
+    fn post_general(&mut self, request: &SendRequest<'_>) -> Result<(), PostError> {
+        let parts = Parts::new(&request.operation);
         parts.check(&self.limits)?;
         let units = parts.units();
         let slots = units.div_ceil(UNITS_PER_BLOCK as u32);
@@ -297,7 +312,7 @@ impl SendQueue {
                 .filter(|entry| entry.length != 0)
                 .for_each(|entry| writer.push(emitted(|unit| data_segment(entry).emit(unit)))),
         }
-        self.keep_list(parts);
+        self.keep_list(&parts);
         let inline_alone = self.is_rung() && matches!(parts.data, Payload::Inline([_, ..]));
         self.blue_flame_units = if inline_alone { units } else { 0 };
         self.commit(request, control, parts.kind, parts.returned_length(), slots);
@@ -372,15 +387,29 @@ impl SendQueue {
     }
 }
 
-/// `fm_ce_se` of a request. The bit values of both sides are fixed, so that this is a few instructions.
+/// `fm_ce_se` of every combination of [`SendFlags`].
+const CONTROL_FLAGS: [u8; 8] = {
+    let mut table = [0; 8];
+    let mut bits = 0;
+    while bits < table.len() {
+        let flags = SendFlags::from_bits_truncate(bits as u32);
+        if flags.contains(SendFlags::FENCE) {
+            table[bits] |= ControlFlags::FENCE.bits();
+        }
+        if flags.contains(SendFlags::SIGNALED) {
+            table[bits] |= ControlFlags::CQ_UPDATE.bits();
+        }
+        if flags.contains(SendFlags::SOLICITED) {
+            table[bits] |= ControlFlags::SOLICITED.bits();
+        }
+        bits += 1;
+    }
+    table
+};
+
 #[inline(always)]
 fn control_flags(flags: SendFlags) -> ControlFlags {
-    let when = |flag, control: ControlFlags| if flags.contains(flag) { control.bits() } else { 0 };
-    ControlFlags::from_bits_retain(
-        when(SendFlags::FENCE, ControlFlags::FENCE)
-            | when(SendFlags::SIGNALED, ControlFlags::CQ_UPDATE)
-            | when(SendFlags::SOLICITED, ControlFlags::SOLICITED),
-    )
+    ControlFlags::from_bits_retain(CONTROL_FLAGS[flags.bits() as usize & 7])
 }
 
 #[inline(always)]
