@@ -13,6 +13,8 @@
 pub mod backend;
 pub mod control;
 pub mod identity;
+pub mod lane;
 pub mod region;
 pub mod registration;
 pub mod soft;
+pub mod transfer;

@@ -6,6 +6,7 @@
 //! | [`mpsc`] | application threads | their lane | of the process |
 //! | [`slot`] | a lane | whoever holds the transfer's handle | of the process |
 //! | [`packet`] | one process | another that it need not trust | shared, lines of 64 bytes |
+//! | [`parking`] | whoever publishes | a consumer that sleeps | of the process |
 //! | [`quiesce`] | the owner of a region | engines of other processes | shared |
 //!
 //! Called by `pmd-host`: lanes take submissions from `mpsc` and `spsc` and answer in a `slot`; the soft HCA
@@ -17,6 +18,7 @@
 
 pub mod mpsc;
 pub mod packet;
+pub mod parking;
 pub mod quiesce;
 pub mod slot;
 pub mod spsc;

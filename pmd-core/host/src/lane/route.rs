@@ -1,0 +1,286 @@
+//! Routes: the queue pairs to one peer, as applications hold them.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    thread,
+    time::Instant,
+};
+
+use pmd_core::{
+    ring::mpsc::Full,
+    sync::{AtomicBool, AtomicU32, Ordering},
+};
+
+use super::{
+    Lane, RouteError,
+    command::{Command, MessageBytes, OutgoingMessage, Reply, SetupCommand, Submission, reply},
+};
+use crate::{
+    backend::{ConnectOptions, QueuePairAddress},
+    transfer::{
+        LaneFault, RouteFault, SendError, SubmitError, Transfer, TransferOptions, WorkList, transfer,
+    },
+};
+
+/// The queue pairs to one peer.
+///
+/// A clone is another handle of the same route. The route closes when the last handle is gone and all transfers on it
+/// are done. Methods that wait for the lane must not be called on the thread that drives it: there, use
+/// [`LaneDriver`](super::LaneDriver)'s.
+#[derive(Clone, Debug)]
+pub struct Route(pub(crate) Arc<RouteHandle>);
+
+/// Names a route within its lane; never reused while the lane lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RouteId(pub u64);
+
+impl fmt::Display for RouteId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "route {}", self.0)
+    }
+}
+
+impl Route {
+    /// Name of the route within its lane.
+    #[must_use]
+    pub fn id(&self) -> RouteId {
+        self.0.shared.key.id
+    }
+
+    /// The lane that drives this route.
+    #[must_use]
+    pub fn lane(&self) -> &Lane {
+        &self.0.lane
+    }
+
+    /// What the peer needs to connect to this end, one for each queue pair.
+    #[must_use]
+    pub fn addresses(&self) -> &[QueuePairAddress] {
+        &self.0.shared.addresses
+    }
+
+    /// Longest message in bytes.
+    #[must_use]
+    pub fn message_limit(&self) -> usize {
+        self.0.shared.message_bytes
+    }
+
+    /// What took the route down, if it is down.
+    #[must_use]
+    pub fn fault(&self) -> Option<RouteFault> {
+        self.0.shared.fault(&self.0.lane)
+    }
+
+    /// Connects each queue pair to the one at the same place in `addresses`. Never waits for the peer.
+    ///
+    /// # Errors
+    /// [`RouteError`]. The route stays as it is when the addresses are refused.
+    pub fn connect(
+        &self,
+        addresses: &[QueuePairAddress],
+        options: &ConnectOptions,
+    ) -> Result<(), RouteError> {
+        let (reply, answer) = reply();
+        self.0.lane.command(self.connect_command(addresses, options, reply), thread::yield_now);
+        answer.wait()
+    }
+
+    /// Hands a transfer to the lane. The list can be submitted again while it is in flight.
+    ///
+    /// # Errors
+    /// [`SubmitError::Full`] is the normal answer of a busy lane and gives the options back.
+    pub fn submit(&self, work: &Arc<WorkList>, options: TransferOptions) -> Result<Transfer, SubmitError> {
+        self.0.admit(work, &options)?;
+        let (transfer, completer) = transfer(self.0.lane.shared().attention.clone());
+        let (work, route) = (Arc::clone(work), Arc::clone(&self.0));
+        let submission = Submission { completer, work, options, route };
+        match self.0.lane.shared().push(Command::Submit(submission)) {
+            Ok(()) => Ok(transfer),
+            Err(Full(Command::Submit(submission))) => Err(SubmitError::Full(submission.options)),
+            Err(Full(_)) => Err(SubmitError::Full(TransferOptions::default())),
+        }
+    }
+
+    /// As [`Route::submit`], and while the ring is full lets other threads run and tries again, until `deadline`.
+    ///
+    /// # Errors
+    /// As [`Route::submit`]; [`SubmitError::Full`] only once the deadline has passed.
+    pub fn submit_waiting(
+        &self,
+        work: &Arc<WorkList>,
+        mut options: TransferOptions,
+        deadline: Option<Instant>,
+    ) -> Result<Transfer, SubmitError> {
+        loop {
+            match self.submit(work, options) {
+                Err(SubmitError::Full(returned)) if deadline.is_none_or(|at| Instant::now() < at) => {
+                    options = returned;
+                    thread::yield_now();
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Sends a message: after those sent before it by this thread, in no order with transfers.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] is the normal answer when the peer has not taken earlier messages yet.
+    pub fn send(&self, bytes: &[u8], immediate: Option<u32>) -> Result<(), SendError> {
+        let shared = &self.0.shared;
+        if bytes.len() > shared.message_bytes {
+            return Err(SendError::TooLong { given: bytes.len(), limit: shared.message_bytes });
+        }
+        if let Some(fault) = self.fault() {
+            return Err(SendError::RouteFailed(fault));
+        }
+        if !shared.connected.load(Ordering::Acquire) {
+            return Err(SendError::NotConnected);
+        }
+        if !shared.take_credit() {
+            return Err(SendError::Full);
+        }
+        let message = OutgoingMessage { route: shared.key, bytes: MessageBytes::from(bytes), immediate };
+        self.0.lane.shared().push(Command::Send(message)).map_err(|_| {
+            shared.give_credits(1);
+            SendError::Full
+        })
+    }
+
+    /// Takes the route down: everything outstanding on it fails with what `fault` means to it, soon, and nothing more
+    /// is taken. Returns at once; the first fault counts.
+    pub fn fail(&self, fault: RouteFault) {
+        let _ = self.0.shared.requested_fault.set(fault);
+        self.0.lane.shared().attention.raise();
+    }
+
+    /// Closes the route for all its handles and waits until it is quiet: transfers that are not posted in full fail
+    /// with [`TransferError::RouteClosed`](crate::transfer::TransferError::RouteClosed), the rest is given the lane's
+    /// grace period.
+    ///
+    /// # Errors
+    /// [`RouteError`] when the back end refused to give a queue pair back.
+    pub fn close(&self) -> Result<(), RouteError> {
+        let (reply, answer) = reply();
+        self.0.lane.command(self.close_command(reply), thread::yield_now);
+        answer.wait()
+    }
+
+    pub(crate) fn connect_command(
+        &self,
+        addresses: &[QueuePairAddress],
+        options: &ConnectOptions,
+        reply: Reply<()>,
+    ) -> SetupCommand {
+        let (route, addresses) = (self.0.shared.key, addresses.to_vec());
+        SetupCommand::Connect { route, addresses, options: *options, reply }
+    }
+
+    pub(crate) fn close_command(&self, reply: Reply<()>) -> SetupCommand {
+        SetupCommand::Close { route: self.0.shared.key, reply }
+    }
+}
+
+/// What all handles of a route and its transfers in flight hold; the route closes when it is dropped.
+#[derive(Debug)]
+pub(crate) struct RouteHandle {
+    pub(crate) shared: Arc<RouteShared>,
+    pub(crate) lane: Lane,
+}
+
+impl RouteHandle {
+    /// Whether the route can take this transfer now.
+    fn admit(&self, work: &WorkList, options: &TransferOptions) -> Result<(), SubmitError> {
+        if let Some(fault) = self.shared.fault(&self.lane) {
+            return Err(SubmitError::RouteFailed(fault));
+        }
+        if !self.shared.connected.load(Ordering::Acquire) {
+            return Err(SubmitError::NotConnected);
+        }
+        if u32::from(work.widest()) > self.shared.sges {
+            return Err(SubmitError::TooManySges { given: work.widest(), limit: self.shared.sges });
+        }
+        let given = options.notify.as_ref().map_or(0, |notify| notify.bytes.len());
+        if given > self.shared.message_bytes {
+            return Err(SubmitError::NotificationTooLong { given, limit: self.shared.message_bytes });
+        }
+        Ok(())
+    }
+}
+
+impl Drop for RouteHandle {
+    fn drop(&mut self) {
+        self.shared.abandoned.store(true, Ordering::Relaxed);
+        self.lane.shared().attention.raise();
+    }
+}
+
+/// Where a lane keeps a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RouteKey {
+    pub(crate) index: u32,
+    pub(crate) id: RouteId,
+}
+
+/// What a route's handles and its lane share.
+#[derive(Debug)]
+pub(crate) struct RouteShared {
+    pub(crate) key: RouteKey,
+    pub(crate) addresses: Box<[QueuePairAddress]>,
+    /// Pieces that one work request can gather.
+    pub(crate) sges: u32,
+    pub(crate) message_bytes: usize,
+    /// Set by the lane once; work is taken from then on.
+    pub(crate) connected: AtomicBool,
+    /// Set by the lane once, when the route is down.
+    pub(crate) fault: OnceLock<RouteFault>,
+    /// Set by a handle to take the route down.
+    pub(crate) requested_fault: OnceLock<RouteFault>,
+    /// No handle and no transfer is left.
+    pub(crate) abandoned: AtomicBool,
+    /// Messages that the peer has receives for and nobody has claimed.
+    credits: AtomicU32,
+}
+
+impl RouteShared {
+    pub(crate) fn new(
+        key: RouteKey,
+        addresses: Box<[QueuePairAddress]>,
+        sges: u32,
+        message_bytes: usize,
+    ) -> Self {
+        Self {
+            key,
+            addresses,
+            sges,
+            message_bytes,
+            connected: AtomicBool::new(false),
+            fault: OnceLock::new(),
+            requested_fault: OnceLock::new(),
+            abandoned: AtomicBool::new(false),
+            credits: AtomicU32::new(0),
+        }
+    }
+
+    /// Claims the right to send one message.
+    #[inline]
+    pub(crate) fn take_credit(&self) -> bool {
+        // Relaxed: a credit is a number, it orders nothing.
+        self.credits
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |credits| credits.checked_sub(1))
+            .is_ok()
+    }
+
+    pub(crate) fn give_credits(&self, credits: u32) {
+        // Saturating: a peer that gives more than it can have only harms its own receives.
+        let _ = self
+            .credits
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| Some(held.saturating_add(credits)));
+    }
+
+    fn fault(&self, lane: &Lane) -> Option<RouteFault> {
+        let of_lane = || lane.shared().fault().map(|fault: LaneFault| RouteFault::LaneEnded(fault));
+        self.fault.get().copied().or_else(of_lane)
+    }
+}

@@ -1,0 +1,106 @@
+//! A transfer as its lane has it in hand.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::{
+    lane::{command::Submission, route::RouteHandle},
+    transfer::{Completer, Direction, KeepAlive, Notification, Outcome, TransferError, WorkList},
+};
+
+/// Lists of fewer bytes stay on one queue pair: what a second one moves meanwhile does not make up for its doorbell.
+const WORTH_SPREADING: u64 = 64 << 10;
+
+/// A transfer that is not quiet yet.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) completer: Completer,
+    pub(super) work: Arc<WorkList>,
+    pub(super) notification: Option<Notification>,
+    pub(super) notify: Notify,
+    pub(super) deadline: Option<Instant>,
+    /// By when what is outstanding is to have finished, once the transfer is being stopped.
+    pub(super) grace_by: Option<Instant>,
+    /// Index of its route.
+    pub(super) route: u32,
+    /// Next entry to post.
+    pub(super) next_entry: u32,
+    /// Entries that one queue pair takes at a time.
+    pub(super) share: u32,
+    /// Work requests posted and not completed, the notification's included.
+    pub(super) outstanding: u32,
+    /// Why it is being stopped, or has failed.
+    pub(super) failure: Option<TransferError>,
+    _keep_alive: Option<KeepAlive>,
+    _route: Arc<RouteHandle>,
+}
+
+/// Where a transfer's notification stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Notify {
+    /// There is none.
+    None,
+    /// It waits for the bytes.
+    Wanted,
+    /// It waits for a credit and room.
+    Queued,
+    /// It is outstanding.
+    Posted,
+    /// The peer has it.
+    Done,
+}
+
+impl Active {
+    pub(super) fn new(submission: Submission, queue_pairs: usize) -> Self {
+        let Submission { completer, work, options, route } = submission;
+        let entries = work.entries().len();
+        let spread = if work.bytes() < WORTH_SPREADING { 1 } else { queue_pairs.max(1) };
+        Self {
+            completer,
+            notify: if options.notify.is_some() { Notify::Wanted } else { Notify::None },
+            notification: options.notify,
+            deadline: options.deadline,
+            grace_by: None,
+            route: route.shared.key.index,
+            next_entry: 0,
+            share: entries.div_ceil(spread).max(1) as u32,
+            outstanding: 0,
+            failure: None,
+            work,
+            _keep_alive: options.keep_alive,
+            _route: route,
+        }
+    }
+
+    /// Entries not posted yet.
+    #[inline]
+    pub(super) fn unposted(&self) -> u32 {
+        self.work.entries().len() as u32 - self.next_entry
+    }
+
+    /// Whether something of it would still have to be posted.
+    pub(super) fn has_unposted(&self) -> bool {
+        self.unposted() > 0 || matches!(self.notify, Notify::Wanted | Notify::Queued)
+    }
+
+    /// Whether the notification can go out now. A reliable connection executes a SEND after the WRITEs before it, so
+    /// on a route of one queue pair it can follow them at once; otherwise all parts have to have completed.
+    #[inline]
+    pub(super) fn may_notify(&self, queue_pairs: usize) -> bool {
+        let ordered = queue_pairs == 1 && self.work.direction() == Direction::Write;
+        self.notify == Notify::Wanted && self.unposted() == 0 && (ordered || self.outstanding == 0)
+    }
+
+    /// Whether nothing of it is outstanding and nothing will be posted.
+    #[inline]
+    pub(super) fn is_quiet(&self) -> bool {
+        self.outstanding == 0 && (self.failure.is_some() || !self.has_unposted())
+    }
+
+    /// Gives the outcome, and with it everything that was kept alive.
+    pub(super) fn complete(self, outcome: Result<Outcome, TransferError>) {
+        let Self { completer, work, _keep_alive, _route, .. } = self;
+        // Before the outcome: who has it may count on the lane holding nothing any more.
+        drop((work, _keep_alive, _route));
+        completer.complete(outcome);
+    }
+}

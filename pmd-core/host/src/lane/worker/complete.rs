@@ -1,0 +1,156 @@
+//! Completions of sends. One answers for every earlier request of its queue pair, and a transfer is done when all of
+//! its requests, on whichever queue pairs, have been answered for.
+
+use pmd_core::{
+    provider::{Completion, CompletionError},
+    wire::Syndrome,
+};
+
+use super::{
+    Worker,
+    active::Notify,
+    window::{Owner, Segment, WorkId},
+};
+use crate::{
+    backend::Backend,
+    lane::counters::Counter,
+    transfer::{LaneFault, Outcome, RouteFault, TransferError},
+};
+
+impl<B: Backend> Worker<B> {
+    #[inline]
+    pub(super) fn completed(&mut self, completion: &Completion) -> Result<(), LaneFault> {
+        let id = WorkId::from_bits(completion.id);
+        // Completions of an earlier life of the queue pair were answered for when it ended.
+        let Some(queue) = self.queues.find(id.queue).filter(|queue| queue.owns(id)) else { return Ok(()) };
+        if id.is_receive {
+            return self.received(id, completion);
+        }
+        if !queue.window.contains(id.sequence) {
+            return Ok(());
+        }
+        match completion.result {
+            Ok(_) => self.settle(id.queue, id.sequence, None),
+            Err(error) => self.send_failed(id, error)?,
+        }
+        Ok(())
+    }
+
+    /// Answers for everything up to position `through`: it moved, or failed for the given reason.
+    pub(super) fn settle(&mut self, queue: u32, through: u32, failure: Option<TransferError>) {
+        while let Some(state) = self.queues.find_mut(queue) {
+            let route = state.route;
+            let Some(part) = state.window.take_through(through) else { break };
+            self.settle_part(route, part, failure);
+        }
+    }
+
+    #[inline]
+    fn settle_part(&mut self, route: u32, part: Segment, failure: Option<TransferError>) {
+        match part.owner {
+            Owner::Transfer(transfer) => self.settle_transfer(transfer, part.count, false, failure),
+            Owner::Notification { transfer, staged } => {
+                self.release_staged(route, staged);
+                self.settle_transfer(transfer, 1, true, failure);
+            }
+            Owner::Message { staged } => self.release_staged(route, staged),
+            Owner::Filler => {}
+        }
+    }
+
+    #[inline]
+    fn settle_transfer(&mut self, transfer: u32, count: u32, notified: bool, failure: Option<TransferError>) {
+        let Some(active) = self.transfers.find_mut(transfer) else { return };
+        active.outstanding -= count;
+        match failure {
+            Some(error) => active.failure = active.failure.or(Some(error)),
+            None if notified => active.notify = Notify::Done,
+            None => {}
+        }
+        self.advance(transfer);
+    }
+
+    fn release_staged(&mut self, route: u32, staged: bool) {
+        let Some(route) = self.routes.find_mut(route).filter(|_| staged) else { return };
+        if let Some(buffers) = &mut route.messages.buffers {
+            buffers.release_staged();
+        }
+    }
+
+    /// The device gave a request back with an error: the queue pair, hence the route, is down.
+    #[cold]
+    fn send_failed(&mut self, id: WorkId, error: CompletionError) -> Result<(), LaneFault> {
+        let Some(queue) = self.queues.find(id.queue) else { return Ok(()) };
+        let index = queue.route;
+        let fault = self.routes.find(index).and_then(|route| route.fault);
+        if let Some(fault) = fault {
+            self.settle(id.queue, id.sequence, Some(fault.transfer_error()));
+            return Ok(());
+        }
+        let fault = RouteFault::WorkRequest { syndrome: error.syndrome, vendor: error.vendor };
+        if error.syndrome == Syndrome::Flushed {
+            // The device took the queue pair down by itself. Whether unsignalled requests before this one were
+            // carried out is not known.
+            self.settle(id.queue, id.sequence, Some(fault.transfer_error()));
+        } else {
+            // A reliable connection carries requests out in order: those before the failed one are done.
+            self.settle(id.queue, id.sequence.wrapping_sub(1), None);
+            self.blame(id, error);
+        }
+        self.fail_route(index, fault)
+    }
+
+    /// Tells the owner of a failed request what happened to it.
+    fn blame(&mut self, id: WorkId, error: CompletionError) {
+        let CompletionError { syndrome, vendor, .. } = error;
+        let Some(queue) = self.queues.find_mut(id.queue) else { return };
+        let route = queue.route;
+        let Some(part) = queue.window.take_through(id.sequence) else { return };
+        let failure = match part.owner {
+            Owner::Transfer(transfer) => self.transfers.find(transfer).map(|active| {
+                let entry = part.first_entry;
+                let remote = active.work.entries()[entry as usize].remote_address();
+                TransferError::Failed { syndrome, vendor, entry, remote }
+            }),
+            _ => Some(TransferError::NotificationFailed { syndrome, vendor }),
+        };
+        self.settle_part(route, part, failure);
+    }
+
+    /// Takes a transfer as far as it can go now: its notification is queued, or it is done.
+    pub(super) fn advance(&mut self, transfer: u32) {
+        let Some(active) = self.transfers.find_mut(transfer) else { return };
+        if active.is_quiet() {
+            self.finish(transfer);
+            return;
+        }
+        let index = active.route;
+        let Some(route) = self.routes.find_mut(index) else { return };
+        if active.failure.is_none() && active.may_notify(route.queues.len()) {
+            active.notify = Notify::Queued;
+            route.messages.notifications.push_back(transfer);
+            self.make_ready(index);
+        }
+    }
+
+    /// Gives a quiet transfer its outcome.
+    fn finish(&mut self, transfer: u32) {
+        let Some(active) = self.transfers.remove(transfer) else { return };
+        if let Some(route) = self.routes.find_mut(active.route) {
+            route.transfers -= 1;
+        }
+        let bytes = active.work.bytes();
+        let outcome = match active.failure {
+            None => {
+                self.count(Counter::Transfers, 1);
+                self.count(Counter::Bytes, bytes);
+                Ok(Outcome { bytes })
+            }
+            Some(error) => {
+                self.count(Counter::FailedTransfers, 1);
+                Err(error)
+            }
+        };
+        active.complete(outcome);
+    }
+}

@@ -1,0 +1,257 @@
+//! Stopping: cancels, deadlines, faults and closing, and the proof that nothing is outstanding any more.
+//!
+//! ```text
+//!  transfer: stop posting -- all completed --> outcome
+//!                |  grace passed
+//!                v
+//!  route:    fail every queue pair -- all flushed --> outcomes
+//!                |  refused, or grace passed
+//!                v
+//!  queue pair: reset (requests vanish) -- refused --> destroy -- refused --> end the lane, close the device
+//! ```
+
+use std::time::Instant;
+
+use pmd_core::{queue::QueuePairState, sync::Ordering};
+
+use super::{Closing, Worker, active::Notify};
+use crate::{
+    backend::Backend,
+    lane::{RouteError, command::Reply},
+    transfer::{LaneFault, RouteFault, TransferError},
+};
+
+impl<B: Backend> Worker<B> {
+    /// Looks at what handles have asked for beside the ring. Routes without handles are closed only when the commands
+    /// pushed before are taken (`drained`).
+    #[cold]
+    pub(super) fn look_at_flags(&mut self, drained: bool) -> Result<(), LaneFault> {
+        if self.shared.shutdown.load(Ordering::Relaxed) {
+            return Err(LaneFault::Shutdown);
+        }
+        for transfer in self.transfers.indexes(|active| active.completer.cancel_requested()) {
+            self.stop_transfer(transfer, TransferError::Cancelled);
+        }
+        for index in self.routes.indexes(|route| route.shared.requested_fault.get().is_some()) {
+            let requested =
+                self.routes.find(index).and_then(|route| route.shared.requested_fault.get().copied());
+            if let Some(fault) = requested {
+                self.fail_route(index, fault)?;
+            }
+        }
+        if !drained {
+            self.shared.attention.raise();
+            return Ok(());
+        }
+        for index in self.routes.indexes(|route| route.shared.abandoned.load(Ordering::Relaxed)) {
+            self.begin_closing(index, None)?;
+        }
+        Ok(())
+    }
+
+    /// Posts no more of a transfer, and gives it its outcome once nothing of it is outstanding.
+    pub(super) fn stop_transfer(&mut self, transfer: u32, reason: TransferError) {
+        let Some(active) = self.transfers.find_mut(transfer) else { return };
+        if active.grace_by.is_some() {
+            return;
+        }
+        active.failure = active.failure.or(Some(reason));
+        if let Some(route) = self.routes.find_mut(active.route) {
+            if active.unposted() > 0 {
+                route.running.retain(|&running| running != transfer);
+            }
+            if active.notify == Notify::Queued {
+                route.messages.notifications.retain(|&queued| queued != transfer);
+            }
+        }
+        let grace_by = Instant::now() + self.config.grace;
+        active.grace_by = Some(grace_by);
+        if active.outstanding > 0 {
+            self.note_timer(grace_by);
+        }
+        self.advance(transfer);
+    }
+
+    /// Takes a route down. The first fault counts.
+    #[cold]
+    pub(super) fn fail_route(&mut self, index: u32, fault: RouteFault) -> Result<(), LaneFault> {
+        let Some(route) = self.routes.find_mut(index) else { return Ok(()) };
+        if route.fault.is_some() || route.closed {
+            return Ok(());
+        }
+        route.fault = Some(fault);
+        let _ = route.shared.fault.set(fault);
+        route.running.clear();
+        route.messages.down(route.shared.key.id, fault);
+        for queue in route.queues.clone() {
+            self.fail_queue(queue)?;
+        }
+        // What is posted in full may still have moved: its completions tell.
+        for transfer in self.transfers.indexes(|active| active.route == index) {
+            if let Some(active) = self.transfers.find_mut(transfer)
+                && active.has_unposted()
+            {
+                active.failure = active.failure.or(Some(fault.transfer_error()));
+            }
+            self.advance(transfer);
+        }
+        Ok(())
+    }
+
+    /// Moves a queue pair to the error state and waits, in later turns, for its flush completions.
+    fn fail_queue(&mut self, index: u32) -> Result<(), LaneFault> {
+        let Some(queue) = self.queues.find_mut(index) else { return Ok(()) };
+        queue.failed = true;
+        let handle = queue.handle;
+        let stopped =
+            self.backend.state(handle) == QueuePairState::Error || self.backend.fail(handle).is_ok();
+        if !stopped {
+            return self.reset_queue(index);
+        }
+        if !queue.window.is_empty() {
+            let by = Instant::now() + self.config.grace;
+            queue.drain_by = Some(by);
+            self.note_timer(by);
+        }
+        Ok(())
+    }
+
+    /// Stops a queue pair that cannot be failed or gives no flush completions.
+    #[cold]
+    fn reset_queue(&mut self, index: u32) -> Result<(), LaneFault> {
+        let Some(queue) = self.queues.find_mut(index) else { return Ok(()) };
+        queue.drain_by = None;
+        let (handle, route, newest) = (queue.handle, queue.route, queue.window.newest());
+        let outstanding = !queue.window.is_empty();
+        if self.backend.reset(handle).is_err() && self.backend.destroy_queue_pair(handle).is_err() {
+            return Err(LaneFault::CannotStop);
+        }
+        let fault = self.routes.find(route).and_then(|route| route.fault).unwrap_or(RouteFault::Unresponsive);
+        if outstanding {
+            self.settle(index, newest, Some(fault.transfer_error()));
+        }
+        Ok(())
+    }
+
+    /// Looks at deadlines when the first of them has passed, and at routes that are being closed.
+    #[inline]
+    pub(super) fn look_at_timers(&mut self) -> Result<bool, LaneFault> {
+        let mut progressed = false;
+        if let Some(at) = self.next_timer {
+            let now = Instant::now();
+            if now >= at {
+                self.run_timers(now)?;
+                progressed = true;
+            }
+        }
+        if self.closing > 0 {
+            progressed |= self.close_quiet_routes();
+        }
+        Ok(progressed)
+    }
+
+    #[cold]
+    fn run_timers(&mut self, now: Instant) -> Result<(), LaneFault> {
+        let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        for transfer in self.transfers.indexes(|active| passed(active.deadline)) {
+            self.stop_transfer(transfer, TransferError::DeadlineExceeded);
+        }
+        for transfer in self.transfers.indexes(|active| passed(active.grace_by)) {
+            if let Some(active) = self.transfers.find(transfer) {
+                self.fail_route(active.route, RouteFault::Unresponsive)?;
+            }
+        }
+        for queue in self.queues.indexes(|queue| passed(queue.drain_by)) {
+            if self.queues.find(queue).is_some_and(|queue| !queue.window.is_empty()) {
+                self.reset_queue(queue)?;
+            }
+        }
+        let overdue = |closing: &Closing| closing.by <= now;
+        for index in self.routes.indexes(|route| route.closing.as_ref().is_some_and(overdue)) {
+            self.fail_route(index, RouteFault::Closed)?;
+        }
+        self.next_timer = self.earliest_timer(now);
+        Ok(())
+    }
+
+    /// The next time at which [`Worker::run_timers`] has something to do. What has passed has been dealt with.
+    fn earliest_timer(&self, now: Instant) -> Option<Instant> {
+        let of_transfers = self.transfers.iter().flat_map(|(_, active)| [active.deadline, active.grace_by]);
+        let of_queues = self.queues.iter().map(|(_, queue)| queue.drain_by);
+        let of_routes = self.routes.iter().map(|(_, route)| route.closing.as_ref().map(|closing| closing.by));
+        of_transfers.chain(of_queues).chain(of_routes).flatten().filter(|&at| at > now).min()
+    }
+
+    /// Takes no more work for a route; once it is quiet it is closed and `reply` is given.
+    pub(super) fn begin_closing(&mut self, index: u32, reply: Option<Reply<()>>) -> Result<(), LaneFault> {
+        let by = Instant::now() + self.config.grace;
+        let Some(route) = self.routes.find_mut(index) else { return Ok(()) };
+        if route.closed {
+            reply.into_iter().for_each(|reply| reply.give(Ok(())));
+            self.forget(index);
+            return Ok(());
+        }
+        if let Some(closing) = route.closing.as_mut() {
+            closing.replies.extend(reply);
+            return Ok(());
+        }
+        route.closing = Some(Closing { by, replies: reply.into_iter().collect() });
+        let _ = route.shared.fault.set(RouteFault::Closed);
+        self.closing += 1;
+        self.note_timer(by);
+        for transfer in self.transfers.indexes(|active| active.route == index && active.unposted() > 0) {
+            self.stop_transfer(transfer, TransferError::RouteClosed);
+        }
+        Ok(())
+    }
+
+    /// Closes the routes on which nothing is outstanding any more. Returns whether there was one.
+    #[cold]
+    fn close_quiet_routes(&mut self) -> bool {
+        let mut any = false;
+        for index in self.routes.indexes(|route| route.closing.is_some()) {
+            any |= self.is_quiet(index);
+            if self.is_quiet(index) {
+                self.close(index);
+            }
+        }
+        any
+    }
+
+    fn is_quiet(&self, index: u32) -> bool {
+        let Some(route) = self.routes.find(index) else { return false };
+        let empty = |&queue: &u32| self.queues.find(queue).is_none_or(|queue| queue.window.is_empty());
+        route.transfers == 0 && route.messages.outgoing.is_empty() && route.queues.iter().all(empty)
+    }
+
+    /// Gives everything of a quiet route back.
+    fn close(&mut self, index: u32) {
+        let Some(route) = self.routes.find_mut(index) else { return };
+        let fault = route.fault.unwrap_or(RouteFault::Closed);
+        route.closed = true;
+        route.messages.down(route.shared.key.id, fault);
+        let buffers = route.messages.buffers.take();
+        let replies = route.closing.take().map_or_else(Vec::new, |closing| closing.replies);
+        self.closing -= 1;
+        let mut refused = None;
+        for queue in std::mem::take(&mut route.queues) {
+            let Some(queue) = self.queues.remove(queue) else { continue };
+            refused = self.backend.destroy_queue_pair(queue.handle).err().or(refused);
+        }
+        if refused.is_some() {
+            self.kept_buffers.extend(buffers);
+        }
+        for reply in replies {
+            reply.give(refused.take().map_or(Ok(()), |error| Err(RouteError::Setup(error))));
+        }
+        self.forget(index);
+    }
+
+    /// Frees the place of a closed route without handles.
+    fn forget(&mut self, index: u32) {
+        let abandoned = |route: &super::RouteState| route.shared.abandoned.load(Ordering::Relaxed);
+        if self.routes.find(index).is_some_and(|route| route.closed && abandoned(route) && !route.is_ready) {
+            self.routes.remove(index);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Why a transfer, a route or a lane failed; why a submission, a wait or a send was refused.
+
+use pmd_core::{
+    memory::RemoteAddress,
+    provider::{CompletionQueueError, PostError},
+    wire::Syndrome,
+};
+use thiserror::Error;
+
+use super::TransferOptions;
+
+/// Why a transfer did not happen as a whole. When it is reported the transfer is quiet: nothing of it is outstanding
+/// and nothing more is posted. Bytes of entries that had completed before are where they went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// One work request of this transfer failed; its queue pairs are in the error state.
+    #[error("entry {entry} at remote address {:#x} failed: {syndrome} (vendor code {vendor:#04x})", remote.address)]
+    Failed {
+        /// What the device said.
+        syndrome: Syndrome,
+        /// The device's own detail.
+        vendor: u8,
+        /// First entry of the work list that failed.
+        entry: u32,
+        /// Where that entry was to land.
+        remote: RemoteAddress,
+    },
+    /// The back end refused a work request of this transfer. The route goes on.
+    #[error("entry {entry} was refused: {error}")]
+    Refused {
+        /// Entry of the work list.
+        entry: u32,
+        /// What the back end said.
+        error: PostError,
+    },
+    /// The notification did not reach the peer; every byte of the list had moved.
+    #[error("all bytes moved but the notification failed: {syndrome} (vendor code {vendor:#04x})")]
+    NotificationFailed {
+        /// What the device said.
+        syndrome: Syndrome,
+        /// The device's own detail.
+        vendor: u8,
+    },
+    /// The peer is gone.
+    #[error("the peer is down: connect a new route to its successor")]
+    PeerDown,
+    /// Something else took the route down while this transfer was on it.
+    #[error("flushed with its route: {cause}")]
+    Flushed {
+        /// What took the route down.
+        cause: RouteFault,
+    },
+    /// It was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+    /// Its route was closed.
+    #[error("its route was closed before the transfer was done")]
+    RouteClosed,
+    /// Its deadline passed.
+    #[error("its deadline passed before the transfer was done")]
+    DeadlineExceeded,
+    /// The lane ended; its device was closed.
+    #[error("its lane ended: {fault}")]
+    LaneEnded {
+        /// Why the lane ended.
+        fault: LaneFault,
+    },
+}
+
+/// What took a route down. Open a new route to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RouteFault {
+    /// The control plane says that the peer is gone.
+    #[error("the peer is down")]
+    PeerDown,
+    /// A work request of another transfer, a message or a receive failed.
+    #[error("a work request on the same route failed: {syndrome} (vendor code {vendor:#04x})")]
+    WorkRequest {
+        /// What the device said.
+        syndrome: Syndrome,
+        /// The device's own detail.
+        vendor: u8,
+    },
+    /// A cancelled or overdue transfer did not finish within the grace period, and its queue pair was failed to
+    /// prove it quiet.
+    #[error("a cancelled transfer on the same route did not finish within the grace period")]
+    Unresponsive,
+    /// The message handler of the route panicked.
+    #[error("the route's message handler panicked")]
+    HandlerPanicked,
+    /// The peer sent something that is not a message of this driver, or more than its credits allow.
+    #[error("the peer sent a malformed message: check that both sides run the same version")]
+    Protocol,
+    /// The back end refused to post a message or a receive.
+    #[error("the back end refused a message or receive: {0}")]
+    Refused(PostError),
+    /// The route was closed by its owner.
+    #[error("the route was closed")]
+    Closed,
+    /// The lane ended.
+    #[error("the lane ended: {0}")]
+    LaneEnded(LaneFault),
+}
+
+impl RouteFault {
+    /// What this fault means to a transfer that was on the route.
+    #[must_use]
+    pub const fn transfer_error(self) -> TransferError {
+        match self {
+            Self::PeerDown => TransferError::PeerDown,
+            Self::Closed => TransferError::RouteClosed,
+            Self::LaneEnded(fault) => TransferError::LaneEnded { fault },
+            cause => TransferError::Flushed { cause },
+        }
+    }
+}
+
+/// Why a lane ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LaneFault {
+    /// It was shut down, or its driver was dropped.
+    #[error("it was shut down")]
+    Shutdown,
+    /// Its completion queue is unusable.
+    #[error("{0}")]
+    CompletionQueue(CompletionQueueError),
+    /// The back end panicked.
+    #[error("the back end panicked")]
+    Panicked,
+    /// A queue pair could be neither failed, reset nor destroyed, so the device was closed to stop it.
+    #[error("a queue pair could not be stopped and the device was closed")]
+    CannotStop,
+}
+
+/// Why a transfer was not taken.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// The lane's submission ring is full; the options come back.
+    #[error("the lane's submission ring is full: submit again once it has taken some")]
+    Full(TransferOptions),
+    /// The route is not connected yet.
+    #[error("the route is not connected: connect it first")]
+    NotConnected,
+    /// The route is down.
+    #[error("the route is down: {0}")]
+    RouteFailed(RouteFault),
+    /// An entry of the work list gathers more pieces than the route's queue pairs take.
+    #[error(
+        "the work list gathers {given} pieces in one entry, the route takes {limit}: plan it with that limit"
+    )]
+    TooManySges {
+        /// Pieces of the widest entry.
+        given: u16,
+        /// The route's limit.
+        limit: u32,
+    },
+    /// The notification is longer than the route's messages.
+    #[error("notification of {given} bytes, the route takes {limit}")]
+    NotificationTooLong {
+        /// Bytes given.
+        given: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+}
+
+/// Why waiting ended without an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum WaitError {
+    /// The deadline of the wait passed; the transfer goes on.
+    #[error("not done by the deadline of the wait; the transfer goes on")]
+    Timeout,
+    /// The transfer failed.
+    #[error(transparent)]
+    Failed(#[from] TransferError),
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The peer has no receive left for it, or the lane's ring is full.
+    #[error("no room: send again once the peer has taken some messages")]
+    Full,
+    /// Longer than the route's messages.
+    #[error("message of {given} bytes, the route takes {limit}")]
+    TooLong {
+        /// Bytes given.
+        given: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// The route is not connected yet.
+    #[error("the route is not connected: connect it first")]
+    NotConnected,
+    /// The route is down.
+    #[error("the route is down: {0}")]
+    RouteFailed(RouteFault),
+}

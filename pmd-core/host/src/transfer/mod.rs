@@ -1,0 +1,18 @@
+//! Transfers: what is planned ([`WorkList`]), what is in flight ([`Transfer`]), and what became of it.
+//!
+//! ```text
+//!  block tables --> WorkListBuilder --> Arc<WorkList> --> Route::submit --> Transfer
+//!  (kv-api, af-api)   merge, gather       any number of times   one ring slot   poll, wait, .await, cancel
+//! ```
+//! Planning costs a few nanoseconds a piece and happens on the caller's thread; posting happens on the lane
+//! ([`crate::lane`]), which allocates nothing per piece. A [`Transfer`] that has an outcome, whatever it is, is quiet:
+//! the device holds nothing of it any more, so the memory it named can be freed or reused.
+mod error;
+mod handle;
+mod work_list;
+
+
+pub use error::{LaneFault, RouteFault, SendError, SubmitError, TransferError, WaitError};
+pub use handle::{CancelOutcome, KeepAlive, Notification, Outcome, Transfer, TransferOptions};
+pub(crate) use handle::{Completer, transfer};
+pub use work_list::{Direction, Entry, LocalPiece, WorkList, WorkListBuilder, WorkListLimits};
