@@ -156,7 +156,8 @@ impl ArenaMemory {
             HugePages::Prefer => huge_pages(length).or_else(|_| small_pages(length))?,
         };
         if options.prefault {
-            mapping.populate().map_err(|error| failure("madvise", error, length))?;
+            // Only a matter of speed: the pages are reserved.
+            let _ = mapping.populate();
         }
         let id = device.arenas().next_id();
         Ok(Self {

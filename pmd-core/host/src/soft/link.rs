@@ -106,7 +106,7 @@ impl LinkMemory {
         let length = length(lines);
         let file = memory_file(c"pmd-link", length, false)?;
         reserve(&file, length)?;
-        seal(&file, SealFlag::F_SEAL_SEAL)?;
+        seal(&file, SealFlag::empty())?;
         let memory = Self { mapping: Mapping::new(&file, length, Protection::ReadWrite)?, lines };
         memory.header().magic.store(MAGIC, Ordering::Relaxed);
         memory.header().version.store(VERSION, Ordering::Relaxed);

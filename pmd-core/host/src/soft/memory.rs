@@ -102,9 +102,10 @@ pub(super) fn reserve(file: &OwnedFd, length: usize) -> Result<(), Errno> {
     }
 }
 
-/// Fixes a file's size for good, so that no mapping of it can lose its pages; `more` seals besides.
+/// Fixes a file's size for good, so that no mapping of it can lose its pages; `more` seals besides. Nobody can add
+/// another seal later.
 pub(super) fn seal(file: &OwnedFd, more: SealFlag) -> Result<(), Errno> {
-    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | more;
+    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL | more;
     fcntl(file, FcntlArg::F_ADD_SEALS(seals)).map(drop)
 }
 

@@ -62,6 +62,8 @@ mod room;
 mod seat;
 mod segment;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 pub use arena::{AllocateError, Arena, ArenaOptions, HugePages};
 pub use backend::SoftBackend;

@@ -44,7 +44,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// The peer that sent `hello` over `connection`; `None` when it is not of this user.
+    /// The peer that sent `hello` over `connection`; `None` when the kernel does not say whose that is.
     pub(super) fn new(
         device: &Device,
         hello: &Hello,
@@ -194,9 +194,6 @@ struct Process {
 impl Process {
     fn at(connection: &OwnedFd, hello: &Hello) -> Option<Self> {
         let credentials = socket::credentials(connection).ok()?;
-        if credentials.uid() != nix::unistd::geteuid().as_raw() {
-            return None;
-        }
         let pid = credentials.pid();
         let descriptor = socket::process(connection).or_else(|| open_process(pid));
         Some(Self { pid, descriptor, token: hello.token.clone(), token_address: hello.token_address })

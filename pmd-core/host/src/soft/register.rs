@@ -187,11 +187,13 @@ fn check_mapped(address: u64, length: u64, access: Access) -> Result<(), Registe
     };
     match advise(start, bytes, advice) {
         Ok(()) => Ok(()),
-        // Before Linux 5.14, and for mappings of device memory. Then only holes are found.
-        Err(Errno::EINVAL) if is_resident_or_not(start, bytes) => Ok(()),
-        Err(Errno::EINVAL | Errno::ENOMEM | Errno::EFAULT) => {
-            Err(RegisterError::NotMapped { address, length, access })
-        }
+        // Before Linux 5.14, for mappings of device memory, and where rights are missing.
+        Err(Errno::EINVAL) => match std::fs::read_to_string("/proc/self/maps") {
+            Ok(maps) if is_listed(&maps, start, start + bytes, access) => Ok(()),
+            Ok(_) => Err(RegisterError::NotMapped { address, length, access }),
+            Err(source) => Err(RegisterError::System { call: "reading /proc/self/maps", source }),
+        },
+        Err(Errno::ENOMEM | Errno::EFAULT) => Err(RegisterError::NotMapped { address, length, access }),
         Err(error) => Err(RegisterError::System { call: "madvise", source: error.into() }),
     }
 }
@@ -207,14 +209,30 @@ fn advise(start: u64, bytes: u64, advice: i32) -> Result<(), Errno> {
     }
 }
 
-/// Whether the kernel knows every page of the range, in memory or not.
-fn is_resident_or_not(start: u64, bytes: u64) -> bool {
-    const PAGES: usize = 4096;
-    let mut answer = [0_u8; PAGES];
-    let pieces = (start..start + bytes).step_by(PAGES * PAGE);
-    pieces.into_iter().all(|piece| {
-        let length = ((PAGES * PAGE) as u64).min(start + bytes - piece) as usize;
-        // SAFETY: one byte of the answer per page of the piece, of which there are at most `PAGES`.
-        unsafe { libc::mincore(piece as *mut libc::c_void, length, answer.as_mut_ptr()) == 0 }
-    })
+/// Whether mappings with these rights cover the range, by the kernel's list of them.
+fn is_listed(maps: &str, start: u64, end: u64, access: Access) -> bool {
+    let mut covered = start;
+    for line in maps.lines() {
+        let Some((from, to, readable, writable)) = mapping(line) else { return false };
+        if to <= covered {
+            continue;
+        }
+        let allowed = readable && (writable || !access.contains(Access::LOCAL_WRITE));
+        if from > covered || !allowed {
+            return false;
+        }
+        covered = to;
+        if covered >= end {
+            return true;
+        }
+    }
+    false
+}
+
+/// Start, end, readable and writable of a line of /proc/self/maps.
+fn mapping(line: &str) -> Option<(u64, u64, bool, bool)> {
+    let (range, rest) = line.split_once(' ')?;
+    let (from, to) = range.split_once('-')?;
+    let hexadecimal = |text| u64::from_str_radix(text, 16).ok();
+    Some((hexadecimal(from)?, hexadecimal(to)?, rest.starts_with('r'), rest.get(1..2) == Some("w")))
 }

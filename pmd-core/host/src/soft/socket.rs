@@ -32,26 +32,42 @@ pub(super) fn listen_as(device: DeviceId) -> Result<OwnedFd, Errno> {
 /// A connection to `device`, or `None` when too many wait there to be accepted: try again later.
 ///
 /// # Errors
-/// ECONNREFUSED when nobody listens.
+/// ECONNREFUSED when nobody listens, or somebody else than this user.
 pub(super) fn connect_to(device: DeviceId) -> Result<Option<OwnedFd>, Errno> {
     let socket = unconnected()?;
     match connect(socket.as_raw_fd(), &address(device)?) {
-        Ok(()) => Ok(Some(socket)),
+        // Any user may take the name of a device that is gone, and is not told a thing.
+        Ok(()) if is_own(&socket) => Ok(Some(socket)),
+        Ok(()) => Err(Errno::ECONNREFUSED),
         Err(Errno::EAGAIN) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// The next connection that waits, if there is one.
-pub(super) fn accept(listener: &OwnedFd) -> Option<OwnedFd> {
+/// What waits on a listener.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    /// A process of this user.
+    Connection(OwnedFd),
+    /// Nobody any more.
+    Nobody,
+    /// Somebody, but this process has no descriptor left for it.
+    NoDescriptor,
+}
+
+/// Takes the next connection that waits. Those of other users are hung up on.
+pub(super) fn accept(listener: &OwnedFd) -> Accepted {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     loop {
-        match accept4(listener.as_raw_fd(), flags) {
+        let socket = match accept4(listener.as_raw_fd(), flags) {
             // SAFETY: the kernel made the descriptor for this call; nobody else knows it.
-            Ok(descriptor) => return Some(unsafe { OwnedFd::from_raw_fd(descriptor) }),
-            Err(Errno::EINTR | Errno::ECONNABORTED) => {}
-            // Nobody there, or no descriptors left; then it stays in the queue for a later call.
-            Err(_) => return None,
+            Ok(descriptor) => unsafe { OwnedFd::from_raw_fd(descriptor) },
+            Err(Errno::EINTR | Errno::ECONNABORTED) => continue,
+            Err(Errno::EAGAIN) => return Accepted::Nobody,
+            Err(_) => return Accepted::NoDescriptor,
+        };
+        if is_own(&socket) {
+            return Accepted::Connection(socket);
         }
     }
 }
@@ -124,6 +140,10 @@ pub(super) fn receive(socket: &OwnedFd) -> Received {
 /// Process and user at the other end, as they were when it connected or listened.
 pub(super) fn credentials(socket: &impl AsFd) -> Result<UnixCredentials, Errno> {
     getsockopt(socket, sockopt::PeerCredentials)
+}
+
+fn is_own(socket: &OwnedFd) -> bool {
+    credentials(socket).is_ok_and(|other| other.uid() == nix::unistd::geteuid().as_raw())
 }
 
 /// A descriptor of the process at the other end, from kernels that give one (Linux 6.5).

@@ -26,7 +26,7 @@ use super::{
     message::{Hello, Letter, Message},
     peer::Peer,
     segment::Segment,
-    socket::{self, Received},
+    socket::{self, Accepted, Received},
 };
 use crate::identity::DeviceId;
 pub(super) use mailbox::{Mailbox, Offered, Pair};
@@ -93,6 +93,8 @@ impl ExchangeCell {
 pub(super) struct Exchange {
     poll: Arc<Epoll>,
     listener: OwnedFd,
+    /// Descriptors ran out, and the listener is not polled until some are free: it would keep everyone awake.
+    paused: bool,
     /// The segment, for peers to come.
     segment: Arc<OwnedFd>,
     next_tag: u64,
@@ -133,6 +135,7 @@ impl Exchange {
         Ok(Self {
             poll: Arc::new(poll),
             listener,
+            paused: false,
             segment: Arc::new(segment),
             next_tag: LISTENER + 1,
             incoming: HashMap::new(),
@@ -197,6 +200,9 @@ impl Exchange {
 
     /// Takes in what has come. Whether anything did.
     fn service(&mut self, device: &Device) -> bool {
+        if self.paused {
+            self.accept();
+        }
         let mut changed = false;
         for _ in 0..ROUNDS {
             let mut events = [EpollEvent::empty(); 32];
@@ -223,11 +229,24 @@ impl Exchange {
     }
 
     fn accept(&mut self) {
-        while let Some(socket) = socket::accept(&self.listener) {
-            let tag = self.tag();
-            if self.poll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, tag)).is_ok() {
-                self.incoming.insert(tag, Incoming { socket, peer: None });
+        let short = loop {
+            match socket::accept(&self.listener) {
+                Accepted::Connection(socket) => self.admit(socket),
+                Accepted::Nobody => break false,
+                Accepted::NoDescriptor => break true,
             }
+        };
+        if self.paused != short {
+            self.paused = short;
+            let flags = if short { EpollFlags::empty() } else { EpollFlags::EPOLLIN };
+            let _ = self.poll.modify(&self.listener, &mut EpollEvent::new(flags, LISTENER));
+        }
+    }
+
+    fn admit(&mut self, socket: OwnedFd) {
+        let tag = self.tag();
+        if self.poll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, tag)).is_ok() {
+            self.incoming.insert(tag, Incoming { socket, peer: None });
         }
     }
 
