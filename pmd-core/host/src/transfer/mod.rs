@@ -11,7 +11,6 @@ mod error;
 mod handle;
 mod work_list;
 
-
 pub use error::{LaneFault, RouteFault, SendError, SubmitError, TransferError, WaitError};
 pub use handle::{CancelOutcome, KeepAlive, Notification, Outcome, Transfer, TransferOptions};
 pub(crate) use handle::{Completer, transfer};

@@ -16,7 +16,7 @@ use std::{
 
 use pmd_core::memory::Access;
 
-use super::*;
+use super::{connect::LinkFault, regions::KeyFault, seat::NoSeat, *};
 use crate::{
     backend::{SoftAddress, Waker},
     region::Region,
