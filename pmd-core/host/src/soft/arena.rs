@@ -186,6 +186,9 @@ impl ArenaMemory {
 
 impl Drop for ArenaMemory {
     fn drop(&mut self) {
+        if !self.device.is_owner() {
+            return;
+        }
         self.device.arenas().remove(self.address());
         self.device.exchange().withdraw_arena(self.id);
     }

@@ -274,7 +274,9 @@ impl PendingLink {
 
 impl Drop for PendingLink {
     fn drop(&mut self) {
-        drop(self.give_up());
+        if self.device.is_owner() {
+            drop(self.give_up());
+        }
     }
 }
 

@@ -47,6 +47,8 @@ impl Default for DeviceConfig {
 
 /// A soft HCA. Clones are handles to the same device; it closes when the last of them and of the regions, arenas and
 /// queue pairs made with it is dropped.
+///
+/// A forked child cannot use it: the child may drop what it has copied, and should open a device of its own.
 #[derive(Clone)]
 pub struct Device {
     inner: Arc<Inner>,
@@ -63,6 +65,8 @@ struct Inner {
     arenas: Arenas,
     exchange: ExchangeCell,
     next_domain: AtomicU32,
+    /// Process that opened it.
+    owner: u32,
     opened: Instant,
     /// Milliseconds since `opened` at the last rate-limited service.
     serviced: AtomicU64,
@@ -127,6 +131,7 @@ impl Device {
             arenas: Arenas::default(),
             exchange: ExchangeCell::new(exchange),
             next_domain: AtomicU32::new(1),
+            owner: std::process::id(),
             opened: Instant::now(),
             serviced: AtomicU64::new(0),
         };
@@ -184,6 +189,12 @@ impl Device {
         self.inner.exchange.descriptor().as_fd()
     }
 
+    /// Whether this is the process that opened it. In a forked child it is not: what the child drops there of its
+    /// copies must not be taken from the parent, with which it shares segment and sockets.
+    pub(super) fn is_owner(&self) -> bool {
+        self.inner.is_owner()
+    }
+
     pub(super) fn exchange(&self) -> &ExchangeCell {
         &self.inner.exchange
     }
@@ -207,10 +218,18 @@ impl fmt::Debug for Device {
     }
 }
 
+impl Inner {
+    fn is_owner(&self) -> bool {
+        self.owner == std::process::id()
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         // Seats hold the device, so the last engine has gone before.
-        self.regions.segment().close();
+        if self.is_owner() {
+            self.regions.segment().close();
+        }
     }
 }
 

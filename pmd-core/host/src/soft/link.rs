@@ -354,6 +354,8 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        drop(self.close());
+        if self.device.is_owner() {
+            drop(self.close());
+        }
     }
 }

@@ -84,6 +84,11 @@ impl Peer {
         self.process.is_this()
     }
 
+    /// Readable when the process has ended; none for this process, or from kernels without such descriptors.
+    pub(super) fn process_descriptor(&self) -> Option<&OwnedFd> {
+        self.process.descriptor.as_ref().filter(|_| !self.process.is_this())
+    }
+
     /// Whether it is there, as far as is known: its process may have ended since the last
     /// [`service`](Device::service).
     #[inline]

@@ -153,6 +153,9 @@ impl Registration for SoftRegistration {}
 
 impl Drop for SoftRegistration {
     fn drop(&mut self) {
+        if !self.device.is_owner() {
+            return;
+        }
         let revoked = self.device.regions().revoke(self.key);
         Quiet::everywhere(&self.device, &revoked).wait();
         self.device.regions().release(self.key);

@@ -116,6 +116,12 @@ struct Incoming {
     peer: Option<Arc<Peer>>,
 }
 
+impl Incoming {
+    fn has_living_end(&self) -> bool {
+        self.peer.as_ref().is_none_or(|peer| peer.confirm_alive())
+    }
+}
+
 /// The listener's tag.
 const LISTENER: u64 = 0;
 /// Frames taken from one connection before the others have their turn.
@@ -267,9 +273,10 @@ impl Exchange {
         for _ in 0..FRAMES_PER_TURN {
             let Some(connection) = self.incoming.get(&tag) else { return };
             let outcome = match socket::receive(&connection.socket) {
-                Received::Nothing => return,
+                // The process may have ended although a child that it forked keeps the connection open.
+                Received::Nothing if connection.has_living_end() => return,
                 Received::Frame { bytes, descriptors } => self.take(device, tag, &bytes, descriptors),
-                Received::Truncated | Received::End => Err(Garbage),
+                Received::Nothing | Received::Truncated | Received::End => Err(Garbage),
             };
             if outcome.is_err() {
                 self.hang_up(tag);
@@ -326,6 +333,9 @@ impl Exchange {
             return Err(Garbage);
         }
         let peer = Arc::new(Peer::new(device, hello, segment, &connection.socket).ok_or(Garbage)?);
+        if let Some(process) = peer.process_descriptor() {
+            self.poll.add(process, EpollEvent::new(EpollFlags::EPOLLIN, tag)).map_err(|_| Garbage)?;
+        }
         connection.peer = Some(peer.clone());
         self.peers.insert(hello.device, peer);
         Ok(())
@@ -362,6 +372,9 @@ impl Exchange {
         let Some(peer) = self.peers.remove(&device) else { return };
         peer.mark_dead();
         let poll = &self.poll;
+        if let Some(process) = peer.process_descriptor() {
+            let _ = poll.delete(process);
+        }
         self.incoming.retain(|_, connection| {
             let other = connection.peer.as_ref().is_none_or(|theirs| theirs.id() != device);
             if !other {

@@ -120,6 +120,28 @@ fn a_link_that_the_peer_gave_up_is_offered_anew() {
 }
 
 #[test]
+fn a_link_whose_peer_gave_up_at_the_last_moment_is_closed() {
+    let (offering, taking) = ordered();
+    let mut first = offering.connect(&endpoint(1), &address(&taking, 2)).unwrap();
+    let mut second = taking.connect(&endpoint(2), &address(&offering, 1)).unwrap();
+    let link = within(|| {
+        // Until side 0 has its link, side 1 cannot have one.
+        let link = first.poll().unwrap();
+        link.is_none().then(|| assert!(second.poll().unwrap().is_none()));
+        link
+    });
+    let seat = offering.seat(Waker::new().unwrap()).unwrap();
+    let active = seat.enter();
+    assert!(link.is_open(&active));
+    let quiet = second.close();
+    assert!(!link.is_open(&active) && link.closed_by_peer());
+    let mut quiet = quiet.unwrap();
+    assert!(!quiet.is_reached());
+    drop(active);
+    assert!(quiet.is_reached());
+}
+
+#[test]
 fn a_pair_connects_again_after_both_closed() {
     let (one, other) = (open(), open());
     for _ in 0..20 {

@@ -5,10 +5,12 @@ use std::{
     sync::Arc,
 };
 
+use nix::errno::Errno;
 use proptest::prelude::*;
 
 use super::{
     super::{
+        memory::{Mapping, Protection},
         message::{BadFrame, Hello, Letter, Message},
         peer::Token,
         segment::Segment,
@@ -115,6 +117,14 @@ fn a_full_socket_delays_frames_and_loses_none() {
         readers_link.peer().arenas().is_empty().then_some(())
     });
     assert!(peer.alive());
+}
+
+#[test]
+fn a_peer_cannot_write_a_segment() {
+    let segment = segment();
+    assert!(Mapping::new(&segment, 4096, Protection::Read).is_ok());
+    assert_eq!(Mapping::new(&segment, 4096, Protection::ReadWrite).unwrap_err(), Errno::EPERM);
+    assert_eq!(nix::unistd::ftruncate(&segment, 0), Err(Errno::EPERM));
 }
 
 proptest! {

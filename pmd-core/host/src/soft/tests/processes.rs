@@ -9,6 +9,7 @@ use std::{
 };
 
 use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev},
     unistd::Pid,
 };
@@ -88,6 +89,8 @@ fn part() {
     match env::var(PART).as_deref() {
         Ok("peer") => peer(),
         Ok("descriptors") => descriptors(),
+        Ok("shortage") => shortage(),
+        Ok("parent") => parent(),
         _ => {}
     }
 }
@@ -131,6 +134,13 @@ fn peer() {
                 let value = unsafe { (at.parse::<u64>().unwrap() as *const u8).read_volatile() };
                 say(&value.to_string());
             }
+            ("fork", _) => {
+                // SAFETY: the child makes two system calls and ends.
+                if unsafe { libc::fork() } == 0 {
+                    wait_for_the_end();
+                }
+                say("1");
+            }
             ("enter", _) => {
                 round = Some(seat.enter());
                 say("1");
@@ -139,6 +149,16 @@ fn peer() {
         }
     }
     drop((round, link));
+}
+
+/// Ends the process when the test closes its end of the pipe.
+fn wait_for_the_end() -> ! {
+    let mut byte = 0_u8;
+    // SAFETY: one byte of the stack is read into; only calls that a forked child may make.
+    unsafe {
+        while libc::read(0, (&raw mut byte).cast(), 1) > 0 {}
+        libc::_exit(0)
+    }
 }
 
 struct Scene {
@@ -264,6 +284,84 @@ fn a_killed_peer_is_noticed_without_its_socket() {
     scene.actor.kill();
     assert!(scene.link.peer().alive(), "nothing was asked yet");
     assert!(!scene.link.peer().confirm_alive());
+}
+
+#[test]
+fn a_killed_peer_is_noticed_although_its_child_keeps_the_sockets() {
+    let mut scene = scene(DeviceConfig::default());
+    scene.actor.order("fork now");
+    assert_eq!(scene.actor.told(), [1]);
+    scene.actor.kill();
+    within(|| {
+        scene.device.service();
+        (!scene.link.peer().alive()).then_some(())
+    });
+    leak(&scene.device, 64, Access::READ_WRITE).deregister();
+}
+
+#[test]
+fn a_forked_child_takes_nothing_from_its_parent() {
+    assert_eq!(Actor::start("parent", "").said(), "kept");
+}
+
+/// The part of a process that forks a child, which drops all that it inherited.
+fn parent() {
+    let (one, other) = (open(), open());
+    let links = connected(&one, &other);
+    let arena = one.allocate(LENGTH, ArenaOptions::default()).unwrap();
+    let region = one.register_source(&arena, Access::READ_WRITE, ProtectionDomain(0)).unwrap();
+    // SAFETY: glibc keeps its allocator usable in the child, which drops some values and ends.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        drop((region, arena, links, one, other));
+        // SAFETY: ends the child without the test harness.
+        unsafe { libc::_exit(0) }
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child above.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0);
+    one.service();
+    other.service();
+    let (mut first, mut second) = links;
+    exchange_packets(&mut first, &mut second);
+    assert!(!first.closed_by_peer() && first.peer().alive() && !first.peer().is_gone());
+    let seat = other.seat(Waker::new().unwrap()).unwrap();
+    let active = seat.enter();
+    assert!(first.is_open(&active));
+    let (key, at) = (region.remote_key().0, region.address());
+    let allowed = one.regions().check(&active, key, at, 8, Access::REMOTE_READ, ProtectionDomain(0));
+    assert_eq!(allowed, Ok(()));
+    say("kept");
+}
+
+#[test]
+fn a_shortage_of_descriptors_passes() {
+    assert_eq!(Actor::start("shortage", "").said(), "passed");
+}
+
+/// The part of a process that has no descriptor left when a peer knocks.
+fn shortage() {
+    let (one, other) = (open(), open());
+    let mut first = one.connect(&endpoint(1), &address(&other, 2)).unwrap();
+    let mut second = other.connect(&endpoint(2), &address(&one, 1)).unwrap();
+    let limit = |most| {
+        let limits = libc::rlimit { rlim_cur: most, rlim_max: 1024 };
+        // SAFETY: reads the structure.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limits) }, 0);
+    };
+    let readable = || {
+        let mut descriptors = [PollFd::new(one.service_descriptor(), PollFlags::POLLIN)];
+        poll(&mut descriptors, PollTimeout::ZERO).unwrap() == 1
+    };
+    assert!(readable());
+    limit(3);
+    one.service();
+    assert!(!readable(), "a parked engine would not sleep");
+    limit(1024);
+    let (mut first, mut second) = complete(&mut first, &mut second);
+    exchange_packets(&mut first, &mut second);
+    say("passed");
 }
 
 #[test]
