@@ -71,7 +71,8 @@ fn unit(workspace: &Workspace) -> Vec<Step> {
 }
 
 fn docs(workspace: &Workspace) -> Vec<Step> {
-    let arguments = ["doc", "--workspace", "--no-deps", "--message-format=json-render-diagnostics"];
+    let arguments =
+        ["doc", "--workspace", "--no-deps", "--keep-going", "--message-format=json-render-diagnostics"];
     let pages = workspace.cargo().args(arguments).env("RUSTDOCFLAGS", "-D warnings");
     let examples = workspace.cargo().args(["test", "--workspace", "--doc"]);
     vec![Step { task: pages, count: Count::CargoTargets }, Step { task: examples, count: Count::TestResults }]

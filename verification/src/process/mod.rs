@@ -46,6 +46,8 @@ pub(crate) struct Ended {
     pub(crate) status: Option<ExitStatus>,
     /// Lines of standard output alone.
     pub(crate) stdout: String,
+    /// Lines of standard error alone.
+    pub(crate) stderr: String,
     /// Lines of standard output and standard error in the order in which they were read.
     pub(crate) output: String,
     /// The time bound.
@@ -192,7 +194,8 @@ impl Task {
 
 impl Ended {
     fn new(limit: Duration) -> Self {
-        Self { status: None, stdout: String::new(), output: String::new(), limit, left_behind: Vec::new() }
+        let (stdout, stderr, output) = (String::new(), String::new(), String::new());
+        Self { status: None, stdout, stderr, output, limit, left_behind: Vec::new() }
     }
 
     fn keep(&mut self, line: Line, watch: &mut dyn FnMut(Option<&str>)) {
@@ -201,8 +204,9 @@ impl Ended {
         if !line.text.ends_with('\n') {
             self.output.push('\n');
         }
-        if line.stream == Stream::Output {
-            self.stdout.push_str(&line.text);
+        match line.stream {
+            Stream::Output => self.stdout.push_str(&line.text),
+            Stream::Error => self.stderr.push_str(&line.text),
         }
     }
 }

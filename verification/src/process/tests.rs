@@ -35,6 +35,7 @@ fn output_is_kept_whole_and_apart() {
     let ended = run(&shell("echo one; echo two >&2; printf three"));
     assert!(ended.succeeded());
     assert_eq!(ended.stdout, "one\nthree");
+    assert_eq!(ended.stderr, "two\n");
     let mut lines: Vec<&str> = ended.output.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, ["one", "three", "two"]);

@@ -59,17 +59,17 @@ pub(super) fn read(model: &str, ended: &Ended) -> Option<Verdict> {
     }
     let model = model.to_owned();
     // A model that fails may take its process down with it: loom's own drop checks panic during a panic.
-    Some(match (panic_message(&ended.output), ended.status) {
+    Some(match (panic_message(&ended.stderr), ended.status) {
         (Some(says), _) => Verdict::Caught { model, says },
         (None, None) => Verdict::Hung { model },
         (None, Some(status)) => Verdict::Crashed { how: status.to_string() },
     })
 }
 
-/// The first line of the first panic.
-fn panic_message(output: &str) -> Option<String> {
+/// The first line of the first panic, from standard error: what the test runner says would come in between.
+fn panic_message(stderr: &str) -> Option<String> {
     let mut lines =
-        output.lines().skip_while(|line| !(line.contains("panicked at ") && line.starts_with("thread ")));
+        stderr.lines().skip_while(|line| !(line.contains("panicked at ") && line.starts_with("thread ")));
     lines.next()?;
     Some(lines.map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().chars().take(60).collect())
 }
@@ -86,6 +86,7 @@ mod tests {
         Ended {
             status: status.map(ExitStatus::from_raw),
             stdout: String::new(),
+            stderr: output.to_owned(),
             output: output.to_owned(),
             limit: Duration::from_secs(1),
             left_behind: Vec::new(),
