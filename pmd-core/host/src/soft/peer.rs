@@ -79,7 +79,7 @@ impl Peer {
     }
 
     /// Whether that is this very process.
-    #[allow(dead_code, reason = "asked by tests")]
+    #[cfg(test)]
     pub(crate) fn is_same_process(&self) -> bool {
         self.process.is_this()
     }
