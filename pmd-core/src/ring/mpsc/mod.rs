@@ -1,5 +1,13 @@
 //! A bounded ring with many producers and one consumer: how application threads hand work to a lane.
 //!
+//! ```
+//! let (sender, mut receiver) = pmd_core::ring::mpsc::channel(64);
+//! let other = sender.clone();
+//! let thread = std::thread::spawn(move || other.push(1));
+//! thread.join().unwrap().unwrap();
+//! assert_eq!(receiver.pop(), Some(1));
+//! ```
+//!
 //! # States and orderings
 //! Each slot carries a sequence number. For position `p` (free running, slot `p` modulo capacity) it reads
 //! - `p`: free, may be claimed for `p`;

@@ -4,6 +4,24 @@
 //! leaves in the memory: whatever is read is checked, and a value that cannot be is [`Corrupt`], never a panic or
 //! an access out of bounds. Positions that decide about memory are kept in private by the end that they belong to.
 //!
+//! ```
+//! let (mut producer, mut consumer) = pmd_core::ring::packet::ring(8)?;
+//! let mut grant = producer.reserve(5)?;
+//! grant.write(0, b"hello")?;
+//! grant.commit();
+//!
+//! let mut bytes = [0; 5];
+//! let packet = consumer.peek()?.expect("one was published");
+//! packet.read(0, &mut bytes)?;
+//! packet.release();
+//! assert_eq!(&bytes, b"hello");
+//!
+//! consumer.publish();
+//! producer.refresh()?;
+//! assert_eq!(producer.lines_in_use(), 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Memory
 //! An array of [`Line`]s of 64 bytes (a power of two of them), zeroed at the start, and a [`ConsumedLine`]. A packet
 //! starts on a line: 4 bytes of marker, then the body, running on through as many whole lines as it needs. Up to

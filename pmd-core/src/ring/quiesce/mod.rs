@@ -4,6 +4,20 @@
 //! [`KeyCell`] in its owner's table, likewise shared. Deregistering a region ends with the proof that no engine
 //! touches it, without the engine taking a lock for each transfer.
 //!
+//! ```
+//! use pmd_core::ring::quiesce::{Activity, KeyCell};
+//!
+//! let (activity, cell) = (Activity::new(), KeyCell::new());
+//! cell.grant(7);
+//! let round = activity.enter();
+//! assert!(cell.validate(&round, 7)); // the engine may move bytes now
+//!
+//! let snapshot = activity.snapshot(&cell.revoke());
+//! assert!(!snapshot.is_quiet(&activity));
+//! drop(round);
+//! assert!(snapshot.is_quiet(&activity)); // the memory is the owner's again
+//! ```
+//!
 //! # States and orderings
 //! `Activity` counts: even is idle, odd is moving bytes. `KeyCell` holds the region's current key, or 0.
 //! ```text

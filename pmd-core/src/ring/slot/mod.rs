@@ -1,5 +1,15 @@
 //! The place where a lane leaves the outcome of one transfer and the holder of its handle finds it.
 //!
+//! ```
+//! use pmd_core::ring::slot::{CancelState, CompletionSlot};
+//!
+//! let slot = CompletionSlot::new();
+//! assert_eq!(slot.poll(), None);
+//! slot.complete(4096u32);
+//! assert_eq!(slot.poll(), Some(4096));
+//! assert_eq!(slot.request_cancel(), CancelState::AlreadyDone);
+//! ```
+//!
 //! # States and orderings
 //! ```text
 //!            request_cancel                 complete

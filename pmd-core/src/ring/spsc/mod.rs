@@ -2,6 +2,14 @@
 //!
 //! A lane's own queues (deferred work, answers to one application thread) are of this kind.
 //!
+//! ```
+//! let (mut producer, mut consumer) = pmd_core::ring::spsc::channel(2);
+//! producer.push("first").unwrap();
+//! producer.push("second").unwrap();
+//! assert_eq!(producer.push("third").unwrap_err().0, "third");
+//! assert_eq!(consumer.pop(), Some("first"));
+//! ```
+//!
 //! # States and orderings
 //! `tail` counts the values pushed and `head` the values popped, both free running; the slots from `head` to
 //! `tail` hold values and belong to the consumer, the others belong to the producer. Two edges hand a slot over:
