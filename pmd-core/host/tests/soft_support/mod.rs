@@ -1,6 +1,8 @@
 //! What the tests of the soft HCA share: sides with memory, connected in pairs, driven by one thread.
 #![allow(dead_code, unreachable_pub, unsafe_code)] // each test file uses a part; transfers need registered memory
 
+pub mod child;
+
 use std::time::{Duration, Instant};
 
 use pmd_core::{
@@ -51,6 +53,9 @@ pub struct Memory {
     _arena: Option<Arena>,
     _heap: Option<Vec<u64>>,
 }
+
+// SAFETY: the pointer is to memory that the value owns; a test hands it to one thread.
+unsafe impl Send for Memory {}
 
 impl Memory {
     pub fn arena(device: &Device, length: usize, access: Access) -> Self {

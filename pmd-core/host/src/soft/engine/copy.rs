@@ -3,10 +3,9 @@
 //! Callers have checked keys and bounds in the current activity round; everything here is unconditional.
 #![allow(unsafe_code)] // transfers are between addresses, some of them of another process's memory
 
-use std::{
-    ptr,
-    sync::atomic::{AtomicU64, Ordering, fence},
-};
+use std::ptr;
+
+use pmd_core::sync::{AtomicU64, Ordering, fence};
 
 /// What an atomic does to its eight bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

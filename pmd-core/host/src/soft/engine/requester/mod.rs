@@ -220,11 +220,11 @@ impl Requester {
                     self.sending.waits_for_peer = pass.budget > 0;
                     break;
                 }
-                Err(stop) => self.stopped(stop),
+                Err(stop) => self.stopped(stop, link),
             }
         }
         if let Err(stop) = self.sending.flush_batch(pass) {
-            self.stopped(stop);
+            self.stopped(stop, link);
         }
     }
 
@@ -248,11 +248,11 @@ impl Requester {
 
     /// Deals with what kept a WQE, or the batch, from going through.
     #[cold]
-    fn stopped(&mut self, stop: Stop) {
+    fn stopped(&mut self, stop: Stop, link: &Link) {
         match stop {
             Stop::Later => {}
             Stop::Failed(syndrome) => self.fail_current(syndrome),
-            Stop::Batch(fault) => self.batch_failed(fault),
+            Stop::Batch(fault) => self.batch_failed(fault, link),
         }
     }
 
@@ -266,11 +266,12 @@ impl Requester {
         }
     }
 
-    fn batch_failed(&mut self, fault: BatchFault) {
+    fn batch_failed(&mut self, fault: BatchFault, link: &Link) {
         let syndrome = match fault.reason {
             Reason::Forbidden => return self.take_packets_instead(),
-            Reason::Unmapped => Syndrome::RemoteAccess,
-            Reason::Gone => Syndrome::RetryExceeded,
+            // The memory of a process that is ending goes before the process.
+            Reason::Unmapped if link.peer().confirm_alive() => Syndrome::RemoteAccess,
+            Reason::Unmapped | Reason::Gone => Syndrome::RetryExceeded,
         };
         let sending = &mut self.sending;
         sending.outstanding.settle_batch(sending.batch_start, fault.owner);

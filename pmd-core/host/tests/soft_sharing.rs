@@ -1,0 +1,345 @@
+//! Queue pairs that share: a receive queue, a word, a device, a thread; and order within one of them.
+
+mod soft_support;
+
+use std::{
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use pmd_core::{
+    provider::{
+        Completion, CompletionKind, Operation, Payload, Provider, ReceiveRequest, SendFlags, SendRequest,
+    },
+    queue::QueuePairState,
+};
+use pmd_host::{
+    backend::{Backend, ConnectOptions, QueuePairConfig},
+    soft::{Device, Tuning},
+};
+use soft_support::*;
+
+#[test]
+fn a_fenced_request_waits_for_reads_before_it() {
+    const SIZE: usize = 1 << 20;
+    for path in PATHS {
+        let (mut a, mut b, one, two) = connected(path);
+        let (mine, theirs) = (Memory::of(path, &one, SIZE), Memory::of(path, &two, SIZE));
+        for round in 0..10u64 {
+            let bytes = pattern(round, SIZE);
+            theirs.write(0, &bytes);
+            mine.fill(0);
+            b.receive(1, &[theirs.sge(0, SIZE)]);
+            a.post_flagged(1, read(theirs.remote(0), &[mine.sge(0, SIZE)]), SendFlags::empty());
+            // Sends back what the read fetched: without the fence it could be what was there before.
+            let local = [mine.sge(SIZE - 64, 64)];
+            a.post_flagged(2, send(&local), SendFlags::SIGNALED | SendFlags::FENCE);
+            let (_, received) = drive(&mut a, &mut b, (1, 1));
+            assert_eq!(received[0].byte_length, 64);
+            assert_eq!(theirs.read(0, 64), bytes[SIZE - 64..], "{path:?}");
+        }
+    }
+}
+
+#[test]
+fn operations_on_the_same_bytes_keep_their_order() {
+    for path in PATHS {
+        let (mut a, mut b, one, two) = connected(path);
+        let (mine, theirs) = (Memory::of(path, &one, 1 << 16), Memory::of(path, &two, 1 << 16));
+        for round in 0..50u64 {
+            let (first, second) = (pattern(round, 20_000), pattern(round + 1000, 20_000));
+            mine.write(0, &first);
+            mine.write(20_000, &second);
+            let (word, result) = (theirs.remote(32_000), mine.sge(60_000, 8));
+            let flags = SendFlags::empty();
+            a.post_flagged(1, write(theirs.remote(0), &[mine.sge(0, 20_000)]), flags);
+            a.post_flagged(2, Operation::FetchAdd { remote: word, local: result, add: 3 }, flags);
+            a.post_flagged(3, write(theirs.remote(0), &[mine.sge(20_000, 20_000)]), flags);
+            a.post_flagged(4, read(theirs.remote(0), &[mine.sge(40_000, 20_000)]), flags);
+            a.post_flagged(5, read(word, &[mine.sge(60_008, 8)]), SendFlags::SIGNALED);
+            drive(&mut a, &mut b, (1, 0));
+            assert!(theirs.read(0, 20_000) == second, "{path:?}");
+            assert!(mine.read(40_000, 20_000) == second, "{path:?}");
+            assert_eq!(
+                (mine.read_u64(60_000), mine.read_u64(60_008)),
+                (round * 3, round * 3 + 3),
+                "{path:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn atomics_of_two_threads_add_up() {
+    const ROUNDS: u64 = 5000;
+    for path in PATHS {
+        let home = path.device();
+        let word = Memory::of(path, &home, 64);
+        let stop = AtomicBool::new(false);
+        let mut homes = [Side::new(&home), Side::new(&home)];
+        let devices = [path.device(), path.device()];
+        thread::scope(|scope| {
+            let mut workers = Vec::new();
+            for (index, side) in homes.iter_mut().enumerate() {
+                let mut a = Side::new(&devices[index]);
+                a.connect(side, &ConnectOptions::default());
+                side.connect(&a, &ConnectOptions::default());
+                let (device, remote) = (&devices[index], word.remote(8));
+                workers.push(scope.spawn(move || add_many(&mut a, device, path, remote, ROUNDS)));
+            }
+            let start = Instant::now();
+            while workers.iter().any(|worker| !worker.is_finished()) && !stop.load(Ordering::Relaxed) {
+                homes.iter_mut().for_each(Side::poll);
+                assert!(start.elapsed() < DEADLINE);
+                thread::yield_now();
+            }
+            for worker in workers {
+                worker.join().unwrap();
+            }
+        });
+        assert_eq!(word.read_u64(8), 2 * ROUNDS, "{path:?}");
+    }
+}
+
+fn add_many(a: &mut Side, device: &Device, path: Path, remote: pmd_core::memory::RemoteAddress, rounds: u64) {
+    let mine = Memory::of(path, device, 64);
+    let (mut posted, mut done) = (0, 0);
+    let start = Instant::now();
+    while done < rounds {
+        let operation = Operation::FetchAdd { remote, local: mine.sge(0, 8), add: 1 };
+        let request = SendRequest { id: posted, operation, flags: SendFlags::SIGNALED };
+        if posted < rounds && posted < done + 64 && a.backend.post_send(a.queue_pair, &request).is_ok() {
+            a.backend.ring_send(a.queue_pair);
+            posted += 1;
+        }
+        a.poll();
+        for completion in a.polled.drain(..) {
+            succeeded(&completion, done, CompletionKind::FetchAdd);
+            done += 1;
+        }
+        assert!(start.elapsed() < DEADLINE, "{done} of {rounds} done");
+        if posted == rounds || posted >= done + 64 {
+            thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn three_peers_share_a_receive_queue() {
+    const MESSAGES: usize = 300;
+    for path in [Path::SameProcess, Path::Packets] {
+        let home = path.device();
+        let mut server = Side::new(&home);
+        let shared = server.backend.create_shared_receive_queue(64, 4).unwrap();
+        let memory = Memory::of(path, &home, 64 * 128);
+        let config = QueuePairConfig { shared_receive: Some(shared), ..QueuePairConfig::default() };
+        let devices: Vec<Device> = (0..3).map(|_| path.device()).collect();
+        let mut clients: Vec<Side> = devices.iter().map(Side::new).collect();
+        for client in &mut clients {
+            server.queue_pair = server.backend.create_queue_pair(&config).unwrap();
+            server.connect(client, &ConnectOptions::default());
+            client.connect(&server, &ConnectOptions::default());
+        }
+        let post = |server: &mut Side, slot: u64| {
+            let scatter = [memory.sge(slot as usize * 128, 100), memory.sge(slot as usize * 128 + 100, 28)];
+            server
+                .backend
+                .post_shared_receive(shared, &ReceiveRequest { id: slot, scatter: &scatter })
+                .unwrap();
+            server.backend.ring_shared_receive(shared);
+        };
+        (0..16).for_each(|slot| post(&mut server, slot));
+        let sources: Vec<Memory> = devices.iter().map(|device| Memory::of(path, device, 128)).collect();
+        let (mut sent, mut acknowledged, mut received) = ([0usize; 3], [0usize; 3], [0usize; 3]);
+        let start = Instant::now();
+        while received.iter().sum::<usize>() < 3 * MESSAGES
+            || acknowledged.iter().sum::<usize>() < 3 * MESSAGES
+        {
+            for (index, client) in clients.iter_mut().enumerate() {
+                if sent[index] < MESSAGES && sent[index] == acknowledged[index] {
+                    sources[index].write(0, &message(index, sent[index]));
+                    client.post(0, send(&[sources[index].sge(0, 128)]));
+                    sent[index] += 1;
+                }
+                client.poll();
+                acknowledged[index] += client.polled.drain(..).filter(|done| done.result.is_ok()).count();
+            }
+            server.poll();
+            for done in std::mem::take(&mut server.polled) {
+                succeeded(&done, done.id, CompletionKind::Receive);
+                let bytes = memory.read(done.id as usize * 128, 128);
+                let index = usize::from(bytes[0]);
+                assert_eq!(bytes, message(index, received[index]));
+                received[index] += 1;
+                post(&mut server, done.id);
+            }
+            assert!(start.elapsed() < DEADLINE, "{sent:?} {acknowledged:?} {received:?}");
+        }
+        assert_eq!(received, [MESSAGES; 3]);
+    }
+}
+
+fn message(client: usize, number: usize) -> Vec<u8> {
+    let mut bytes = pattern((client * 1000 + number) as u64, 128);
+    bytes[0] = client as u8;
+    bytes
+}
+
+#[test]
+fn a_queue_pair_connects_to_itself_and_to_its_neighbour() {
+    for path in PATHS {
+        let device = path.device();
+        let mut a = Side::new(&device);
+        let memory = Memory::of(path, &device, 8192);
+        memory.write(0, &pattern(1, 4096));
+        let own = a.backend.address(a.queue_pair).unwrap();
+        a.backend.connect(a.queue_pair, &own, &ConnectOptions::default()).unwrap();
+        let first = a.queue_pair;
+        let mut neighbours = Vec::new();
+        for _ in 0..2 {
+            neighbours.push(a.backend.create_queue_pair(&QueuePairConfig::default()).unwrap());
+        }
+        let addresses: Vec<_> = neighbours.iter().map(|pair| a.backend.address(*pair).unwrap()).collect();
+        a.backend.connect(neighbours[0], &addresses[1], &ConnectOptions::default()).unwrap();
+        a.backend.connect(neighbours[1], &addresses[0], &ConnectOptions::default()).unwrap();
+        for (from, to) in [(first, first), (neighbours[0], neighbours[1])] {
+            memory.write(4096, &[0; 4096]);
+            a.queue_pair = to;
+            a.receive(9, &[memory.sge(4096 + 2048, 64)]);
+            a.queue_pair = from;
+            a.post(1, write(memory.remote(4096), &[memory.sge(0, 2048)]));
+            a.post(2, send(&[memory.sge(0, 64)]));
+            let start = Instant::now();
+            while a.polled.len() < 3 {
+                a.poll();
+                assert!(start.elapsed() < DEADLINE, "{path:?} {:?}", a.polled);
+            }
+            assert!(a.polled.drain(..).all(|completion| completion.result.is_ok()));
+            assert_eq!(memory.read(4096, 2048), pattern(1, 4096)[..2048]);
+            assert_eq!(memory.read(4096 + 2048, 64), pattern(1, 64));
+        }
+    }
+}
+
+#[test]
+fn a_parked_side_is_woken_by_a_message_and_by_its_waker() {
+    for path in [Path::SameProcess, Path::Packets] {
+        let (mut a, mut b, one, _two) = connected(path);
+        let mine = Memory::of(path, &one, 64);
+        a.post(0, Operation::Nop);
+        drive(&mut a, &mut b, (1, 0));
+        let waker = b.backend.waker();
+        let barrier = Arc::new(Barrier::new(2));
+        let asleep = barrier.clone();
+        let sleeper = thread::spawn(move || {
+            b.receive(1, &[]);
+            b.poll();
+            asleep.wait();
+            let start = Instant::now();
+            while b.polled.is_empty() {
+                b.backend.park(Duration::from_secs(15));
+                b.poll();
+                assert!(start.elapsed() < Duration::from_secs(10), "slept through the message");
+            }
+            succeeded(&b.polled[0], 1, CompletionKind::Receive);
+            asleep.wait();
+            b.backend.park(Duration::from_secs(15));
+            assert!(start.elapsed() < Duration::from_secs(10), "slept through the waker");
+            b
+        });
+        barrier.wait();
+        thread::sleep(Duration::from_millis(20));
+        a.post(1, Operation::Send { local: Payload::Gather(&[mine.sge(0, 0)]), immediate: Some(1) });
+        barrier.wait();
+        thread::sleep(Duration::from_millis(20));
+        waker.wake();
+        let mut b = sleeper.join().unwrap();
+        drive(&mut a, &mut b, (1, 0));
+    }
+}
+
+#[test]
+fn a_send_that_waits_for_its_acknowledgement_wakes_a_parked_sender() {
+    let (mut a, mut b, one, two) = connected(Path::SameProcess);
+    let (mine, theirs) = (Memory::heap(&one, 64, all()), Memory::heap(&two, 64, all()));
+    a.post(0, Operation::Nop);
+    drive(&mut a, &mut b, (1, 0));
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let receiver = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(20));
+        b.receive(1, &[theirs.sge(0, 64)]);
+        while !stopped.load(Ordering::Relaxed) {
+            b.poll();
+            b.backend.park(Duration::from_millis(5));
+        }
+        (b.polled.len(), theirs.read(0, 5))
+    });
+    mine.write(0, b"hello");
+    a.post(1, send(&[mine.sge(0, 5)]));
+    let start = Instant::now();
+    while a.polled.is_empty() {
+        a.backend.park(Duration::from_secs(15));
+        a.poll();
+        assert!(start.elapsed() < Duration::from_secs(10), "nobody woke the sender");
+    }
+    succeeded(&a.polled[0], 1, CompletionKind::Send);
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(receiver.join().unwrap(), (1, b"hello".to_vec()));
+}
+
+#[test]
+fn a_budget_bounds_what_one_call_moves() {
+    const SIZE: usize = 1 << 20;
+    let mut tuning = Tuning::default();
+    (tuning.doorbell_budget, tuning.poll_budget) = (64 << 10, 256 << 10);
+    for path in [Path::SameProcess, Path::Arena, Path::ProcessMemory] {
+        let (mut a, mut b, one, two) =
+            connected_with(path, tuning, &QueuePairConfig::default(), &ConnectOptions::default());
+        let (mine, theirs) = (Memory::of(path, &one, SIZE), Memory::of(path, &two, SIZE));
+        mine.fill(1);
+        a.post(0, Operation::Nop);
+        drive(&mut a, &mut b, (1, 0));
+        a.post(1, write(theirs.remote(0), &[mine.sge(0, SIZE)]));
+        let moved = |theirs: &Memory| theirs.read(0, SIZE).iter().filter(|byte| **byte == 1).count();
+        assert_eq!(moved(&theirs), 64 << 10, "{path:?}");
+        a.poll();
+        assert_eq!(moved(&theirs), 320 << 10, "{path:?}");
+        drive(&mut a, &mut b, (1, 0));
+        assert_eq!(moved(&theirs), SIZE);
+        assert_eq!(a.backend.state(a.queue_pair), QueuePairState::ReadyToSend);
+    }
+}
+
+#[test]
+fn completions_of_a_busy_pair_never_get_lost() {
+    let (mut a, mut b, one, two) = connected(Path::Packets);
+    let (mine, theirs) = (Memory::heap(&one, 4096, all()), Memory::heap(&two, 4096, all()));
+    let mut completions = [Completion::EMPTY; 7];
+    let (mut posted, mut done) = (0u64, 0u64);
+    let start = Instant::now();
+    while done < 20_000 {
+        let local = [mine.sge((posted % 400) as usize * 8, 8)];
+        let operation = write(theirs.remote((posted % 400) as usize * 8), &local);
+        let request = SendRequest { id: posted, operation, flags: SendFlags::SIGNALED };
+        if a.backend.post_send(a.queue_pair, &request).is_ok() {
+            posted += 1;
+            if posted % 5 == 0 {
+                a.backend.ring_send(a.queue_pair);
+            }
+            continue;
+        }
+        a.backend.ring_send(a.queue_pair);
+        b.poll();
+        let count = a.backend.poll(&mut completions).unwrap();
+        for completion in &completions[..count] {
+            succeeded(completion, done, CompletionKind::Write);
+            done += 1;
+        }
+        assert!(start.elapsed() < DEADLINE);
+    }
+}

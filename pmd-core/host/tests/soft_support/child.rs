@@ -1,0 +1,181 @@
+//! A peer in a process of its own: this test binary again, with a role in its environment.
+//!
+//! The parent writes one command a line, the child answers one line each, behind a mark.
+
+use std::{
+    collections::hash_map::DefaultHasher,
+    hash::Hasher,
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use pmd_core::memory::{RemoteAddress, RemoteKey};
+use pmd_host::backend::{Backend, ConnectOptions, QueuePairAddress};
+
+use super::{DEADLINE, Memory, Path, Side, all, pattern};
+
+const ROLE: &str = "PMD_SOFT_TEST_PEER";
+const MARK: &str = "answer:";
+/// Bytes of each of the child's memories.
+pub const LENGTH: usize = 4 << 20;
+
+/// The parent's handle of a child; kills it when dropped.
+pub struct Peer {
+    process: Child,
+    input: ChildStdin,
+    answers: Receiver<String>,
+    pub address: QueuePairAddress,
+    arena: RemoteAddress,
+    heap: RemoteAddress,
+}
+
+type Facts = (QueuePairAddress, (u64, u32), (u64, u32));
+
+impl Peer {
+    /// Starts a child whose device takes `path`, and connects it with `side`.
+    pub fn start(path: Path, side: &mut Side) -> Self {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "peer_process", "--nocapture", "--test-threads=1"])
+            .env(ROLE, format!("{path:?}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (lines, answers) = mpsc::channel();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                let Some((_, answer)) = line.split_once(MARK) else { continue };
+                if lines.send(answer.to_owned()).is_err() {
+                    break;
+                }
+            }
+        });
+        let input = process.stdin.take().unwrap();
+        let facts = unhex(&answers.recv_timeout(DEADLINE).unwrap());
+        let (address, arena, heap): Facts = postcard::from_bytes(&facts).unwrap();
+        let remote = |(address, key)| RemoteAddress { address, key: RemoteKey(key) };
+        let mut peer = Self { process, input, answers, address, arena: remote(arena), heap: remote(heap) };
+        side.backend.connect(side.queue_pair, &peer.address, &ConnectOptions::default()).unwrap();
+        let own = side.backend.address(side.queue_pair).unwrap();
+        peer.ask(side, &format!("connect {}", hex(&postcard::to_stdvec(&own).unwrap())));
+        peer
+    }
+
+    /// Sends a command and polls until it is answered.
+    pub fn ask(&mut self, side: &mut Side, command: &str) -> String {
+        writeln!(self.input, "{command}").unwrap();
+        let start = Instant::now();
+        loop {
+            match self.answers.recv_timeout(Duration::from_micros(50)) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Timeout) => side.poll(),
+                Err(RecvTimeoutError::Disconnected) => panic!("the child ended before it answered {command}"),
+            }
+            assert!(start.elapsed() < DEADLINE, "no answer to {command}");
+        }
+    }
+
+    /// A place in the child's arena or heap.
+    pub fn remote(&self, arena: bool, offset: usize) -> RemoteAddress {
+        let base = if arena { self.arena } else { self.heap };
+        RemoteAddress { address: base.address + offset as u64, ..base }
+    }
+
+    /// What [`digest`] makes of the child's bytes, by the child.
+    pub fn digest(&mut self, side: &mut Side, arena: bool, offset: usize, length: usize) -> u64 {
+        let place = if arena { "arena" } else { "heap" };
+        self.ask(side, &format!("digest {place} {offset} {length}")).parse().unwrap()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+pub fn digest(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// The child's side; returns at once in a parent.
+pub fn run() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let path = super::PATHS.into_iter().find(|path| format!("{path:?}") == role).unwrap();
+    let device = path.device();
+    let mut side = Side::new(&device);
+    let (arena, heap) = (Memory::arena(&device, LENGTH, all()), Memory::heap(&device, LENGTH, all()));
+    arena.write(0, &pattern(1, LENGTH));
+    heap.write(0, &pattern(2, LENGTH));
+    let keys = |memory: &Memory| (memory.region.address(), memory.region.remote_key().0);
+    let facts: Facts = (side.backend.address(side.queue_pair).unwrap(), keys(&arena), keys(&heap));
+    answer(&hex(&postcard::to_stdvec(&facts).unwrap()));
+    let (lines, commands) = mpsc::channel();
+    thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if lines.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    let start = Instant::now();
+    while start.elapsed() < 3 * DEADLINE {
+        side.poll();
+        match commands.try_recv() {
+            Ok(command) => answer(&obey(&mut side, &arena, &heap, &command)),
+            Err(TryRecvError::Empty) => thread::yield_now(),
+            Err(TryRecvError::Disconnected) => break,
+        }
+    }
+}
+
+fn obey(side: &mut Side, arena: &Memory, heap: &Memory, command: &str) -> String {
+    let words: Vec<&str> = command.split(' ').collect();
+    let number = |index: usize| words[index].parse::<usize>().unwrap();
+    match words[0] {
+        "connect" => {
+            let remote: QueuePairAddress = postcard::from_bytes(&unhex(words[1])).unwrap();
+            side.backend.connect(side.queue_pair, &remote, &ConnectOptions::default()).unwrap();
+            String::new()
+        }
+        "digest" => {
+            let memory = if words[1] == "arena" { arena } else { heap };
+            digest(&memory.read(number(2), number(3))).to_string()
+        }
+        "receive" => {
+            side.receive(number(1) as u64, &[heap.sge(number(2), number(3))]);
+            String::new()
+        }
+        "received" => {
+            side.polled.drain(..).map(|done| format!("{}:{} ", done.id, done.byte_length)).collect()
+        }
+        other => panic!("unknown command {other}"),
+    }
+}
+
+fn answer(text: &str) {
+    println!("{MARK}{text}");
+    std::io::stdout().flush().unwrap();
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    (0..text.len()).step_by(2).map(digits).collect()
+}
