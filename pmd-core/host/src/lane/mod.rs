@@ -37,6 +37,9 @@ mod route;
 mod shared;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread::{self, JoinHandle, ThreadId},
@@ -63,7 +66,7 @@ pub const MINIMUM_RECEIVES: u32 = 8;
 
 /// Handle of a lane, for any thread. A clone is another handle of the same lane; routes hold one.
 ///
-/// A lane with a thread of its own ends, and is joined, when the last handle is dropped.
+/// When the last handle is dropped the lane closes what routes are left, ends, and its thread is joined.
 #[derive(Clone, Debug)]
 pub struct Lane(Arc<Handle>);
 
@@ -122,7 +125,8 @@ impl Lane {
     /// Ends the lane: everything on it fails with [`LaneFault::Shutdown`]. With a thread of its own it is joined, unless
     /// this is that thread; a lane that the caller drives ends in the driver's next turn.
     pub fn shutdown(&self) {
-        self.0.shutdown();
+        self.0.shared.request_shutdown();
+        self.0.join();
     }
 
     pub(crate) fn shared(&self) -> &Arc<LaneShared> {
@@ -149,8 +153,7 @@ impl Lane {
 }
 
 impl Handle {
-    fn shutdown(&self) {
-        self.shared.request_shutdown();
+    fn join(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // The last handle may go with a transfer that the lane itself drops: it ends when it comes round.
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != current()) {
@@ -161,7 +164,8 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shutdown();
+        self.shared.abandon();
+        self.join();
     }
 }
 

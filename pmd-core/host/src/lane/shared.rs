@@ -71,8 +71,10 @@ impl Attention {
 pub(crate) struct LaneShared {
     pub(crate) attention: Attention,
     pub(crate) counters: CounterCells,
-    /// Set when the lane is to end.
+    /// Set when the lane is to end now.
     pub(crate) shutdown: AtomicBool,
+    /// Set when no handle is left: the lane ends once its routes are closed.
+    pub(crate) abandoned: AtomicBool,
     ring: Sender<Command>,
     /// Why the lane ended; set before its parking says so.
     ended: OnceLock<LaneFault>,
@@ -86,6 +88,7 @@ impl LaneShared {
             attention: Attention::new(waker),
             counters: CounterCells::default(),
             shutdown: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             ring,
             ended: OnceLock::new(),
             leftover: Mutex::new(None),
@@ -102,9 +105,15 @@ impl LaneShared {
         Ok(())
     }
 
-    /// Asks the lane to end.
+    /// Asks the lane to end now.
     pub(crate) fn request_shutdown(&self) {
         self.shutdown.store(true, Ordering::Relaxed);
+        self.attention.raise();
+    }
+
+    /// Tells the lane that nobody can give it work any more.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
         self.attention.raise();
     }
 

@@ -11,6 +11,9 @@ mod error;
 mod handle;
 mod work_list;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{LaneFault, RouteFault, SendError, SubmitError, TransferError, WaitError};
 pub use handle::{CancelOutcome, KeepAlive, Notification, Outcome, Transfer, TransferOptions};
 pub(crate) use handle::{Completer, transfer};

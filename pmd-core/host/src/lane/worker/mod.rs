@@ -71,6 +71,8 @@ pub(super) struct Worker<B: Backend> {
     queue_count: u32,
     /// Routes being closed.
     closing: u32,
+    /// No handle is left: the lane ends with its last route.
+    abandoned: bool,
     /// Message memory of queue pairs that could not be destroyed: the device may still write there.
     kept_buffers: Vec<Buffers>,
 }
@@ -132,6 +134,7 @@ impl<B: Backend> Worker<B> {
             route_count: 0,
             queue_count: 0,
             closing: 0,
+            abandoned: false,
             kept_buffers: Vec::new(),
         }
     }
@@ -156,6 +159,9 @@ impl<B: Backend> Worker<B> {
         let completed = self.poll()?;
         let posted = self.post()?;
         let timed = self.look_at_timers()?;
+        if self.abandoned && self.routes.len() == 0 {
+            return Err(LaneFault::Shutdown);
+        }
         Ok(commands || attention || completed || posted || timed)
     }
 

@@ -29,6 +29,7 @@ impl<B: Backend> Worker<B> {
         if self.shared.shutdown.load(Ordering::Relaxed) {
             return Err(LaneFault::Shutdown);
         }
+        self.abandoned |= drained && self.shared.abandoned.load(Ordering::Relaxed);
         for transfer in self.transfers.indexes(|active| active.completer.cancel_requested()) {
             self.stop_transfer(transfer, TransferError::Cancelled);
         }
@@ -250,7 +251,8 @@ impl<B: Backend> Worker<B> {
     /// Frees the place of a closed route without handles.
     fn forget(&mut self, index: u32) {
         let abandoned = |route: &super::RouteState| route.shared.abandoned.load(Ordering::Relaxed);
-        if self.routes.find(index).is_some_and(|route| route.closed && abandoned(route) && !route.is_ready) {
+        if self.routes.find(index).is_some_and(|route| route.closed && abandoned(route)) {
+            self.ready.retain(|&ready| ready != index);
             self.routes.remove(index);
         }
     }
