@@ -3,7 +3,8 @@
 //! The queue pair's one doorbell function ([`crate::queue`]) calls these in the order WQEs, [`to_device`],
 //! doorbell record, [`write_combining_start`], [`store_doorbell`] or [`copy_blue_flame`],
 //! [`flush_writes`]; the completion queue calls [`from_device`] between the ownership byte and the rest of an
-//! entry. There are no other fences on device paths. Names and uses follow rdma-core `util/udma_barrier.h`.
+//! entry, and [`before_release`] before it gives entries back. There are no other fences on device paths. Names
+//! and uses follow rdma-core `util/udma_barrier.h`.
 //!
 //! x86_64 and aarch64 are supported. On x86_64 ordinary stores reach the device in program order, so that
 //! `to_device` only holds the compiler back; write-combining stores do not, so that the other two are `sfence`.
@@ -43,6 +44,24 @@ pub fn from_device() {
     // SAFETY: a barrier has no effect but order.
     unsafe {
         asm!("lfence", options(nostack, preserves_flags));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a barrier has no effect but order.
+    unsafe {
+        asm!("dmb oshld", options(nostack, preserves_flags));
+    }
+}
+
+/// Orders the loads of completion-queue entries before a following store of the consumer index, for the device,
+/// which writes the entries again once it reads that index. rdma-core has no barrier here: its consumer store
+/// depends on the loads in practice. A device that is another processor makes it worth a name.
+#[inline(always)]
+pub fn before_release() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: emits no instruction; it only keeps the compiler from moving memory accesses across. Loads are not
+    // reordered with later stores on this architecture.
+    unsafe {
+        asm!("", options(nostack, preserves_flags));
     }
     #[cfg(target_arch = "aarch64")]
     // SAFETY: a barrier has no effect but order.

@@ -42,6 +42,9 @@ pub struct QueuePairNumber(pub u32);
 /// A request is borrowed only for the call; when the queue is full nothing was taken and the caller posts the same
 /// request again after polling.
 ///
+/// A send queue gets its room back from completions only: of every queue's worth of requests, signal at least one.
+/// Once a request has failed, every later one completes too, as flushed, whether it was signalled or not.
+///
 /// None of these calls allocates, locks, logs or panics.
 pub trait Provider {
     /// Writes one work request into the send queue. The device does not see it before [`Provider::ring_send`].
@@ -51,7 +54,8 @@ pub trait Provider {
     fn post_send(&mut self, queue_pair: QueuePairHandle, request: &SendRequest<'_>) -> Result<(), PostError>;
 
     /// Hands everything posted since the last call to the device: one doorbell record, one doorbell.
-    /// Does nothing when nothing was posted.
+    /// Does nothing when nothing was posted. In the error state, too, it hands over what was posted before: the
+    /// device flushes it.
     fn ring_send(&mut self, queue_pair: QueuePairHandle);
 
     /// Writes one receive request. The device does not see it before [`Provider::ring_receive`].
@@ -85,10 +89,11 @@ pub trait Provider {
     /// device this is also where unfinished work goes on.
     ///
     /// # Errors
-    /// [`CompletionQueueError`] when the queue itself is broken; its queue pairs are then in the error state.
+    /// [`CompletionQueueError`] when the queue itself is broken; its queue pairs are then in the error state, and
+    /// every later call gives the same error. Completions found before the broken entry are delivered first.
     fn poll(&mut self, completions: &mut [Completion]) -> Result<usize, CompletionQueueError>;
 
-    /// State of a queue pair as far as completions polled until now tell.
+    /// State of a queue pair as far as completions polled until now tell; `Reset` for an unknown handle.
     fn state(&self, queue_pair: QueuePairHandle) -> QueuePairState;
 
     /// 64-byte send-queue slots (WQEBBs) that are free now. A WRITE or READ with one SGE takes one.

@@ -72,7 +72,17 @@ pub struct WqeRing {
     pub slots: u32,
 }
 
-/// The doorbell of one queue pair's send queue. The doorbell record is already written when these are called.
+/// The doorbell of one queue pair's send queue.
+///
+/// [`crate::queue::SendQueue::ring`] is the only caller. When it calls, the WQEs are written, then a to-device barrier
+/// was issued, then the doorbell record was written. What is left to an implementation that stores to a mapped
+/// register (rdma-core `post_send_db`):
+/// 1. [`crate::mmio::write_combining_start`],
+/// 2. [`crate::mmio::store_doorbell`] or [`crate::mmio::copy_blue_flame`],
+/// 3. [`crate::mmio::flush_writes`],
+/// 4. go on to the register's other half, after either form.
+///
+/// A software device may read the queue and execute right here, on the posting thread.
 pub trait SendDoorbell {
     /// Largest WQE in bytes that [`SendDoorbell::blue_flame`] takes; 0 where there is no BlueFlame.
     fn blue_flame_limit(&self) -> u32;
@@ -80,11 +90,15 @@ pub trait SendDoorbell {
     /// Rings with the first 8 bytes of the last posted WQE's control segment, in wire order.
     fn ring(&mut self, control: [u8; 8]);
 
-    /// Rings by copying the one posted WQE into the register.
+    /// Rings by copying the one WQE posted since the last ring into the register. Called only for a WQE with inline
+    /// payload of at most [`SendDoorbell::blue_flame_limit`] bytes (`ds * 16`); whole slots are copied.
     fn blue_flame(&mut self, wqe: WqeRing);
 }
 
 /// A device that offers the lower seam, with the queue pairs that were created on it.
+///
+/// Queue pairs are named by the handles that [`crate::queue::QueueProvider::attach`] gave: the lowest free index, so
+/// that a table by index serves. It is never asked for the doorbell of a handle that was not given out.
 pub trait Hardware {
     /// Doorbell of one queue pair, borrowed for one ring.
     type Doorbell<'a>: SendDoorbell
@@ -101,6 +115,8 @@ pub trait Hardware {
     /// [`CompletionQueueError`] when the device found the completion queue overrun.
     fn progress(&mut self) -> Result<(), CompletionQueueError>;
 
-    /// Writes the arm doorbell of the completion queue: `value` in wire order, at the register's CQ offset.
+    /// Writes the arm doorbell of the completion queue: `value` in wire order, at the register's CQ offset, between
+    /// [`crate::mmio::write_combining_start`] and [`crate::mmio::flush_writes`]. The arm word of the doorbell record is
+    /// already written.
     fn arm(&mut self, value: [u8; 8]);
 }

@@ -153,6 +153,7 @@ impl CompletionQueue {
         if self.published == self.consumer {
             return;
         }
+        mmio::before_release();
         self.published = self.consumer;
         self.store_record(doorbell::CONSUMER_RECORD, doorbell::consumer_record(self.consumer));
     }
@@ -202,6 +203,17 @@ impl CompletionQueue {
         self.consumer = self.consumer.wrapping_add(freed);
         mmio::to_device();
         self.publish();
+    }
+
+    /// Puts the indexes of an empty queue near the end of their range.
+    #[cfg(test)]
+    pub(super) fn start_at(&mut self, index: u32) {
+        (self.consumer, self.published) = (index, index);
+        for offset in 0..self.count {
+            let stale = u8::from(!cqe::owner_bit(index.wrapping_add(offset), self.count));
+            // SAFETY: the byte lies in the entry, which no device writes meanwhile.
+            unsafe { self.entry(index.wrapping_add(offset)).add(cqe::OP_OWN).write(stale) };
+        }
     }
 
     /// Copies an entry over another one that software owns, which keeps its owner bit.

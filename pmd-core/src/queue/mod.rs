@@ -30,3 +30,7 @@ pub use receive::ReceiveQueue;
 pub use send::SendQueue;
 pub use shared_receive::SharedReceiveQueue;
 pub use state::{ProhibitedTransition, QueuePairState};
+
+#[cfg(test)]
+#[allow(unsafe_code)] // Queues are made over raw memory.
+mod tests;

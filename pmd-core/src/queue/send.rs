@@ -261,6 +261,12 @@ impl SendQueue {
         unsafe { mmio::store_record(self.doorbell_record.as_ptr(), doorbell::send_record(0)) };
     }
 
+    /// Puts all indexes of an empty queue near the end of their range.
+    #[cfg(test)]
+    pub(super) fn start_at(&mut self, position: u32) {
+        (self.producer, self.consumer, self.rung) = (position, position, position);
+    }
+
     /// Whether an entry can go the short way: neither empty nor longer than a message, in one comparison.
     #[inline(always)]
     fn is_plain(&self, entry: &Sge) -> bool {
