@@ -12,6 +12,7 @@
 //! ```
 pub mod backend;
 pub mod control;
+pub mod endpoint;
 pub mod identity;
 pub mod lane;
 pub mod region;

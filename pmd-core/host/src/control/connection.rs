@@ -29,6 +29,7 @@ type Reply = Result<Vec<u8>, RequestError>;
 pub struct Connection(Arc<Shared>);
 
 struct Shared {
+    number: u64,
     remote: SocketAddr,
     waker: Waker,
     identity: OnceLock<PeerIdentity>,
@@ -45,11 +46,17 @@ struct State {
 }
 
 impl Connection {
-    pub(super) fn new(remote: SocketAddr, waker: Waker, ours: &PeerIdentity) -> Result<Self, FrameError> {
+    pub(super) fn new(
+        number: u64,
+        remote: SocketAddr,
+        waker: Waker,
+        ours: &PeerIdentity,
+    ) -> Result<Self, FrameError> {
         let mut outgoing = preamble().to_vec();
         encode(&Frame::Hello(ours.clone()), &mut outgoing)?;
         let state = State { outgoing, waiting: HashMap::new(), next_number: 1, down: None, closing: false };
         Ok(Self(Arc::new(Shared {
+            number,
             remote,
             waker,
             identity: OnceLock::new(),
@@ -64,6 +71,12 @@ impl Connection {
     /// [`DownReason`] for a connection that went down before the peer said so.
     pub fn identity(&self) -> Result<&PeerIdentity, DownReason> {
         self.0.identity.get().ok_or_else(|| self.down_reason().unwrap_or(DownReason::Closed))
+    }
+
+    /// Number of the connection in its control plane; never used again.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.0.number
     }
 
     /// The peer's address.

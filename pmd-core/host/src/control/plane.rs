@@ -11,6 +11,7 @@ use std::{
 };
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use pmd_core::sync::{AtomicU64, Ordering};
 use thiserror::Error;
 
 use super::{
@@ -36,7 +37,15 @@ pub struct ControlPlane {
 struct PlaneShared {
     waker: Waker,
     identity: PeerIdentity,
+    next_number: AtomicU64,
     inbox: Mutex<Inbox>,
+}
+
+impl PlaneShared {
+    fn connection(&self, remote: SocketAddr) -> Result<Connection, FrameError> {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        Connection::new(number, remote, self.waker.clone(), &self.identity)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -54,8 +63,9 @@ impl ControlPlane {
         let listener = config.listen.map(listen).transpose()?;
         let local = listener.as_ref().and_then(|listener| listener.local_addr().ok());
         let waker = Waker::new().map_err(|source| ControlError::Start { source: source.into() })?;
-        let shared =
-            Arc::new(PlaneShared { waker, identity: config.identity.clone(), inbox: Mutex::default() });
+        let identity = config.identity.clone();
+        let next_number = AtomicU64::new(1);
+        let shared = Arc::new(PlaneShared { waker, identity, next_number, inbox: Mutex::default() });
         let mut state = Loop { config, service, listener, sockets: Vec::new(), shared: Arc::clone(&shared) };
         let thread = thread::Builder::new()
             .name("pmd-control".into())
@@ -79,8 +89,7 @@ impl ControlPlane {
         let unreachable = |source| ConnectError::Unreachable { remote, source };
         let stream = TcpStream::connect_timeout(&remote, patience).map_err(unreachable)?;
         prepare(&stream).map_err(unreachable)?;
-        let connection = Connection::new(remote, self.shared.waker.clone(), &self.shared.identity)
-            .map_err(|error| ConnectError::Down(error.into()))?;
+        let connection = self.shared.connection(remote).map_err(|error| ConnectError::Down(error.into()))?;
         lock(&self.shared.inbox).connections.push((stream, connection.clone()));
         self.shared.waker.wake();
         match connection.wait_introduced(deadline) {
@@ -159,8 +168,7 @@ impl Loop {
             if anonymous >= self.config.anonymous_limit || prepare(&stream).is_err() {
                 continue; // Dropping the stream closes it.
             }
-            let waker = self.shared.waker.clone();
-            if let Ok(connection) = Connection::new(remote, waker, &self.config.identity) {
+            if let Ok(connection) = self.shared.connection(remote) {
                 self.sockets.push(WireSocket::new(stream, connection));
             }
         }

@@ -281,6 +281,8 @@ impl RouteShared {
 
     fn fault(&self, lane: &Lane) -> Option<RouteFault> {
         let of_lane = || lane.shared().fault().map(|fault: LaneFault| RouteFault::LaneEnded(fault));
-        self.fault.get().copied().or_else(of_lane)
+        // Asked for counts as happened: the lane takes nothing more once it sees the request.
+        let asked_for = || self.requested_fault.get().copied();
+        self.fault.get().copied().or_else(asked_for).or_else(of_lane)
     }
 }

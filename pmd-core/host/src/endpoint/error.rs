@@ -1,0 +1,79 @@
+//! Why an endpoint or a peer could not be opened.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::{
+    backend::Transport,
+    control::{ConnectError, ControlError, RequestError},
+    lane::{LaneError, RouteError},
+    soft,
+};
+
+/// Why an endpoint or a peer could not be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EndpointError {
+    /// The soft HCA could not be opened.
+    #[error(transparent)]
+    Soft(#[from] soft::OpenError),
+    /// The transport asked for is not on this machine.
+    #[error("transport {} is not on this machine: {reason}", transport.name())]
+    TransportMissing {
+        /// Transport asked for.
+        transport: Transport,
+        /// What is missing, and what to do.
+        reason: String,
+    },
+    /// Both endpoints live but share no transport.
+    #[error("no transport in common with the peer: here {ours:?}, there {theirs:?}{}", .separation.map_or_else(String::new, |why| format!("; shared memory is out because {why}")))]
+    NoCommonTransport {
+        /// Transports of this endpoint that its configuration allows.
+        ours: Vec<Transport>,
+        /// The peer's.
+        theirs: Vec<Transport>,
+        /// Why memory cannot be shared with the peer.
+        separation: Option<&'static str>,
+    },
+    /// The identity of this process could not be found out.
+    #[error("cannot find out this process's identity: is /proc mounted?")]
+    Identity {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The control plane did not start.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The peer could not be connected to.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The peer refused or went down while the route was opened.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The lane did not start.
+    #[error(transparent)]
+    Lane(#[from] LaneError),
+    /// The route was not opened or connected.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// The back end of a lane could not be made.
+    #[error(transparent)]
+    Setup(#[from] crate::backend::SetupError),
+    /// The peer sent something that does not parse.
+    #[error("the peer's answer of {length} bytes does not parse: do both sides run the same release?")]
+    Malformed {
+        /// Bytes of the answer.
+        length: usize,
+    },
+    /// The peer asked for a second route on one connection.
+    #[error("a route is open on this connection already")]
+    AlreadyOpen,
+}
+
+impl EndpointError {
+    pub(super) const fn identity(source: io::Error) -> Self {
+        Self::Identity { source }
+    }
+}

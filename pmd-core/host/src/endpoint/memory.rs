@@ -1,0 +1,114 @@
+//! Memory registered with every device of an endpoint.
+
+use std::{fmt, ptr::NonNull};
+
+use pmd_core::memory::{Access, LocalKey, RemoteKey};
+use thiserror::Error;
+
+use crate::{
+    backend::{SetupError, Transport},
+    lane::MessageMemory,
+    region::{Region, RegionPath},
+    soft,
+};
+
+/// Memory registered with every device of an endpoint. Keys belong to a transport: a peer gets those of the transport
+/// that it is reached by. Dropping it deregisters: after that nothing touches the memory.
+pub struct Registered {
+    pub(super) address: u64,
+    pub(super) length: u64,
+    pub(super) regions: Vec<(Transport, Region)>,
+}
+
+impl Registered {
+    /// First byte.
+    #[must_use]
+    pub const fn address(&self) -> u64 {
+        self.address
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Key for this process's own work requests over `transport`.
+    #[must_use]
+    pub fn local_key(&self, transport: Transport) -> Option<LocalKey> {
+        self.region(transport).map(Region::local_key)
+    }
+
+    /// Key for a peer that is reached over `transport`.
+    #[must_use]
+    pub fn remote_key(&self, transport: Transport) -> Option<RemoteKey> {
+        self.region(transport).map(Region::remote_key)
+    }
+
+    /// How the bytes are reached over `transport`.
+    #[must_use]
+    pub fn path(&self, transport: Transport) -> Option<RegionPath> {
+        self.region(transport).map(Region::path)
+    }
+
+    fn region(&self, transport: Transport) -> Option<&Region> {
+        self.regions.iter().find(|(of, _)| *of == transport).map(|(_, region)| region)
+    }
+}
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = self.address + self.length;
+        write!(formatter, "Registered({:#x}..{end:#x} on", self.address)?;
+        self.regions.iter().try_for_each(|(transport, _)| write!(formatter, " {}", transport.name()))?;
+        formatter.write_str(")")
+    }
+}
+
+/// Why memory was not registered. Nothing of it stays registered with any device.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// The soft HCA's reason.
+    #[error(transparent)]
+    Soft(#[from] soft::RegisterError),
+}
+
+/// A message buffer out of an arena of its own.
+pub(super) struct ArenaMessages {
+    arena: soft::Arena,
+    region: Region,
+}
+
+impl ArenaMessages {
+    pub(super) fn allocate(device: &soft::Device, bytes: usize) -> Result<Self, SetupError> {
+        let refused = |source: Box<dyn std::error::Error + Send + Sync>| SetupError::System {
+            call: "allocating message buffers",
+            source: std::io::Error::other(source),
+        };
+        let arena =
+            device.allocate(bytes, soft::ArenaOptions::default()).map_err(|error| refused(error.into()))?;
+        let region = device
+            .register_source(&arena, Access::LOCAL_WRITE, soft::ProtectionDomain::default())
+            .map_err(|error| refused(error.into()))?;
+        Ok(Self { arena, region })
+    }
+}
+
+// SAFETY: the arena stays mapped while it lives, the region was registered over all of it with LOCAL_WRITE only and its
+// remote key was given to nobody, and both live in `self`.
+#[expect(unsafe_code, reason = "promises to the lane what the arena and its region keep")]
+unsafe impl MessageMemory for ArenaMessages {
+    fn address(&self) -> NonNull<u8> {
+        // An arena never starts at address zero; the fallback cannot be reached and points at no memory.
+        NonNull::new(self.arena.as_ptr()).unwrap_or(NonNull::dangling())
+    }
+
+    fn length(&self) -> usize {
+        self.arena.length()
+    }
+
+    fn key(&self) -> LocalKey {
+        self.region.local_key()
+    }
+}

@@ -1,0 +1,348 @@
+//! Endpoints: a process that talks to peers, with its devices, lanes and control plane put together.
+//!
+//! `kv-api` and `af-api` open one each. For every peer an endpoint chooses the transport once, opens a route on that
+//! transport's lane at both ends, and watches the peer over the control connection:
+//!
+//! ```text
+//!  connect(address)                                    the peer
+//!     | control connection, Hello (incarnation, host)     |
+//!     | transports? ------------------------------------> | which it has
+//!     | choose: shared memory on one host, else a NIC     |
+//!     | open(transport, addresses) ---------------------> | opens its end, connects it
+//!     | <--------------------------------- its addresses  |
+//!     | connect the route; ready -----------------------> | PeerService::connected
+//! ```
+//! The choice is reported by [`Peer::transport`]; a wish that cannot be met is an error, never another transport.
+//! When the control plane finds the peer down, its route fails ([`RouteFault::PeerDown`]), so everything that waits for
+//! it returns.
+
+mod devices;
+mod error;
+mod handshake;
+mod memory;
+mod peer;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+pub use error::EndpointError;
+pub use memory::{RegisterError, Registered};
+pub use peer::{Peer, PeerService, TransportChoice};
+use pmd_core::memory::{Access, RegionDescription, RegionSource};
+
+use self::{
+    devices::Devices,
+    handshake::{FIRST_RESERVED_KIND, Opened, Opening, RESERVED},
+    peer::Relay,
+};
+use crate::{
+    backend::{ConnectOptions, QueuePairConfig, Transport},
+    control::{
+        Connection, ControlConfig, ControlPlane, DownReason, PeerIdentity, Refusal, RequestError, Service,
+    },
+    identity::{DeviceId, HostId},
+    lane::{Counters, LaneConfig, Route, RouteConfig},
+    soft::{self, AllocateError, Arena, ArenaOptions},
+    transfer::RouteFault,
+};
+
+/// How an endpoint is made.
+#[derive(Clone, Debug)]
+pub struct EndpointConfig {
+    /// Name told to peers.
+    pub name: String,
+    /// Control address to listen on; `None` only connects. Port 0 lets the system choose.
+    pub listen: Option<SocketAddr>,
+    /// Which transports may be used.
+    pub transport: TransportChoice,
+    /// The lane that drives each transport's queue pairs.
+    pub lane: LaneConfig,
+    /// Queue pairs to each peer. Both ends need the same number.
+    pub queue_pairs: usize,
+    /// Size of each queue pair.
+    pub queue_pair: QueuePairConfig,
+    /// Path attributes of NIC queue pairs.
+    pub connect: ConnectOptions,
+    /// Longest message in bytes.
+    pub message_bytes: usize,
+    /// Messages a peer may send before this side has taken one.
+    pub message_receives: u32,
+    /// Interval of keep-alives.
+    pub keep_alive: Duration,
+    /// Silence after which a peer is down.
+    pub down_after: Duration,
+    /// Longest wait for a peer's answer while connecting.
+    pub patience: Duration,
+    /// The soft HCA.
+    pub soft: soft::DeviceConfig,
+}
+
+impl Default for EndpointConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            listen: None,
+            transport: TransportChoice::Auto,
+            lane: LaneConfig::default(),
+            queue_pairs: 1,
+            queue_pair: QueuePairConfig::default(),
+            connect: ConnectOptions::default(),
+            message_bytes: 1024,
+            message_receives: 64,
+            keep_alive: Duration::from_secs(1),
+            down_after: Duration::from_secs(5),
+            patience: Duration::from_secs(10),
+            soft: soft::DeviceConfig::default(),
+        }
+    }
+}
+
+/// A process that talks to peers. Clones are handles to the same endpoint; the last one to go says goodbye to all peers.
+#[derive(Clone)]
+pub struct Endpoint(Arc<Handle>);
+
+/// Drop order: the control plane goes first, so that peers hear a goodbye before lanes end.
+struct Handle {
+    plane: ControlPlane,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: EndpointConfig,
+    devices: Devices,
+    service: Arc<dyn PeerService>,
+    peers: Mutex<Vec<Known>>,
+}
+
+/// A peer and whether the application has been told of it.
+struct Known {
+    peer: Peer,
+    announced: bool,
+}
+
+impl Endpoint {
+    /// Opens the devices and starts the control plane.
+    ///
+    /// # Errors
+    /// [`EndpointError`].
+    pub fn open(config: EndpointConfig, service: Arc<dyn PeerService>) -> Result<Self, EndpointError> {
+        let devices = Devices::open(&config)?;
+        let identity = PeerIdentity {
+            incarnation: DeviceId::random().map_err(EndpointError::identity)?,
+            name: config.name.clone(),
+            host: HostId::current().map_err(EndpointError::identity)?,
+        };
+        let mut control = ControlConfig::new(identity, config.listen);
+        (control.interval, control.timeout) = (config.keep_alive, config.down_after);
+        let inner = Arc::new(Inner { config, devices, service, peers: Mutex::default() });
+        let plane = ControlPlane::start(control, Arc::clone(&inner) as Arc<dyn Service>)?;
+        Ok(Self(Arc::new(Handle { plane, inner })))
+    }
+
+    /// Control address that peers connect to.
+    #[must_use]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.0.plane.local_address()
+    }
+
+    /// Connects to the endpoint that listens at `address` and opens a route to it.
+    ///
+    /// # Errors
+    /// [`EndpointError`]: unreachable, no transport in common, or refused.
+    pub fn connect(&self, address: SocketAddr) -> Result<Peer, EndpointError> {
+        let inner = &self.0.inner;
+        let connection = self.0.plane.connect(address, inner.config.patience)?;
+        inner.open_peer(&connection).inspect_err(|_| connection.close())
+    }
+
+    /// Peers that are connected now.
+    #[must_use]
+    pub fn peers(&self) -> Vec<Peer> {
+        self.0.inner.known().iter().map(|known| known.peer.clone()).collect()
+    }
+
+    /// Transports that this endpoint has devices for.
+    #[must_use]
+    pub fn transports(&self) -> Vec<Transport> {
+        self.0.inner.devices.transports()
+    }
+
+    /// Memory that peers of this host can map, zeroed.
+    ///
+    /// # Errors
+    /// [`AllocateError`].
+    pub fn allocate(&self, bytes: usize, options: ArenaOptions) -> Result<Arena, AllocateError> {
+        self.0.inner.devices.allocate(bytes, options)
+    }
+
+    /// Registers memory with every device of the endpoint.
+    ///
+    /// # Errors
+    /// [`RegisterError`].
+    pub fn register(&self, source: &impl RegionSource, access: Access) -> Result<Registered, RegisterError> {
+        self.0.inner.devices.register(&source.description(), access)
+    }
+
+    /// Registers a range of this process's memory with every device of the endpoint.
+    ///
+    /// # Errors
+    /// [`RegisterError`].
+    ///
+    /// # Safety
+    /// The promises of [`RegionSource`]: the range stays mapped at the same address for as long as the returned value
+    /// lives, and its bytes are not borrowed while a transfer may touch them.
+    #[expect(unsafe_code, reason = "takes an address on the caller's word")]
+    pub unsafe fn register_memory(
+        &self,
+        memory: &RegionDescription,
+        access: Access,
+    ) -> Result<Registered, RegisterError> {
+        self.0.inner.devices.register(memory, access)
+    }
+
+    /// What the lane of a transport has done so far; `None` when it has not been needed yet.
+    #[must_use]
+    pub fn counters(&self, transport: Transport) -> Option<Counters> {
+        self.0.inner.devices.running(transport).map(|lane| lane.counters())
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Endpoint")
+            .field("name", &self.0.inner.config.name)
+            .field("local_address", &self.local_address())
+            .field("transports", &self.transports())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The connecting side.
+impl Inner {
+    fn open_peer(&self, connection: &Connection) -> Result<Peer, EndpointError> {
+        let patience = self.config.patience;
+        let theirs = connection.request(RESERVED.transports, Vec::new(), patience)?;
+        let theirs = handshake::decode::<Vec<Transport>>(&theirs)?;
+        let identity = connection.identity().map_err(RequestError::Down)?;
+        let transport = self.devices.choose(self.config.transport, &identity.host, &theirs)?;
+        let (relay, route) = self.open_route(transport)?;
+        let opening = Opening { transport, addresses: route.addresses().to_vec() };
+        let answer = connection.request(RESERVED.open, handshake::encode(&opening), patience)?;
+        let opened = handshake::decode::<Opened>(&answer)?;
+        route.connect(&opened.addresses, &self.config.connect)?;
+        let peer = Peer::new(connection.clone(), route, transport)?;
+        self.admit(&peer, &relay, true);
+        connection.request(RESERVED.ready, Vec::new(), patience)?;
+        Ok(peer)
+    }
+
+    /// Opens this end of a route; its messages go to the service once the relay knows the peer.
+    fn open_route(&self, transport: Transport) -> Result<(Relay, Route), EndpointError> {
+        let lane = self.devices.lane(transport, &self.config)?;
+        let relay = Relay::new(Arc::clone(&self.service));
+        let route = lane.open_route(RouteConfig {
+            queue_pairs: self.config.queue_pairs,
+            config: self.config.queue_pair,
+            handler: Some(Box::new(relay.clone())),
+            memory: Some(self.devices.message_registrar(transport)?),
+            message_receives: self.config.message_receives,
+            message_bytes: self.config.message_bytes,
+        })?;
+        Ok((relay, route))
+    }
+
+    fn admit(&self, peer: &Peer, relay: &Relay, announced: bool) {
+        relay.introduce(peer);
+        self.known().push(Known { peer: peer.clone(), announced });
+        // The connection may have gone down before the peer was known here: then `down` found nobody to tell.
+        if peer.down_reason().is_some() {
+            self.forget(peer.connection());
+        }
+    }
+
+    fn forget(&self, connection: &Connection) -> Option<Known> {
+        let mut peers = self.known();
+        let index = peers.iter().position(|known| known.peer.connection() == connection)?;
+        let known = peers.swap_remove(index);
+        drop(peers);
+        known.peer.route().fail(RouteFault::PeerDown);
+        Some(known)
+    }
+
+    fn find(&self, connection: &Connection) -> Result<Peer, Refusal> {
+        let peers = self.known();
+        let known = peers.iter().find(|known| known.peer.connection() == connection);
+        known.map(|known| known.peer.clone()).ok_or_else(handshake::not_open)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Vec<Known>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The side that is connected to.
+impl Inner {
+    fn accept_peer(&self, connection: &Connection, body: &[u8]) -> Result<Vec<u8>, EndpointError> {
+        if self.find(connection).is_ok() {
+            return Err(EndpointError::AlreadyOpen);
+        }
+        let opening = handshake::decode::<Opening>(body)?;
+        let host = &connection.identity().map_err(RequestError::Down)?.host;
+        self.devices.choose(TransportChoice::Only(opening.transport), host, &self.devices.transports())?;
+        let (relay, route) = self.open_route(opening.transport)?;
+        route.connect(&opening.addresses, &self.config.connect)?;
+        let opened = Opened { addresses: route.addresses().to_vec() };
+        let peer = Peer::new(connection.clone(), route, opening.transport)?;
+        self.admit(&peer, &relay, false);
+        Ok(handshake::encode(&opened))
+    }
+
+    fn announce(&self, connection: &Connection) -> Result<Vec<u8>, Refusal> {
+        let peer = self.find(connection)?;
+        if let Some(known) = self.known().iter_mut().find(|known| known.peer.connection() == connection) {
+            known.announced = true;
+        }
+        self.service.connected(&peer);
+        Ok(Vec::new())
+    }
+}
+
+impl Service for Inner {
+    fn connected(&self, _: &Connection) {}
+
+    fn request(&self, connection: &Connection, kind: u16, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+        if kind < FIRST_RESERVED_KIND {
+            return self.service.request(&self.find(connection)?, kind, body);
+        }
+        if kind == RESERVED.transports {
+            Ok(handshake::encode(&self.devices.transports()))
+        } else if kind == RESERVED.open {
+            self.accept_peer(connection, body).map_err(|error| handshake::refused(&error))
+        } else if kind == RESERVED.ready {
+            self.announce(connection)
+        } else {
+            Err(Refusal { code: Refusal::UNKNOWN_KIND, detail: format!("no request of kind {kind:#x}") })
+        }
+    }
+
+    fn event(&self, connection: &Connection, kind: u16, body: &[u8]) {
+        if let Ok(peer) = self.find(connection) {
+            self.service.event(&peer, kind, body);
+        }
+    }
+
+    fn down(&self, connection: &Connection, reason: &DownReason) {
+        if let Some(known) = self.forget(connection)
+            && known.announced
+        {
+            self.service.down(&known.peer, reason);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A peer with an open route.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
+
+use super::EndpointError;
+use crate::{
+    backend::Transport,
+    control::{Connection, DownReason, PeerIdentity, Refusal, RequestError},
+    lane::{Message, MessageHandler, Route, RouteId},
+};
+
+/// Which transports an endpoint may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum TransportChoice {
+    /// Shared memory to peers of the same host, a NIC to others.
+    #[default]
+    Auto,
+    /// This one or none.
+    Only(Transport),
+}
+
+/// What the application does with its peers. Requests and events come on the control thread, messages on a lane: answer
+/// quickly, and never wait there for a request or a transfer of the same endpoint.
+pub trait PeerService: Send + Sync {
+    /// A peer has connected to this endpoint. Not called for peers that this endpoint connected to.
+    fn connected(&self, peer: &Peer) {
+        let _ = peer;
+    }
+
+    /// Answers a request of kind below 0xff00.
+    ///
+    /// # Errors
+    /// A [`Refusal`] travels back to the asker.
+    fn request(&self, peer: &Peer, kind: u16, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let _ = (peer, body);
+        Err(Refusal { code: Refusal::UNKNOWN_KIND, detail: format!("no request of kind {kind}") })
+    }
+
+    /// Takes note of an event of kind below 0xff00.
+    fn event(&self, peer: &Peer, kind: u16, body: &[u8]) {
+        let _ = (peer, kind, body);
+    }
+
+    /// A message, or the notification of a transfer, has arrived over the route. May come before `connected`.
+    fn message(&self, peer: &Peer, message: Message<'_>) {
+        let _ = (peer, message);
+    }
+
+    /// The peer is gone; its route has failed.
+    fn down(&self, peer: &Peer, reason: &DownReason) {
+        let _ = (peer, reason);
+    }
+}
+
+/// A peer with an open route; clones are the same peer.
+#[derive(Clone)]
+pub struct Peer(Arc<Inner>);
+
+struct Inner {
+    connection: Connection,
+    identity: PeerIdentity,
+    route: Route,
+    transport: Transport,
+}
+
+impl Peer {
+    pub(super) fn new(
+        connection: Connection,
+        route: Route,
+        transport: Transport,
+    ) -> Result<Self, EndpointError> {
+        let identity = connection.identity().map_err(RequestError::Down)?.clone();
+        Ok(Self(Arc::new(Inner { connection, identity, route, transport })))
+    }
+
+    /// Who the peer is.
+    #[must_use]
+    pub fn identity(&self) -> &PeerIdentity {
+        &self.0.identity
+    }
+
+    /// What carries the bytes to and from this peer. Chosen once, when it connected.
+    #[must_use]
+    pub fn transport(&self) -> Transport {
+        self.0.transport
+    }
+
+    /// The queue pairs to this peer.
+    #[must_use]
+    pub fn route(&self) -> &Route {
+        &self.0.route
+    }
+
+    /// The control connection to this peer.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.0.connection
+    }
+
+    /// Asks the peer's [`PeerService`]. Kinds from 0xff00 are reserved.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn request(&self, kind: u16, body: Vec<u8>, patience: Duration) -> Result<Vec<u8>, RequestError> {
+        self.0.connection.request(kind, body, patience)
+    }
+
+    /// Why the peer is down, or `None` while it lives.
+    #[must_use]
+    pub fn down_reason(&self) -> Option<DownReason> {
+        self.0.connection.down_reason()
+    }
+
+    /// Says goodbye: the route closes on both sides.
+    pub fn close(&self) {
+        self.0.connection.close();
+    }
+}
+
+impl PartialEq for Peer {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Peer")
+            .field("identity", &self.0.identity)
+            .field("transport", &self.0.transport)
+            .field("down", &self.down_reason())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Hands the messages of a route to the service, once the peer behind the route is known. The peer holds the route, so
+/// the route's handler holds the peer weakly.
+#[derive(Clone)]
+pub(super) struct Relay {
+    service: Arc<dyn PeerService>,
+    peer: Arc<OnceLock<Weak<Inner>>>,
+}
+
+impl Relay {
+    pub(super) fn new(service: Arc<dyn PeerService>) -> Self {
+        Self { service, peer: Arc::default() }
+    }
+
+    pub(super) fn introduce(&self, peer: &Peer) {
+        // Each relay serves one route, and each route one peer: this is the only call.
+        let _ = self.peer.set(Arc::downgrade(&peer.0));
+    }
+}
+
+impl MessageHandler for Relay {
+    fn message(&mut self, _: RouteId, message: Message<'_>) {
+        // A peer sends nothing before its opening was answered, and by then it is known here; one that does not keep to
+        // that is not listened to.
+        if let Some(inner) = self.peer.get().and_then(Weak::upgrade) {
+            self.service.message(&Peer(inner), message);
+        }
+    }
+}

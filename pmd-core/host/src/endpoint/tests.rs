@@ -1,0 +1,198 @@
+//! Two endpoints in one process: the whole way from `connect` to bytes and messages, and what happens when one goes.
+
+use std::{
+    sync::{Mutex, mpsc},
+    time::Instant,
+};
+
+use pmd_core::memory::{Access, RemoteAddress};
+
+use super::*;
+use crate::{
+    lane::{Idle, Message},
+    transfer::{Direction, LocalPiece, SubmitError, TransferOptions, WorkListBuilder, WorkListLimits},
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Connected(String),
+    Message(String, Vec<u8>),
+    Event(u16, Vec<u8>),
+    Down(String, DownReason),
+}
+
+/// Reports what it sees; answers requests with the body reversed.
+struct Watcher(Mutex<mpsc::Sender<Seen>>);
+
+impl Watcher {
+    fn saw(&self, seen: Seen) {
+        let _ = self.0.lock().unwrap().send(seen);
+    }
+}
+
+impl PeerService for Watcher {
+    fn connected(&self, peer: &Peer) {
+        self.saw(Seen::Connected(peer.identity().name.clone()));
+    }
+
+    fn request(&self, _: &Peer, _: u16, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+        Ok(body.iter().rev().copied().collect())
+    }
+
+    fn event(&self, _: &Peer, kind: u16, body: &[u8]) {
+        self.saw(Seen::Event(kind, body.to_vec()));
+    }
+
+    fn message(&self, peer: &Peer, message: Message<'_>) {
+        self.saw(Seen::Message(peer.identity().name.clone(), message.bytes.to_vec()));
+    }
+
+    fn down(&self, peer: &Peer, reason: &DownReason) {
+        self.saw(Seen::Down(peer.identity().name.clone(), reason.clone()));
+    }
+}
+
+fn open(name: &str, listens: bool) -> (Endpoint, mpsc::Receiver<Seen>) {
+    let config = EndpointConfig {
+        name: name.into(),
+        listen: listens.then(|| ([127, 0, 0, 1], 0).into()),
+        lane: LaneConfig { idle: Idle::Park, ..LaneConfig::default() },
+        queue_pairs: 2,
+        ..EndpointConfig::default()
+    };
+    let (sender, receiver) = mpsc::channel();
+    (Endpoint::open(config, Arc::new(Watcher(Mutex::new(sender)))).unwrap(), receiver)
+}
+
+fn bytes_of(arena: &Arena, length: usize) -> Vec<u8> {
+    // SAFETY: the arena is at least that long and no transfer is in flight when the tests call this.
+    #[expect(unsafe_code, reason = "looks at memory that transfers wrote")]
+    unsafe {
+        std::slice::from_raw_parts(arena.as_ptr(), length).to_vec()
+    }
+}
+
+fn fill(arena: &Arena, byte: u8) {
+    // SAFETY: as above.
+    #[expect(unsafe_code, reason = "prepares memory for transfers")]
+    unsafe {
+        arena.as_ptr().write_bytes(byte, arena.length());
+    }
+}
+
+#[test]
+fn bytes_and_messages_cross_and_requests_are_answered() {
+    let (server, server_saw) = open("server", true);
+    let (client, client_saw) = open("client", false);
+    let peer = client.connect(server.local_address().unwrap()).unwrap();
+    assert_eq!(peer.transport(), Transport::SharedMemory);
+    assert_eq!(peer.identity().name, "server");
+    assert_eq!(server_saw.recv_timeout(PATIENCE), Ok(Seen::Connected("client".into())));
+    assert_eq!(peer.request(7, vec![1, 2, 3], PATIENCE), Ok(vec![3, 2, 1]));
+    peer.connection().event(8, vec![4]).unwrap();
+    assert_eq!(server_saw.recv_timeout(PATIENCE), Ok(Seen::Event(8, vec![4])));
+
+    let source = client.allocate(1 << 20, ArenaOptions::default()).unwrap();
+    let target = server.allocate(1 << 20, ArenaOptions::default()).unwrap();
+    fill(&source, 0x5a);
+    let from = client.register(&source, Access::LOCAL_WRITE).unwrap();
+    let to = server.register(&target, Access::READ_WRITE).unwrap();
+    let mut work = WorkListBuilder::new(Direction::Write, WorkListLimits::default());
+    let key = from.local_key(Transport::SharedMemory).unwrap();
+    let remote_key = to.remote_key(Transport::SharedMemory).unwrap();
+    let remote = RemoteAddress { address: to.address() + 4096, key: remote_key };
+    work.push(LocalPiece { address: from.address(), length: 300_000, key }, remote);
+    let notify = crate::transfer::Notification { bytes: b"landed".to_vec(), immediate: None };
+    let options = TransferOptions { notify: Some(notify), ..TransferOptions::default() };
+    let mut transfer = peer.route().submit(&Arc::new(work.finish()), options).unwrap();
+    assert_eq!(transfer.wait(Some(Instant::now() + PATIENCE)).unwrap().bytes, 300_000);
+    assert_eq!(server_saw.recv_timeout(PATIENCE), Ok(Seen::Message("client".into(), b"landed".to_vec())));
+    let arrived = bytes_of(&target, 4096 + 300_000 + 1);
+    assert!(arrived[4096..4096 + 300_000].iter().all(|byte| *byte == 0x5a));
+    assert_eq!((arrived[4095], arrived[4096 + 300_000]), (0, 0), "nothing beside it was written");
+
+    let backwards = server.peers().pop().unwrap();
+    backwards.route().send(b"hello", None).unwrap();
+    assert_eq!(client_saw.recv_timeout(PATIENCE), Ok(Seen::Message("server".into(), b"hello".to_vec())));
+    drop((from, to));
+}
+
+#[test]
+fn a_peer_that_goes_is_reported_and_its_route_fails() {
+    let (server, server_saw) = open("server", true);
+    let (client, client_saw) = open("client", false);
+    let peer = client.connect(server.local_address().unwrap()).unwrap();
+    assert_eq!(server_saw.recv_timeout(PATIENCE), Ok(Seen::Connected("client".into())));
+    drop(server);
+    assert_eq!(client_saw.recv_timeout(PATIENCE), Ok(Seen::Down("server".into(), DownReason::Goodbye)));
+    assert!(client.peers().is_empty());
+    let work = Arc::new(WorkListBuilder::new(Direction::Write, WorkListLimits::default()).finish());
+    let error = peer.route().submit(&work, TransferOptions::default()).unwrap_err();
+    assert!(matches!(error, SubmitError::RouteFailed(RouteFault::PeerDown)), "{error}");
+    assert_eq!(peer.request(7, vec![1], PATIENCE), Err(RequestError::Down(DownReason::Goodbye)));
+}
+
+#[test]
+fn closing_a_peer_is_a_goodbye_to_the_other_side() {
+    let (server, server_saw) = open("server", true);
+    let (client, _client_saw) = open("client", false);
+    let peer = client.connect(server.local_address().unwrap()).unwrap();
+    assert_eq!(server_saw.recv_timeout(PATIENCE), Ok(Seen::Connected("client".into())));
+    peer.close();
+    assert_eq!(server_saw.recv_timeout(PATIENCE), Ok(Seen::Down("client".into(), DownReason::Goodbye)));
+    assert!(server.peers().is_empty());
+    let again = client.connect(server.local_address().unwrap()).unwrap();
+    assert_eq!(again.identity().incarnation, peer.identity().incarnation);
+    assert!(again != peer, "a new connection is a new peer");
+}
+
+#[test]
+fn a_restarted_peer_of_the_same_name_is_another_one() {
+    let (server, _saw) = open("server", true);
+    let (client, _client_saw) = open("client", false);
+    let first = client.connect(server.local_address().unwrap()).unwrap().identity().incarnation;
+    drop(server);
+    let (server, _saw) = open("server", true);
+    let second = client.connect(server.local_address().unwrap()).unwrap().identity().incarnation;
+    assert_ne!(first, second);
+}
+
+#[test]
+fn a_second_route_on_one_connection_is_refused() {
+    let (server, _saw) = open("server", true);
+    let (client, _client_saw) = open("client", false);
+    let peer = client.connect(server.local_address().unwrap()).unwrap();
+    let opening =
+        Opening { transport: Transport::SharedMemory, addresses: peer.route().addresses().to_vec() };
+    let answer = peer.request(RESERVED.open, handshake::encode(&opening), PATIENCE);
+    assert!(
+        matches!(&answer, Err(RequestError::Refused(refusal)) if refusal.detail.contains("open")),
+        "{answer:?}"
+    );
+    let answer = peer.request(RESERVED.open, vec![0xff; 3], PATIENCE);
+    assert!(matches!(answer, Err(RequestError::Refused(_))), "{answer:?}");
+    assert_eq!(peer.request(7, vec![1], PATIENCE), Ok(vec![1]), "the connection lives");
+}
+
+#[test]
+fn requests_before_a_route_is_open_are_refused() {
+    let (server, _saw) = open("server", true);
+    let (client, _client_saw) = open("client", false);
+    let connection = client.0.plane.connect(server.local_address().unwrap(), PATIENCE).unwrap();
+    assert!(matches!(connection.request(7, vec![1], PATIENCE), Err(RequestError::Refused(_))));
+    assert!(matches!(connection.request(0xffee, vec![], PATIENCE), Err(RequestError::Refused(_))));
+    assert!(server.peers().is_empty());
+}
+
+#[test]
+fn different_numbers_of_queue_pairs_are_an_error_at_the_connecting_side() {
+    let (server, _saw) = open("server", true);
+    let config = EndpointConfig { queue_pairs: 1, ..EndpointConfig::default() };
+    let (sender, _receiver) = mpsc::channel();
+    let client = Endpoint::open(config, Arc::new(Watcher(Mutex::new(sender)))).unwrap();
+    let error = client.connect(server.local_address().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("queue pairs"), "{error}");
+    assert!(server.peers().is_empty(), "nothing is left behind");
+}
