@@ -29,6 +29,8 @@ mod queue_pair;
 mod queues;
 mod requester;
 mod responder;
+#[cfg(test)]
+mod tests;
 mod tuning;
 
 use std::{os::fd::AsFd, time::Duration};
@@ -68,7 +70,10 @@ pub struct SoftHardware {
     waker: Waker,
     domain: ProtectionDomain,
     tuning: Tuning,
+    /// Polls so far.
     turns: u32,
+    /// Queue pair that is first in the next poll.
+    first: usize,
 }
 
 /// What passes use besides the queue pairs.
@@ -119,7 +124,7 @@ impl SoftHardware {
             mappings: MappingCache::new(device),
             batch: Batch::new(),
         };
-        Ok(Self { queue_pairs: Vec::new(), means, seat, waker, domain, tuning, turns: 0 })
+        Ok(Self { queue_pairs: Vec::new(), means, seat, waker, domain, tuning, turns: 0, first: 0 })
     }
 
     /// The device that the engine works for.
@@ -272,13 +277,12 @@ impl SoftHardware {
     /// Runs every queue pair that has news.
     #[inline]
     fn run(&mut self) {
-        let count = self.queue_pairs.len();
         let mut budget = self.tuning.poll_budget;
         let mut active = None;
-        for turn in 0..count {
-            // Another one is first each time, so that a used-up budget hits all alike.
-            let index = (self.turns as usize).wrapping_add(turn) % count;
-            let Some(queue_pair) = &mut self.queue_pairs[index] else { continue };
+        // Where a used-up budget ended the last round this one starts, so that all have their turn.
+        let (first, last) = (self.first, self.queue_pairs.len());
+        for index in (first..last).chain(0..first) {
+            let Some(Some(queue_pair)) = self.queue_pairs.get_mut(index) else { continue };
             if !queue_pair.has_news() {
                 continue;
             }
@@ -287,6 +291,7 @@ impl SoftHardware {
             queue_pair.run(&mut pass);
             budget = pass.budget;
             if budget == 0 {
+                self.first = if index + 1 < last { index + 1 } else { 0 };
                 break;
             }
         }

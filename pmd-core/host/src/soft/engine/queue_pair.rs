@@ -21,7 +21,9 @@ use crate::soft::{Link, PendingLink, Quiet};
 
 /// Polls without news between two looks at whether the peer is there.
 const LIVENESS_TURNS: u32 = 64;
-/// Polls without news after which an acknowledgement that went out in a packet is published as well: the peer might
+/// The same for polls with news; the other is a multiple of it.
+const BUSY_LIVENESS_TURNS: u32 = 8;
+/// Polls after which an acknowledgement that went out in a packet is published as well: the peer might
 /// not come to that packet before it knows.
 const REPEAT_TURNS: u32 = 16;
 
@@ -32,8 +34,8 @@ pub(super) struct QueuePair {
     pub(super) requester: Requester,
     pub(super) responder: Responder,
     connection: Connection,
-    /// Polls in a row without news.
-    idle_turns: u32,
+    /// Polls so far.
+    turns: u32,
     /// Position of the peer's requests that the last request packet acknowledged.
     acknowledged: u32,
 }
@@ -54,7 +56,7 @@ impl QueuePair {
     /// A queue pair that is not connected.
     pub(super) fn new(number: u32, requester: Requester, responder: Responder) -> Self {
         let connection = Connection::Reset;
-        Self { number, requester, responder, connection, idle_turns: 0, acknowledged: 0 }
+        Self { number, requester, responder, connection, turns: 0, acknowledged: 0 }
     }
 
     /// Number in the device.
@@ -93,7 +95,7 @@ impl QueuePair {
         };
         self.requester.reset();
         self.responder.reset();
-        self.idle_turns = 0;
+        self.turns = 0;
         self.acknowledged = 0;
         if let Some(quiet) = quiet {
             quiet.wait();
@@ -122,18 +124,25 @@ impl QueuePair {
     /// memory.
     #[inline]
     pub(super) fn has_news(&mut self) -> bool {
-        self.idle_turns = self.idle_turns.wrapping_add(1);
-        match &mut self.connection {
-            Connection::Linked(link) => {
-                let news = !matches!(link.requests_in.peek(), Ok(None))
-                    || self.requester.has_news(link)
-                    || self.idle_turns.is_multiple_of(LIVENESS_TURNS) && is_gone(link);
-                if !news {
-                    self.publish_when_idle();
-                }
-                news
+        self.turns = self.turns.wrapping_add(1);
+        if let Connection::Linked(link) = &mut self.connection {
+            let news = !matches!(link.requests_in.peek(), Ok(None))
+                || self.requester.has_news(link)
+                || self.turns.is_multiple_of(LIVENESS_TURNS) && is_gone(link);
+            if !news {
+                self.publish_when_idle();
             }
-            Connection::Pending { .. } => self.idle_turns.is_multiple_of(REPEAT_TURNS),
+            return news;
+        }
+        self.has_other_news()
+    }
+
+    /// [`QueuePair::has_news`] of a queue pair that is not connected.
+    #[cold]
+    fn has_other_news(&mut self) -> bool {
+        match &mut self.connection {
+            Connection::Linked(_) => true,
+            Connection::Pending { .. } => self.turns.is_multiple_of(REPEAT_TURNS),
             Connection::Failed { quiet, .. } => {
                 quiet.is_some() || self.requester.has_posted() || self.responder.has_posted()
             }
@@ -206,7 +215,7 @@ impl QueuePair {
         let Self { requester, responder, connection: Connection::Linked(link), .. } = self else {
             return Ok(());
         };
-        let gone = self.idle_turns >= LIVENESS_TURNS && is_gone(link);
+        let gone = self.turns.is_multiple_of(BUSY_LIVENESS_TURNS) && is_gone(link);
         let before = (link.requests_out.position(), link.responses_out.position());
         requester.take_responses(pass, link).map_err(|_| Syndrome::BadResponse)?;
         let served = responder.serve(pass, link);
@@ -249,7 +258,7 @@ impl QueuePair {
             return;
         }
         let told = self.acknowledged == link.requests_in.position();
-        if (!told || self.idle_turns.is_multiple_of(REPEAT_TURNS)) && publish(link) {
+        if (!told || self.turns.is_multiple_of(REPEAT_TURNS)) && publish(link) {
             link.wake_peer();
         }
     }

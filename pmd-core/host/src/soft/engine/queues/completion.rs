@@ -51,19 +51,17 @@ impl CompletionRing {
         }
     }
 
-    /// Writes an entry, the byte that hands it over last. With no entry free it is lost and the queue broken.
-    #[inline]
+    /// Writes an entry in place: the driver looks at it on this thread, afterwards. With no entry free it is lost and
+    /// the queue broken.
+    #[inline(always)]
     pub(in super::super) fn push(&mut self, completion: &Cqe) {
         if self.overrun || self.room() == 0 {
             self.overrun = true;
             return;
         }
-        let mut entry = [0; ENTRY];
-        completion.emit_cqe64(cqe::owner_bit(self.produced, self.count), &mut entry);
+        let owner = cqe::owner_bit(self.produced, self.count);
         let offset = (self.produced & (self.count - 1)) as usize * ENTRY;
-        let (body, owner) = entry.split_at(cqe::OP_OWN);
-        self.entries.write(offset, body);
-        self.entries.write(offset + cqe::OP_OWN, owner);
+        completion.emit_cqe64(owner, self.entries.entry_mut(offset));
         self.produced = self.produced.wrapping_add(1);
     }
 

@@ -6,7 +6,7 @@ use std::{
     ptr::NonNull,
 };
 
-use pmd_core::wire::doorbell;
+use pmd_core::wire::{BASIC_BLOCK, Cqe64, UNITS_PER_BLOCK, Unit, doorbell};
 
 use crate::backend::SetupError;
 
@@ -50,6 +50,22 @@ impl QueueMemory {
         // SAFETY: inside of the allocation, initialised; the driver writes only while the engine is not running,
         // on this same thread, and engine code holds no such slice across a return to the driver.
         unsafe { std::slice::from_raw_parts(self.pointer.as_ptr().add(offset), length) }
+    }
+
+    /// The four units at `offset`, a multiple of 64.
+    #[inline]
+    pub(in super::super) fn block(&self, offset: usize) -> &[Unit; UNITS_PER_BLOCK] {
+        assert!(offset + BASIC_BLOCK <= self.layout.size());
+        // SAFETY: as for `bytes`; units are bytes.
+        unsafe { self.pointer.add(offset).cast().as_ref() }
+    }
+
+    /// The 64 bytes at `offset`, to be written.
+    #[inline]
+    pub(in super::super) fn entry_mut(&mut self, offset: usize) -> &mut Cqe64 {
+        assert!(offset + size_of::<Cqe64>() <= self.layout.size());
+        // SAFETY: as for `bytes`.
+        unsafe { self.pointer.add(offset).cast().as_mut() }
     }
 
     /// The big-endian word at `offset`, a doorbell record.

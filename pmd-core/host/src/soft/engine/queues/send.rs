@@ -2,7 +2,7 @@
 
 use pmd_core::{
     provider::SendQueueMemory,
-    wire::{BASIC_BLOCK, ControlSegment, SendWqe, Service, UNIT, WireError, basic_blocks},
+    wire::{BASIC_BLOCK, ControlSegment, SendWqe, Service, UNITS_PER_BLOCK, Unit, WireError, basic_blocks},
 };
 
 use super::QueueMemory;
@@ -59,6 +59,13 @@ impl SendRing {
         (self.record.record(0) as u16).wrapping_sub(self.head)
     }
 
+    /// The first block of the next WQE.
+    #[inline]
+    pub(in super::super) fn block(&self) -> &[Unit; UNITS_PER_BLOCK] {
+        let place = usize::from(self.head) & (self.count as usize - 1);
+        self.entries.block(place * BASIC_BLOCK)
+    }
+
     /// The WQE that begins at block `index`.
     #[inline]
     pub(in super::super) fn parse(&self, index: u16) -> Result<SendWqe<'_>, WireError> {
@@ -85,9 +92,7 @@ impl SendRing {
             return None;
         }
         let index = self.head;
-        let mut unit = [0; UNIT];
-        let place = usize::from(index) & (self.count as usize - 1);
-        unit.copy_from_slice(self.entries.bytes(place * BASIC_BLOCK, UNIT));
+        let unit = self.block()[0];
         let blocks = ControlSegment::parse(&unit).map_or(available, |control| basic_blocks(control.units));
         self.advance(blocks.min(available));
         Some((index, unit[3]))

@@ -8,6 +8,7 @@ mod direct;
 mod packets;
 mod responses;
 mod retire;
+mod single;
 mod step;
 
 use std::time::Instant;
@@ -214,6 +215,9 @@ impl Requester {
     pub(super) fn run(&mut self, pass: &mut Pass<'_>, link: &mut Link) {
         self.sending.waits_for_peer = false;
         while pass.budget > 0 && self.has_unfinished() {
+            if self.execute_single(pass, link) {
+                continue;
+            }
             match self.next(pass, link) {
                 Ok(()) => {}
                 Err(Stop::Later) => {
@@ -229,7 +233,6 @@ impl Requester {
     }
 
     /// Begins the WQE at the head of the queue.
-    #[inline]
     fn next(&mut self, pass: &mut Pass<'_>, link: &mut Link) -> Result<(), Stop> {
         let Self { ring, sending } = self;
         let malformed = Stop::Failed(Syndrome::LocalQueuePairOperation);

@@ -58,7 +58,7 @@ impl Requester {
 
 impl Sending {
     /// Notes a WQE that was begun to its end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn begun(&mut self, record: Record, pass: &mut Pass<'_>) {
         self.current = Current::default();
         if record.wait == Wait::Done && self.outstanding.is_empty() {
@@ -69,7 +69,7 @@ impl Sending {
     }
 
     /// Writes the completion of a good end, if one was asked for.
-    #[inline]
+    #[inline(always)]
     fn complete(&self, record: &Record, pass: &mut Pass<'_>) {
         if record.signalled {
             pass.complete(&Cqe::Requester(RequesterCompletion {

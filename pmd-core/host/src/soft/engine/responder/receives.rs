@@ -32,6 +32,8 @@ impl Responder {
             },
             _ => return Err(PacketError::OutOfPlace { kind: header.kind }.into()),
         };
+        // Kept from here on, so that it is flushed if the packet turns out to be bad.
+        self.filling = Some((slot, filled));
         let total = u64::from(header.length);
         let end = filled + packet.payload_length as u64;
         let last = header.flags.contains(PacketFlags::LAST);
