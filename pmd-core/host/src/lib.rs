@@ -15,6 +15,7 @@ pub mod control;
 pub mod endpoint;
 pub mod identity;
 pub mod lane;
+pub mod mlx5;
 pub mod nic;
 pub mod region;
 pub mod registration;
