@@ -21,3 +21,4 @@ pub mod region;
 pub mod registration;
 pub mod soft;
 pub mod transfer;
+pub mod verbs;
