@@ -70,8 +70,8 @@ pub struct RouteConfig {
     pub config: QueuePairConfig,
     /// Takes messages from the peer.
     pub handler: Option<Box<dyn MessageHandler>>,
-    /// Gives registered memory for messages. Without it the route takes no messages, and sends only such as fit
-    /// inline.
+    /// Gives registered memory for messages, at both ends of the route. Without it there are none: credits come back
+    /// in messages, so an end that cannot receive cannot send either.
     pub memory: Option<Arc<dyn MessageRegistrar>>,
     /// Messages that the peer can send before this side has taken one; at least
     /// [`MINIMUM_RECEIVES`](super::MINIMUM_RECEIVES).

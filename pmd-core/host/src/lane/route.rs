@@ -60,7 +60,7 @@ impl Route {
         &self.0.shared.addresses
     }
 
-    /// Longest message in bytes.
+    /// Longest message in bytes; 0 on a route without message memory, which takes none.
     #[must_use]
     pub fn message_limit(&self) -> usize {
         self.0.shared.message_bytes
@@ -129,6 +129,9 @@ impl Route {
     /// [`SendError::Full`] is the normal answer when the peer has not taken earlier messages yet.
     pub fn send(&self, bytes: &[u8], immediate: Option<u32>) -> Result<(), SendError> {
         let shared = &self.0.shared;
+        if shared.message_bytes == 0 {
+            return Err(SendError::NoMemory);
+        }
         if bytes.len() > shared.message_bytes {
             return Err(SendError::TooLong { given: bytes.len(), limit: shared.message_bytes });
         }
@@ -200,6 +203,9 @@ impl RouteHandle {
         }
         if u32::from(work.widest()) > self.shared.sges {
             return Err(SubmitError::TooManySges { given: work.widest(), limit: self.shared.sges });
+        }
+        if options.notify.is_some() && self.shared.message_bytes == 0 {
+            return Err(SubmitError::NoMemory);
         }
         let given = options.notify.as_ref().map_or(0, |notify| notify.bytes.len());
         if given > self.shared.message_bytes {

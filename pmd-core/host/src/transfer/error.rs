@@ -158,6 +158,9 @@ pub enum SubmitError {
         /// The route's limit.
         limit: u32,
     },
+    /// A notification is a message, and the route takes none.
+    #[error("the route was opened without message memory: give it a registrar on both sides to notify")]
+    NoMemory,
     /// The notification is longer than the route's messages.
     #[error("notification of {given} bytes, the route takes {limit}")]
     NotificationTooLong {
@@ -186,6 +189,9 @@ pub enum SendError {
     /// The peer has no receive left for it, or the lane's ring is full.
     #[error("no room: send again once the peer has taken some messages")]
     Full,
+    /// The route takes no messages.
+    #[error("the route was opened without message memory: give it a registrar on both sides to send")]
+    NoMemory,
     /// Longer than the route's messages.
     #[error("message of {given} bytes, the route takes {limit}")]
     TooLong {

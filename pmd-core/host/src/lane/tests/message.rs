@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     backend::SetupError,
     lane::{Message, MessageHandler, MessageMemory, MessageRegistrar, RouteId},
-    transfer::{Notification, RouteFault, SendError, TransferError},
+    transfer::{Notification, RouteFault, SendError, SubmitError, TransferError},
 };
 
 /// Heap memory under key 9.
@@ -263,6 +263,17 @@ fn a_message_sent_before_its_route_is_dropped_arrives() {
     assert_eq!(pair.inboxes[1].take(), [(b"last words".to_vec(), None)]);
     assert_eq!(pair.net.with(0, |device| device.queues.iter().flatten().count()), 0);
     drop(receiver);
+}
+
+#[test]
+fn a_route_without_memory_has_no_messages() {
+    let mut rig = Rig::new(LaneConfig::default());
+    let route = rig.route(1);
+    assert_eq!(route.message_limit(), 0);
+    assert_eq!(route.send(b"", None), Err(SendError::NoMemory));
+    let notify = Some(Notification { bytes: Vec::new(), immediate: None });
+    let refused = route.submit(&list(1), TransferOptions { notify, ..TransferOptions::default() });
+    assert!(matches!(refused, Err(SubmitError::NoMemory)));
 }
 
 #[test]

@@ -69,6 +69,9 @@ fn a_queue_pair_that_cannot_be_stopped_is_destroyed() {
     assert_eq!(rig.driver.cancel(&transfer), CancelOutcome::Cancelled);
     assert_eq!(rig.net.with(0, |device| device.stops), [1, 1, 1]);
     assert_eq!(rig.lane.fault(), None);
+    rig.driver.close(&route).unwrap();
+    drop(rig.driver);
+    assert_eq!(rig.net.with(0, |device| device.stops), [1, 1, 1], "its handle may be another's by now");
 }
 
 #[test]

@@ -192,7 +192,9 @@ impl<B: Backend> Worker<B> {
         } = self;
         // A back end that panicked may panic again; its drop closes the device all the same.
         let _ = catch_unwind(AssertUnwindSafe(|| {
-            queues.drain().for_each(|queue| drop(backend.destroy_queue_pair(queue.handle)));
+            for queue in queues.drain().filter(|queue| !queue.destroyed) {
+                let _ = backend.destroy_queue_pair(queue.handle);
+            }
         }));
         let _ = catch_unwind(AssertUnwindSafe(move || drop(backend)));
         drop(kept_buffers);

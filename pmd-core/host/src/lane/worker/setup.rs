@@ -18,7 +18,7 @@ use crate::{
         command::{Command, OutgoingMessage, SetupCommand, Submission},
         route::{RouteKey, RouteShared},
     },
-    transfer::{LaneFault, RouteFault},
+    transfer::{LaneFault, RouteFault, TransferError},
 };
 
 impl<B: Backend> Worker<B> {
@@ -34,7 +34,10 @@ impl<B: Backend> Worker<B> {
 
     fn submit(&mut self, submission: Submission) {
         let index = submission.route.shared.key.index;
-        let Some(route) = self.routes.find_mut(index) else { return };
+        let Some(route) = self.routes.find_mut(index) else {
+            submission.completer.complete(Err(TransferError::RouteClosed));
+            return;
+        };
         let mut active = Active::new(submission, route.queues.len());
         route.transfers += 1;
         if active.notification.is_some() {
@@ -92,15 +95,13 @@ impl<B: Backend> Worker<B> {
         check(queue_pairs, message_receives, message_bytes)?;
         let receives = message_receives.saturating_add(RESERVED_RECEIVES);
         let inline_limit = sizes.inline_bytes as usize;
-        let (message_bytes, buffers) = match memory {
-            None => (message_bytes.min(inline_limit.saturating_sub(HEADER_BYTES)), None),
-            Some(registrar) => {
-                let too_large = || limit("message size", message_bytes as u64, u64::from(u32::MAX));
-                let bytes = Buffers::bytes_for(receives, message_bytes).ok_or_else(too_large)?;
-                let memory = registrar.allocate(bytes)?;
-                (message_bytes, Some(Buffers::new(memory, receives, message_bytes).ok_or_else(too_large)?))
-            }
-        };
+        let message_bytes = if memory.is_some() { message_bytes } else { 0 };
+        let buffers = memory.map(|registrar| {
+            let too_large = || limit("message size", message_bytes as u64, u64::from(u32::MAX));
+            let bytes = Buffers::bytes_for(receives, message_bytes).ok_or_else(too_large)?;
+            Buffers::new(registrar.allocate(bytes)?, receives, message_bytes).ok_or_else(too_large)
+        });
+        let buffers = buffers.transpose()?;
         let message_queue = match &buffers {
             Some(buffers) => QueuePairConfig { receives: sizes.receives.max(buffers.receives()), ..sizes },
             None => sizes,

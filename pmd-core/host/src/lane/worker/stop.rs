@@ -102,7 +102,6 @@ impl<B: Backend> Worker<B> {
     /// Moves a queue pair to the error state and waits, in later turns, for its flush completions.
     fn fail_queue(&mut self, index: u32) -> Result<(), LaneFault> {
         let Some(queue) = self.queues.find_mut(index) else { return Ok(()) };
-        queue.failed = true;
         let handle = queue.handle;
         let stopped =
             self.backend.state(handle) == QueuePairState::Error || self.backend.fail(handle).is_ok();
@@ -124,8 +123,9 @@ impl<B: Backend> Worker<B> {
         queue.drain_by = None;
         let (handle, route, newest) = (queue.handle, queue.route, queue.window.newest());
         let outstanding = !queue.window.is_empty();
-        if self.backend.reset(handle).is_err() && self.backend.destroy_queue_pair(handle).is_err() {
-            return Err(LaneFault::CannotStop);
+        if self.backend.reset(handle).is_err() {
+            self.backend.destroy_queue_pair(handle).map_err(|_| LaneFault::CannotStop)?;
+            queue.destroyed = true;
         }
         let fault = self.routes.find(route).and_then(|route| route.fault).unwrap_or(RouteFault::Unresponsive);
         if outstanding {
@@ -236,7 +236,7 @@ impl<B: Backend> Worker<B> {
         self.closing -= 1;
         let mut refused = None;
         for queue in std::mem::take(&mut route.queues) {
-            let Some(queue) = self.queues.remove(queue) else { continue };
+            let Some(queue) = self.queues.remove(queue).filter(|queue| !queue.destroyed) else { continue };
             refused = self.backend.destroy_queue_pair(queue.handle).err().or(refused);
         }
         if refused.is_some() {

@@ -13,8 +13,8 @@ pub(super) struct QueuePair {
     /// Slots of the empty send queue.
     pub(super) capacity: u32,
     pub(super) window: Window,
-    /// In the error state, or on its way there.
-    pub(super) failed: bool,
+    /// Stopped by destroying it: the handle may belong to another one by now.
+    pub(super) destroyed: bool,
     /// When failed: by when its flush completions are to have come.
     pub(super) drain_by: Option<Instant>,
     identity: Identity,
@@ -61,7 +61,7 @@ impl QueuePair {
             route,
             capacity: slots,
             window: Window::with_capacity(slots.next_power_of_two() as usize),
-            failed: false,
+            destroyed: false,
             drain_by: None,
             identity: Identity((life & LIFE_MASK) << 16 | index),
         }
