@@ -6,7 +6,7 @@ use pmd_core::{
     memory::{RemoteAddress, RemoteKey},
     provider::{
         Completion, CompletionError, CompletionKind, CompletionQueueError, Operation, Payload, PostError,
-        Provider, SendFlags, SendRequest,
+        Provider, ReceiveRequest, SendFlags, SendRequest,
     },
     queue::QueuePairState,
     wire::{Cqe, ErrorCompletion, Opcode, RequesterCompletion, Scatter, Side, Syndrome},
@@ -184,10 +184,29 @@ fn entries_that_complete_nothing_are_refused() {
         setup.send(2, Operation::Write { remote, local: Payload::Inline(&[1; 40]) }, SIGNALED);
         let request = SendRequest { id: 3, operation: Operation::Nop, flags: SIGNALED };
         setup.provider.post_send(setup.handles[0], &request).expect("room");
+        let unrung = ReceiveRequest { id: 4, scatter: &[] };
+        setup.provider.post_receive(setup.handles[0], &unrung).expect("room");
         setup.provider.hardware_mut().complete(entry, &[0; 64]);
         let refused = setup.provider.poll(&mut [Completion::EMPTY; 4]);
         assert_eq!(refused, Err(CompletionQueueError::Foreign { queue_pair, index }));
     }
+}
+
+#[test]
+fn a_slot_inside_a_request_completes_nothing_though_it_once_began_one() {
+    let mut setup = Plan::default().build();
+    setup.provider.hardware_mut().budget = Some(0);
+    setup.send(1, Operation::Nop, SIGNALED);
+    setup.send(2, Operation::Nop, SIGNALED);
+    setup.provider.hardware_mut().reset(0);
+    setup.provider.reset(setup.handles[0]).expect("attached");
+    setup.connect(setup.handles[0]);
+    let remote = setup.remote(0);
+    setup.send(3, Operation::Write { remote, local: Payload::Inline(&[1; 40]) }, SIGNALED);
+    let queue_pair = number(0).0;
+    setup.provider.hardware_mut().complete(good(queue_pair, 1, Scatter::Memory), &[0; 64]);
+    let refused = setup.provider.poll(&mut [Completion::EMPTY; 4]);
+    assert_eq!(refused, Err(CompletionQueueError::Foreign { queue_pair, index: 1 }));
 }
 
 #[test]

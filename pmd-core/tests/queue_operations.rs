@@ -193,10 +193,16 @@ fn blue_flame_takes_a_single_inline_request_that_fits() {
         setup.provider.post_send(handle, &request).expect("room");
     }
     setup.provider.ring_send(handle);
+    // Inline first, then gathered, under one doorbell.
+    let mixed = [write(&[1; 4]), Operation::Write { remote, local: Payload::Gather(&local) }];
+    for (id, operation) in (6..).zip(mixed) {
+        setup.provider.post_send(handle, &SendRequest { id, operation, flags: SIGNALED }).expect("room");
+    }
+    setup.provider.ring_send(handle);
     let plain = &setup.provider.hardware().rings[1..];
-    assert_eq!(plain.len(), 3);
+    assert_eq!(plain.len(), 4);
     assert!(plain.iter().all(|(_, rang)| matches!(rang, Rang::Plain { .. })), "{plain:?}");
-    assert_eq!(setup.ids(), [1, 2, 3, 4, 5]);
+    assert_eq!(setup.ids(), [1, 2, 3, 4, 5, 6, 7]);
 }
 
 #[test]

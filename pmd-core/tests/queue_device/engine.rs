@@ -248,7 +248,9 @@ impl Device {
             bytes.drain(..16);
         }
         receives.taken = receives.taken.wrapping_add(1);
-        Some((slot, ReceiveSegments::new(&bytes).collect()))
+        let list: Vec<DataSegment> = ReceiveSegments::new(&bytes).collect();
+        assert!(list.iter().all(|segment| segment.length != 0), "an entry of no bytes would mean 2 GiB");
+        Some((slot, list))
     }
 
     fn gather(&self, items: &DataItems<'_>) -> Result<Vec<u8>, Syndrome> {
