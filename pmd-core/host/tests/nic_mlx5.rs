@@ -109,3 +109,10 @@ fn a_nop_completes() {
     let kind = pmd_core::provider::CompletionKind::Nop;
     pair().done(1, pmd_core::provider::Operation::Nop, kind);
 }
+
+#[test]
+#[ignore = "needs an RDMA device"]
+fn a_parked_back_end_hears_of_messages() {
+    let device = device();
+    parking::messages_between(&device, backend(&device), backend(&device));
+}

@@ -102,3 +102,10 @@ fn shared_receives_arrive() {
     let device = device();
     shared::shared_receives(&device, backend(&device));
 }
+
+#[test]
+#[ignore = "needs an RDMA device"]
+fn a_parked_back_end_hears_of_messages() {
+    let device = device();
+    parking::messages_between(&device, backend(&device), backend(&device));
+}
