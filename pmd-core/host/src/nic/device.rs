@@ -11,6 +11,7 @@ use pmd_sys::{LoadError, Mlx5, Transport, Verbs, devices::DevicesError, verbs::*
 use super::{
     Candidate, GidChoice, GidEntry, OpenError, Port, PortState, events::EventRouter, gid, port::QueryError,
 };
+use crate::backend::SetupError;
 
 /// Which NIC to open, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,6 +174,19 @@ impl Device {
     #[must_use]
     pub fn is_port_active(&self) -> bool {
         self.0.port_is_active.load(Ordering::Relaxed)
+    }
+
+    /// Whether a queue pair can be connected now.
+    ///
+    /// # Errors
+    /// [`SetupError::System`] with the network being down: the port went down and has not come back.
+    pub(super) fn check_port(&self) -> Result<(), SetupError> {
+        self.read_events();
+        if self.is_port_active() {
+            return Ok(());
+        }
+        let source = io::Error::from_raw_os_error(libc::ENETDOWN);
+        Err(SetupError::System { call: "connecting over a port that is down", source })
     }
 
     pub(crate) fn verbs(&self) -> &'static Verbs {

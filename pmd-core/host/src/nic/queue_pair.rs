@@ -90,6 +90,7 @@ impl QueuePair {
             return Err(SetupError::Transition { from: self.state, to: ReadyToSend });
         }
         let device = self.device.clone();
+        device.check_port()?;
         let local = Local {
             port: device.port(),
             gid: device.gid(),
