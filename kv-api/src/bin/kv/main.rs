@@ -1,2 +1,65 @@
-//! The `kv` command.
-fn main() {}
+//! The `kv` command: moves KV caches between processes, verifies them and measures.
+//!
+//! `kv demo` is the main job; `kv bench` measures one operation. Both start their peers as child processes of the same
+//! executable (`kv role ...`), which end with their parent.
+//!
+//! Exit codes: 0 done and verified, 1 a transfer failed or did not verify, 2 wrong usage, 3 something that was asked
+//! for is not on this machine.
+
+mod child;
+mod demo;
+mod failure;
+mod memory;
+mod options;
+mod pattern;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::failure::Failure;
+
+/// Moves KV caches between processes over the poll-mode RDMA driver.
+#[derive(Debug, Parser)]
+#[command(name = "kv", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Moves a cache from a prefill to a decode process by pull, by blocks, by push and layer by layer.
+    Demo(demo::Arguments),
+    /// One process of the above.
+    #[command(hide = true, subcommand)]
+    Role(Role),
+}
+
+/// What a child process does.
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// The demo's prefill process.
+    Prefill(demo::PrefillArguments),
+    /// The demo's decode process.
+    Decode(demo::DecodeArguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Role(Role::Prefill(arguments)) => demo::prefill(&arguments),
+        Command::Role(Role::Decode(arguments)) => demo::decode(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("kv: {}", failure::chain(&failure));
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// What the commands return.
+type Outcome = Result<(), Failure>;

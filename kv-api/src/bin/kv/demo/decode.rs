@@ -1,0 +1,281 @@
+//! The demo's decode process: gets the cache in every way there is and verifies each.
+#![allow(unsafe_code)] // hashes and clears the cache between transfers
+
+use std::{
+    fs::File,
+    io::Write,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use kv_api::{
+    engine::{Engine, EngineError, Prepared, RemoteCache},
+    planner::{BlockMap, Selection},
+};
+use pmd_host::{control::RequestError, endpoint::Peer};
+
+use super::{
+    content::digests,
+    file_failure,
+    protocol::{Ask, Contents, DECODE_CACHE, DecodeSays, Landed, PREFILL_CACHE, Row, encode},
+};
+use crate::{
+    Outcome, child,
+    failure::Failure,
+    memory::{MemoryOption, OwnedCache},
+    options::{Common, PATIENCE},
+    pattern::Pattern,
+};
+
+/// What the cache holds before each way across, so that a byte that did not arrive is seen.
+const NOTHING: u8 = 0xee;
+
+/// `kv role decode`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Control address of the prefill process.
+    #[arg(long)]
+    connect: SocketAddr,
+    /// Where to write what arrived.
+    #[arg(long)]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// The process and what it knows of the prefill process.
+struct Decode {
+    engine: Engine,
+    peer: Peer,
+    remote: RemoteCache,
+    owned: OwnedCache,
+    contents: Contents,
+}
+
+/// Runs the decode process.
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    // A parent that is gone ends this process whatever it is doing; nothing of it outlives it.
+    child::watch_lifeline(|| std::process::exit(1));
+    let mut decode = Decode::connect(arguments)?;
+    decode.pull()?;
+    decode.pull_shuffled_blocks()?;
+    decode.pull_layers()?;
+    decode.push()?;
+    decode.push_layers()?;
+    decode.settle()?;
+    if let Some(path) = &arguments.output {
+        decode.write(path)?;
+    }
+    child::say(&DecodeSays::Done);
+    Ok(())
+}
+
+impl Decode {
+    fn connect(arguments: &Arguments) -> Result<Self, Failure> {
+        let engine = Engine::open(arguments.common.endpoint("decode", false))?;
+        let peer = engine.connect(arguments.connect)?;
+        let remote = engine.remote_cache(&peer, PREFILL_CACHE, PATIENCE)?;
+        let contents = engine.ask(&peer, encode(&Ask::Contents), PATIENCE)?;
+        let contents = decode_answer(&contents)?;
+        let owned = OwnedCache::new(&engine, DECODE_CACHE, remote.descriptor().layout, MemoryOption::Arena)?;
+        Ok(Self { engine, peer, remote, owned, contents })
+    }
+
+    fn pull(&mut self) -> Outcome {
+        self.prepare("pull");
+        let prepared = self.remote.pull(self.owned.cache(), self.whole())?;
+        let took = carry_out(&prepared)?;
+        let found = self.digests();
+        self.report("pull", "read", took, prepared.work_requests() as u64, &found)
+    }
+
+    /// Each block of the prefill's cache into a random block of this one.
+    fn pull_shuffled_blocks(&mut self) -> Outcome {
+        self.prepare("pull of shuffled blocks");
+        let layout = *self.owned.cache().layout();
+        let source: Vec<u32> = (0..layout.blocks()).collect();
+        let destination = Pattern::new(4096).permutation(layout.blocks());
+        let blocks = BlockMap::Table { source: &source, destination: &destination };
+        let prepared =
+            self.remote.pull(self.owned.cache(), Selection { layers: 0..layout.layers(), blocks })?;
+        let took = carry_out(&prepared)?;
+        let found = self.unshuffled_digests(&destination);
+        self.report("pull blocks", "read", took, prepared.work_requests() as u64, &found)
+    }
+
+    /// Layer after layer, as a decode that starts before the whole cache is here would.
+    fn pull_layers(&mut self) -> Outcome {
+        self.prepare("pull layer by layer");
+        let begun = Instant::now();
+        let mut work_requests = 0;
+        let mut transfers = Vec::new();
+        for layer in 0..self.owned.cache().layout().layers() {
+            let selection = Selection { layers: layer..layer + 1, blocks: BlockMap::Identity };
+            let prepared = self.remote.pull(self.owned.cache(), selection)?;
+            work_requests += prepared.work_requests() as u64;
+            transfers.push(prepared.post(None)?);
+        }
+        transfers.into_iter().try_for_each(|mut transfer| transfer.wait(None).map(drop))?;
+        let took = begun.elapsed();
+        let found = self.digests();
+        self.report("pull layers", "read", took, work_requests, &found)
+    }
+
+    fn push(&mut self) -> Outcome {
+        self.prepare("push");
+        let begun = Instant::now();
+        self.engine.ask(&self.peer, encode(&Ask::Push), PATIENCE)?;
+        let landed = self.landed()?;
+        let took = begun.elapsed();
+        let found = self.digests();
+        self.report("push", "write", took, landed.work_requests, &found)
+    }
+
+    /// Each layer is hashed as soon as its notification is here, while later ones are still on their way.
+    fn push_layers(&mut self) -> Outcome {
+        self.prepare("push layer by layer");
+        let layers = self.owned.cache().layout().layers();
+        let begun = Instant::now();
+        self.engine.ask(&self.peer, encode(&Ask::PushLayers), PATIENCE)?;
+        let mut found = vec![[0; 32]; layers as usize];
+        let (mut took, mut work_requests) = (Duration::ZERO, 0);
+        for _ in 0..layers {
+            let landed = self.landed()?;
+            took = begun.elapsed();
+            work_requests += landed.work_requests;
+            let digest = self.layer_digest(landed.layer);
+            if let Some(slot) = found.get_mut(landed.layer as usize) {
+                *slot = digest;
+            }
+        }
+        self.report("push layers", "write", took, work_requests, &found)
+    }
+
+    /// Stays until the prefill process has seen its pushes end: a peer that goes while its acknowledgement of a
+    /// notification is on the way makes the sender's transfer fail.
+    fn settle(&self) -> Outcome {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.engine.ask(&self.peer, encode(&Ask::Settled), PATIENCE)?;
+            if decode_answer(&answer)? {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(EngineError::Timeout { what: "pushes to end", patience: PATIENCE }.into());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn whole(&self) -> Selection<'static> {
+        Selection::whole(self.owned.cache().layout())
+    }
+
+    fn landed(&self) -> Result<Landed, Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.engine.wait_notification(Duration::from_millis(200)) {
+                Ok(notification) => return decode_answer(&notification.bytes),
+                Err(error) => match self.peer.down_reason() {
+                    Some(reason) => return Err(EngineError::from(RequestError::Down(reason)).into()),
+                    None if Instant::now() > deadline => return Err(error.into()),
+                    None => {}
+                },
+            }
+        }
+    }
+
+    /// Says what comes and clears the cache.
+    fn prepare(&mut self, step: &str) {
+        child::say(&DecodeSays::Step(step.to_owned()));
+        // SAFETY: every earlier transfer has ended and the next has not begun.
+        unsafe { self.owned.bytes_mut() }.fill(NOTHING);
+    }
+
+    fn digests(&self) -> Vec<[u8; 32]> {
+        // SAFETY: the transfer that wrote the cache has ended.
+        digests(unsafe { self.owned.bytes() }, self.owned.cache().layout().layers())
+    }
+
+    fn layer_digest(&self, layer: u32) -> [u8; 32] {
+        let layout = self.owned.cache().layout();
+        let size = (u64::from(layout.tensors_per_layer()) * layout.tensor_bytes()) as usize;
+        let start = (layer.min(layout.layers() - 1) as usize) * size;
+        // SAFETY: this layer has landed, and what is still on its way is for other layers.
+        let bytes = unsafe { self.owned.part(start, size) };
+        *blake3::hash(bytes).as_bytes()
+    }
+
+    /// Digests in the order of the blocks' origin: block `destination[i]` came from block `i`.
+    fn unshuffled_digests(&self, destination: &[u32]) -> Vec<[u8; 32]> {
+        let layout = self.owned.cache().layout();
+        let (tensor, block) = (layout.tensor_bytes() as usize, layout.block_bytes() as usize);
+        // SAFETY: the transfer that wrote the cache has ended.
+        let bytes = unsafe { self.owned.bytes() };
+        let layer_digest = |layer: &[u8]| {
+            let mut hasher = blake3::Hasher::new();
+            for tensor in layer.chunks_exact(tensor) {
+                for at in destination {
+                    let start = *at as usize * block;
+                    hasher.update(&tensor[start..start + block]);
+                }
+            }
+            *hasher.finalize().as_bytes()
+        };
+        bytes.chunks_exact(tensor * layout.tensors_per_layer() as usize).map(layer_digest).collect()
+    }
+
+    /// Tells the parent, and fails if a byte is wrong.
+    fn report(
+        &self,
+        mode: &str,
+        operation: &str,
+        took: Duration,
+        work_requests: u64,
+        found: &[[u8; 32]],
+    ) -> Outcome {
+        let layout = self.owned.cache().layout();
+        let wrong = found.iter().zip(&self.contents.digests).position(|(found, sent)| found != sent);
+        let verified = wrong.is_none() && found.len() == self.contents.digests.len();
+        child::say(&DecodeSays::Row(Row {
+            mode: mode.to_owned(),
+            operation: operation.to_owned(),
+            layers: layout.layers(),
+            blocks: u64::from(layout.tensors()) * u64::from(layout.blocks()),
+            block_size: layout.block_bytes(),
+            work_requests,
+            bytes: layout.total_bytes(),
+            seconds: took.as_secs_f64(),
+            transport: self.peer.transport().name().to_owned(),
+            device: self.peer.transport().name().to_owned(),
+            verified,
+        }));
+        if verified {
+            return Ok(());
+        }
+        Err(Failure::NotVerified { mode: mode.to_owned(), layer: wrong.unwrap_or_default() as u32 })
+    }
+
+    fn write(&self, path: &Path) -> Outcome {
+        // SAFETY: the last transfer has ended.
+        let bytes = unsafe { self.owned.bytes() };
+        let meaningful = &bytes[..self.contents.length.min(bytes.len() as u64) as usize];
+        let written = File::create(path).and_then(|mut file| file.write_all(meaningful));
+        written.map_err(file_failure("output file", path))
+    }
+}
+
+/// Posts a transfer and waits for it; the time from the one to the other.
+fn carry_out(prepared: &Prepared) -> Result<Duration, Failure> {
+    let begun = Instant::now();
+    prepared.post(None)?.wait(None)?;
+    Ok(begun.elapsed())
+}
+
+fn decode_answer<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Failure> {
+    let malformed = |_| EngineError::Malformed { length: bytes.len() };
+    Ok(postcard::from_bytes(bytes).map_err(malformed)?)
+}

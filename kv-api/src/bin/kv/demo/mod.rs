@@ -1,0 +1,166 @@
+//! `kv demo`: a prefill and a decode process on this machine, one cache, five ways across, every byte verified.
+//!
+//! ```text
+//!  kv demo (parent)                prefill                         decode
+//!     | starts --------------------> fills its cache, listens
+//!     | <- address
+//!     | starts ------------------------------------------------------> connects, looks up the cache
+//!     |                                | <--------- RDMA READ ---------- pull, pull of shuffled blocks
+//!     |                                | <-- ask: push ----------------- push, layer by layer
+//!     |                                | ---------- RDMA WRITE --------> notified, verifies, reports
+//!     | <- rows -------------------------------------------------------'
+//! ```
+
+mod content;
+mod decode;
+mod prefill;
+mod protocol;
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use self::{
+    content::Source,
+    protocol::{DecodeSays, PrefillSays, Row},
+};
+pub(crate) use self::{
+    decode::{Arguments as DecodeArguments, run as decode},
+    prefill::{Arguments as PrefillArguments, run as prefill},
+};
+use crate::{Outcome, child::RoleProcess, failure::Failure, options::Common, report};
+
+/// How long the slowest step may take: filling, hashing and moving tens of gigabytes.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// `kv demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    source: Source,
+    /// Write what the decode process received to this file.
+    #[arg(long, value_name = "FILE", requires = "input")]
+    output: Option<PathBuf>,
+    /// Print one JSON object as the last line instead of a table.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Runs the whole demo.
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let content = arguments.source.measure()?;
+    let progress = progress(arguments.json);
+    progress.set_message(format!("prefill: filling {}", content.summary()));
+    let mut common = arguments.source.arguments();
+    common.extend(arguments.common.arguments());
+    let mut prefill = RoleProcess::start("prefill", &common)?;
+    let PrefillSays { address } = prefill.hear(PATIENCE)?;
+
+    let mut decode_arguments = vec!["--connect".into(), address.to_string()];
+    decode_arguments.extend(arguments.common.arguments());
+    if let Some(output) = &arguments.output {
+        decode_arguments.extend(["--output".into(), output.display().to_string()]);
+    }
+    let mut decode = RoleProcess::start("decode", &decode_arguments)?;
+    let mut rows = Vec::new();
+    loop {
+        match decode.hear(PATIENCE)? {
+            DecodeSays::Step(step) => progress.set_message(format!("decode: {step}")),
+            DecodeSays::Row(row) => rows.push(row),
+            DecodeSays::Done => break,
+        }
+    }
+    decode.ended_well(PATIENCE)?;
+    prefill.finish(PATIENCE)?;
+    progress.finish_and_clear();
+    if arguments.json {
+        println!("{}", summary(&content.summary(), &rows));
+    } else {
+        println!("{}\n\n{}", content.summary(), table(&rows));
+    }
+    Ok(())
+}
+
+fn progress(hidden: bool) -> ProgressBar {
+    if hidden {
+        return ProgressBar::hidden();
+    }
+    // Draws on standard error, and only where that is a terminal.
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::default_spinner());
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
+fn table(rows: &[Row]) -> String {
+    let header = [
+        "mode",
+        "operation",
+        "layers",
+        "blocks",
+        "block size",
+        "requests",
+        "bytes",
+        "ms",
+        "GB/s",
+        "transport",
+        "verified",
+    ];
+    let cells = |row: &Row| {
+        vec![
+            row.mode.clone(),
+            row.operation.clone(),
+            row.layers.to_string(),
+            row.blocks.to_string(),
+            row.block_size.to_string(),
+            row.work_requests.to_string(),
+            row.bytes.to_string(),
+            format!("{:.2}", row.seconds * 1e3),
+            format!("{:.2}", row.gigabytes_per_second()),
+            row.transport.clone(),
+            if row.verified { "yes" } else { "NO" }.to_owned(),
+        ]
+    };
+    report::table(&header, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+fn summary(cache: &str, rows: &[Row]) -> serde_json::Value {
+    let first = rows.first();
+    let per_row = |row: &Row| {
+        json!({
+            "mode": row.mode, "op": row.operation, "layers": row.layers, "blocks": row.blocks,
+            "block_size": row.block_size, "work_requests": row.work_requests, "bytes": row.bytes,
+            "us": row.seconds * 1e6, "gbps": row.gigabytes_per_second(),
+            "ns_per_block": row.seconds * 1e9 / row.blocks.max(1) as f64,
+            "transport": row.transport, "verified": row.verified,
+        })
+    };
+    json!({
+        "op": "demo",
+        "cache": cache,
+        "transport": first.map(|row| row.transport.clone()),
+        "device": first.map(|row| row.device.clone()),
+        "blocks": first.map(|row| row.blocks),
+        "block_size": first.map(|row| row.block_size),
+        "bytes": rows.iter().map(|row| row.bytes).sum::<u64>(),
+        "iters": 1,
+        "verified": !rows.is_empty() && rows.iter().all(|row| row.verified),
+        "rows": rows.iter().map(per_row).collect::<Vec<_>>(),
+    })
+}
+
+impl Row {
+    fn gigabytes_per_second(&self) -> f64 {
+        report::gigabytes_per_second(self.bytes, Duration::from_secs_f64(self.seconds))
+    }
+}
+
+/// A file that could not be used.
+fn file_failure(what: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Failure {
+    let path = path.to_owned();
+    move |source| Failure::File { what, path, source }
+}

@@ -1,0 +1,140 @@
+//! Cache memory of this process as bytes: to fill it, to hash it, to write it to a file.
+#![allow(unsafe_code)] // borrows memory that transfers write, between transfers
+
+use std::{
+    alloc::{Layout, alloc_zeroed, dealloc},
+    ptr::NonNull,
+    slice,
+};
+
+use clap::ValueEnum;
+use kv_api::{
+    engine::{Cache, Engine},
+    layout::{CacheLayout, TensorRun},
+};
+use pmd_host::soft::{ArenaOptions, HugePages};
+
+use crate::failure::Failure;
+
+/// `--memory`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum MemoryOption {
+    /// Ordinary memory of the process.
+    Heap,
+    /// The driver's shared memory.
+    #[default]
+    Arena,
+}
+
+/// A cache together with its memory.
+#[derive(Debug)]
+pub(crate) struct OwnedCache {
+    cache: Cache,
+    /// After `cache`: freed only when the cache is deregistered.
+    heap: Option<Heap>,
+}
+
+impl OwnedCache {
+    pub(crate) fn new(
+        engine: &Engine,
+        name: &str,
+        layout: CacheLayout,
+        memory: MemoryOption,
+    ) -> Result<Self, Failure> {
+        match memory {
+            MemoryOption::Arena => {
+                let options = ArenaOptions { huge_pages: HugePages::Prefer, prefault: true };
+                Ok(Self { cache: engine.allocate_cache(name, layout, options)?, heap: None })
+            }
+            MemoryOption::Heap => {
+                let heap = Heap::new(layout.total_bytes())?;
+                let run = TensorRun {
+                    first: heap.0.as_ptr() as u64,
+                    tensor_stride: layout.tensor_bytes(),
+                    block_stride: layout.block_bytes(),
+                    count: layout.tensors(),
+                    key: 0,
+                };
+                // SAFETY: the heap memory is freed after the cache (field order), and every transfer with the cache
+                // ends before this value is dropped: all callers wait for theirs, and peers are gone by then. It is
+                // borrowed only through `bytes` and `bytes_mut`, between transfers.
+                let cache = unsafe { engine.register_cache(name, layout, vec![run])? };
+                Ok(Self { cache, heap: Some(heap) })
+            }
+        }
+    }
+
+    pub(crate) const fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// All bytes of the cache, tensor by tensor, for reading.
+    ///
+    /// # Safety
+    /// No transfer writes the cache while the slice lives.
+    pub(crate) unsafe fn bytes(&self) -> &[u8] {
+        // SAFETY: both kinds of memory are contiguous from the first block on and as long as the layout says; the
+        // caller promises that nobody writes.
+        unsafe { slice::from_raw_parts(self.base(), self.length()) }
+    }
+
+    /// `length` bytes of the cache from `start` on, for reading; fewer where the cache ends before.
+    ///
+    /// # Safety
+    /// No transfer writes that part while the slice lives.
+    pub(crate) unsafe fn part(&self, start: usize, length: usize) -> &[u8] {
+        let start = start.min(self.length());
+        let length = length.min(self.length() - start);
+        // SAFETY: inside the cache by the two lines above; the caller promises that nobody writes it.
+        unsafe { slice::from_raw_parts(self.base().add(start), length) }
+    }
+
+    /// All bytes of the cache for writing.
+    ///
+    /// # Safety
+    /// No transfer touches the cache while the slice lives.
+    pub(crate) unsafe fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and the caller promises that nobody reads either.
+        unsafe { slice::from_raw_parts_mut(self.base(), self.length()) }
+    }
+
+    fn base(&self) -> *mut u8 {
+        match &self.heap {
+            Some(heap) => heap.0.as_ptr(),
+            None => self.cache.block_address(0, 0).unwrap_or_default() as *mut u8,
+        }
+    }
+
+    fn length(&self) -> usize {
+        self.cache.layout().total_bytes() as usize
+    }
+}
+
+/// Page-aligned heap memory, all of it touched.
+#[derive(Debug)]
+pub(crate) struct Heap(NonNull<u8>, Layout);
+
+impl Heap {
+    pub(crate) fn new(bytes: u64) -> Result<Self, Failure> {
+        let no_memory = || Failure::NoMemory { bytes };
+        let size = usize::try_from(bytes).ok().filter(|size| *size > 0).ok_or_else(no_memory)?;
+        let layout = Layout::from_size_align(size, 4096).map_err(|_| no_memory())?;
+        // SAFETY: the size is not zero.
+        let memory = unsafe { alloc_zeroed(layout) };
+        let mut heap = Self(NonNull::new(memory).ok_or_else(no_memory)?, layout);
+        heap.as_mut().chunks_mut(4096).for_each(|page| page[0] = 1);
+        Ok(heap)
+    }
+
+    pub(crate) const fn as_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the allocation is that long and initialised (zeroed); `&mut self` makes the borrow the only one.
+        unsafe { slice::from_raw_parts_mut(self.0.as_ptr(), self.1.size()) }
+    }
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout, and freed only here.
+        unsafe { dealloc(self.0.as_ptr(), self.1) };
+    }
+}

@@ -1,0 +1,168 @@
+//! A cache of this process: its memory, where its tensors lie, and its keys.
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use pmd_core::memory::{Access, MemoryKind, RegionDescription};
+use pmd_host::{
+    backend::Transport,
+    endpoint::{Endpoint, Registered},
+    soft::Arena,
+};
+
+use super::EngineError;
+use crate::{
+    layout::{CacheDescriptor, CacheLayout, Placement, TensorRun},
+    planner::Side,
+};
+
+/// A registered cache; clones are handles to the same one. Peers can reach it until the last handle and the last
+/// transfer with it are gone.
+#[derive(Clone)]
+pub struct Cache(Arc<Inner>);
+
+pub(super) struct Inner {
+    id: u64,
+    name: String,
+    layout: CacheLayout,
+    /// With key numbers that are indexes into `regions`.
+    placement: Placement,
+    regions: Vec<Registered>,
+    memory: CacheMemory,
+}
+
+/// Whose memory a cache is in.
+#[derive(Clone, Debug)]
+pub enum CacheMemory {
+    /// The engine's, mapped by peers of this host.
+    Arena(Arena),
+    /// The caller's.
+    Caller,
+}
+
+impl Cache {
+    pub(super) fn in_arena(
+        endpoint: &Endpoint,
+        id: u64,
+        name: &str,
+        layout: CacheLayout,
+        arena: Arena,
+    ) -> Result<Self, EngineError> {
+        let placement = Placement::contiguous(&layout, arena.as_ptr() as u64, 0)?;
+        let regions = vec![endpoint.register(&arena, Access::READ_WRITE)?];
+        let memory = CacheMemory::Arena(arena);
+        Ok(Self(Arc::new(Inner { id, name: name.to_owned(), layout, placement, regions, memory })))
+    }
+
+    /// # Safety
+    /// As [`Engine::register_cache`](super::Engine::register_cache).
+    #[expect(unsafe_code, reason = "takes addresses on the caller's word")]
+    pub(super) unsafe fn at(
+        endpoint: &Endpoint,
+        id: u64,
+        name: &str,
+        layout: CacheLayout,
+        runs: Vec<TensorRun>,
+    ) -> Result<Self, EngineError> {
+        let placement = numbered(&layout, runs)?;
+        let register = |run: &TensorRun| {
+            let length = run.span(&layout)?;
+            let memory =
+                RegionDescription { address: run.first, length, kind: MemoryKind::Host, descriptor: None };
+            // SAFETY: the caller promises it of every run's memory.
+            Ok(unsafe { endpoint.register_memory(&memory, Access::READ_WRITE)? })
+        };
+        let regions = placement.runs().iter().map(register).collect::<Result<_, EngineError>>()?;
+        let memory = CacheMemory::Caller;
+        Ok(Self(Arc::new(Inner { id, name: name.to_owned(), layout, placement, regions, memory })))
+    }
+
+    /// Number of the cache in its engine, from 1.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// Name under which peers look it up.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Shape.
+    #[must_use]
+    pub fn layout(&self) -> &CacheLayout {
+        &self.0.layout
+    }
+
+    /// Whose memory it is in.
+    #[must_use]
+    pub fn memory(&self) -> &CacheMemory {
+        &self.0.memory
+    }
+
+    /// Address of a block, or `None` when there is no such tensor or block.
+    #[must_use]
+    pub fn block_address(&self, tensor: u32, block: u32) -> Option<u64> {
+        let place = self.0.placement.tensor(tensor).filter(|_| block < self.0.layout.blocks())?;
+        Some(place.block(block))
+    }
+
+    /// What a peer that is reached over `transport` must know.
+    #[must_use]
+    pub fn descriptor(&self, transport: Transport) -> Option<CacheDescriptor> {
+        let placement = self.placement_with(|region| region.remote_key(transport).map(|key| key.0))?;
+        Some(CacheDescriptor { id: self.0.id, name: self.0.name.clone(), layout: self.0.layout, placement })
+    }
+
+    /// The placement with the keys of this process's own work requests over `transport`.
+    pub(super) fn local_placement(&self, transport: Transport) -> Option<Placement> {
+        self.placement_with(|region| region.local_key(transport).map(|key| key.0))
+    }
+
+    pub(super) fn side<'a>(&'a self, placement: &'a Placement) -> Side<'a> {
+        Side { layout: &self.0.layout, placement }
+    }
+
+    pub(super) fn downgrade(&self) -> Weak<Inner> {
+        Arc::downgrade(&self.0)
+    }
+
+    pub(super) fn upgrade(inner: &Weak<Inner>) -> Option<Self> {
+        inner.upgrade().map(Self)
+    }
+
+    /// What a transfer holds so that the memory outlives it.
+    pub(super) fn keep_alive(&self) -> Arc<dyn std::any::Any + Send + Sync> {
+        Arc::clone(&self.0) as Arc<dyn std::any::Any + Send + Sync>
+    }
+
+    fn placement_with(&self, key: impl Fn(&Registered) -> Option<u32>) -> Option<Placement> {
+        let keyed = |run: &TensorRun| {
+            let region = self.0.regions.get(run.key as usize)?;
+            Some(TensorRun { key: key(region)?, ..*run })
+        };
+        let runs = self.0.placement.runs().iter().map(keyed).collect::<Option<Vec<_>>>()?;
+        Placement::new(&self.0.layout, runs).ok()
+    }
+}
+
+/// The placement with each run's key replaced by its number, which is also its region's.
+fn numbered(layout: &CacheLayout, runs: Vec<TensorRun>) -> Result<Placement, EngineError> {
+    let number = |(index, run): (usize, TensorRun)| TensorRun { key: index as u32, ..run };
+    Ok(Placement::new(layout, runs.into_iter().enumerate().map(number).collect())?)
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Cache")
+            .field("id", &self.0.id)
+            .field("name", &self.0.name)
+            .field("layout", &self.0.layout)
+            .field("regions", &self.0.regions)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,73 @@
+//! Why the engine could not do what it was asked.
+
+use std::time::Duration;
+
+use pmd_host::{
+    backend::Transport,
+    control::RequestError,
+    endpoint::{EndpointError, RegisterError},
+    soft::AllocateError,
+    transfer::SubmitError,
+};
+use thiserror::Error;
+
+use crate::{layout::LayoutError, planner::PlanError};
+
+/// Why the engine could not do what it was asked. Nothing was moved.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The endpoint was not opened, or the peer not connected to.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The peer refused, or went down.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// There is not enough memory.
+    #[error(transparent)]
+    Allocate(#[from] AllocateError),
+    /// The memory cannot be registered.
+    #[error(transparent)]
+    Register(#[from] RegisterError),
+    /// The cache cannot look like that.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The selection does not fit the caches.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The lane did not take the transfer.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// A cache of this name is registered here.
+    #[error("a cache named {name:?} is registered already: drop it first or choose another name")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The peer has no such cache.
+    #[error("the peer has no cache named {name:?}")]
+    NoSuchCache {
+        /// The name.
+        name: String,
+    },
+    /// The cache is not registered with the device that reaches the peer.
+    #[error("the cache is not registered for transport {}", transport.name())]
+    NotRegistered {
+        /// The peer's transport.
+        transport: Transport,
+    },
+    /// The peer's answer does not parse.
+    #[error("the peer's answer of {length} bytes does not parse: do both sides run the same release?")]
+    Malformed {
+        /// Bytes of the answer.
+        length: usize,
+    },
+    /// It did not happen in time.
+    #[error("waited {patience:?} for {what}")]
+    Timeout {
+        /// What was waited for.
+        what: &'static str,
+        /// For how long.
+        patience: Duration,
+    },
+}
