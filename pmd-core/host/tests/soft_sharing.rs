@@ -343,3 +343,46 @@ fn completions_of_a_busy_pair_never_get_lost() {
         assert!(start.elapsed() < DEADLINE);
     }
 }
+
+#[test]
+fn nothing_is_written_after_the_flush() {
+    const SIZE: usize = 1 << 20;
+    for path in [Path::SameProcess, Path::Arena, Path::ProcessMemory] {
+        for round in 0..10u64 {
+            let (mut a, mut b, one, two) = connected(path);
+            let (mine, theirs) = (Memory::of(path, &one, SIZE), Memory::of(path, &two, SIZE));
+            let remote = theirs.remote(0);
+            b.receive(1, &[]);
+            let writer = thread::spawn(move || {
+                let start = Instant::now();
+                for fill in 1..=u8::MAX {
+                    mine.fill(fill);
+                    a.post(fill.into(), write(remote, &[mine.sge(0, SIZE)]));
+                    while a.polled.is_empty() {
+                        a.poll();
+                        assert!(start.elapsed() < DEADLINE);
+                    }
+                    if a.polled.drain(..).any(|done| done.result.is_err()) {
+                        return true;
+                    }
+                }
+                false
+            });
+            let start = Instant::now();
+            while theirs.read(SIZE - 1, 1) == [0] {
+                b.poll();
+                assert!(start.elapsed() < DEADLINE);
+            }
+            thread::sleep(Duration::from_micros(round * 100));
+            b.backend.fail(b.queue_pair).unwrap();
+            while b.polled.is_empty() {
+                b.poll();
+                assert!(start.elapsed() < DEADLINE);
+            }
+            let before = theirs.read(0, SIZE);
+            thread::sleep(Duration::from_millis(2));
+            assert!(theirs.read(0, SIZE) == before, "{path:?} {round}: written after the flush");
+            assert!(writer.join().unwrap(), "{path:?} {round}: the writer heard of no failure");
+        }
+    }
+}

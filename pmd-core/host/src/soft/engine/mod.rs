@@ -133,7 +133,7 @@ impl SoftHardware {
         self.seat.device()
     }
 
-    /// Wakes the engine out of [`SoftHardware::park`].
+    /// Wakes the engine out of its sleep.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.waker.clone()
@@ -280,8 +280,11 @@ impl SoftHardware {
         let mut budget = self.tuning.poll_budget;
         let mut active = None;
         // Where a used-up budget ended the last round this one starts, so that all have their turn.
-        let (first, last) = (self.first, self.queue_pairs.len());
-        for index in (first..last).chain(0..first) {
+        let count = self.queue_pairs.len();
+        let mut next = self.first;
+        for _ in 0..count {
+            let index = next;
+            next = if index + 1 < count { index + 1 } else { 0 };
             let Some(Some(queue_pair)) = self.queue_pairs.get_mut(index) else { continue };
             if !queue_pair.has_news() {
                 continue;
@@ -291,7 +294,7 @@ impl SoftHardware {
             queue_pair.run(&mut pass);
             budget = pass.budget;
             if budget == 0 {
-                self.first = if index + 1 < last { index + 1 } else { 0 };
+                self.first = next;
                 break;
             }
         }
