@@ -386,3 +386,23 @@ fn nothing_is_written_after_the_flush() {
         }
     }
 }
+
+#[test]
+fn a_side_that_cannot_go_on_still_acknowledges() {
+    for path in PATHS {
+        let (mut a, mut b, one, two) = connected(path);
+        let (mine, theirs) = (Memory::of(path, &one, 64), Memory::of(path, &two, 64));
+        // This waits for a receive, and a direct read behind it for this.
+        b.post(1, send(&[theirs.sge(0, 8)]));
+        b.post(2, read(mine.remote(0), &[theirs.sge(8, 8)]));
+        b.receive(3, &[theirs.sge(16, 8)]);
+        a.post(4, send(&[mine.sge(0, 8)]));
+        let (sent, received) = drive(&mut a, &mut b, (1, 1));
+        succeeded(&sent[0], 4, CompletionKind::Send);
+        succeeded(&received[0], 3, CompletionKind::Receive);
+        a.receive(5, &[mine.sge(8, 8)]);
+        let (received, sent) = drive(&mut a, &mut b, (1, 2));
+        succeeded(&received[0], 5, CompletionKind::Receive);
+        succeeded(&sent[1], 2, CompletionKind::Read);
+    }
+}

@@ -223,8 +223,9 @@ impl SoftHardware {
         /// With something to wait for that wakes nobody.
         const SHORT: Duration = Duration::from_millis(1);
         self.set_parked(true);
+        let shared = &self.means.shared_receives;
         let mut queue_pairs = self.queue_pairs.iter_mut().flatten();
-        if !queue_pairs.any(|queue_pair| queue_pair.is_busy()) {
+        if !queue_pairs.any(|queue_pair| queue_pair.is_busy(shared)) {
             let hurry = self.queue_pairs.iter().flatten().any(|queue_pair| queue_pair.needs_time());
             self.sleep(if hurry { timeout.min(SHORT) } else { timeout });
         }

@@ -14,6 +14,7 @@ use pmd_core::wire::Syndrome;
 use super::{
     packet::{Header, Kind, PacketFlags},
     pass::Pass,
+    queues::ReceiveRing,
     requester::Requester,
     responder::{Ended, Responder},
 };
@@ -151,16 +152,12 @@ impl QueuePair {
     }
 
     /// Whether it can go on at once, so that the engine must not sleep.
-    pub(super) fn is_busy(&mut self) -> bool {
-        let linked = matches!(self.connection, Connection::Linked(_));
-        self.requester.can_go_on() && linked || self.has_incoming()
-    }
-
-    fn has_incoming(&mut self) -> bool {
+    pub(super) fn is_busy(&mut self, shared: &[Option<ReceiveRing>]) -> bool {
         match &mut self.connection {
             Connection::Linked(link) => {
-                let stalled = self.responder.waits_for_receive();
+                let stalled = self.responder.waits_for_receive(shared);
                 !stalled && !matches!(link.requests_in.peek(), Ok(None))
+                    || self.requester.can_go_on()
                     || self.requester.has_answers(link)
                     || is_gone(link)
             }
@@ -217,6 +214,7 @@ impl QueuePair {
         };
         let gone = self.turns.is_multiple_of(BUSY_LIVENESS_TURNS) && is_gone(link);
         let before = (link.requests_out.position(), link.responses_out.position());
+        let consumed = link.requests_in.position();
         requester.take_responses(pass, link).map_err(|_| Syndrome::BadResponse)?;
         let served = responder.serve(pass, link);
         let peer_failed = matches!(served, Err(Ended::PeerFailed));
@@ -245,6 +243,10 @@ impl QueuePair {
         let published = publish_much(link);
         if sent || published {
             link.wake_peer();
+        }
+        if link.requests_in.position() == consumed {
+            // Busy, but not with what the peer waits for.
+            self.publish_when_idle();
         }
         Ok(())
     }

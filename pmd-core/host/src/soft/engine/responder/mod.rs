@@ -143,11 +143,12 @@ impl Responder {
     }
 
     /// Whether the peer's next request is known to wait for a receive, and none has been posted since.
-    pub(super) fn waits_for_receive(&self) -> bool {
-        match &self.source {
-            ReceiveSource::Own(ring) => self.not_ready.is_some() && ring.available() == 0,
-            ReceiveSource::Shared(_) => false,
-        }
+    pub(super) fn waits_for_receive(&self, shared: &[Option<ReceiveRing>]) -> bool {
+        let ring = match &self.source {
+            ReceiveSource::Own(ring) => Some(ring),
+            ReceiveSource::Shared(handle) => shared.get(*handle as usize).and_then(Option::as_ref),
+        };
+        self.not_ready.is_some() && ring.is_none_or(|ring| ring.available() == 0)
     }
 
     /// Executes the requests that are there, until one has to wait or the budget is used up.
