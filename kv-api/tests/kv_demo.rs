@@ -80,7 +80,7 @@ fn a_file_arrives_identical() {
     let folder = tempfile::tempdir().unwrap();
     let (input, output) = (folder.path().join("in"), folder.path().join("out"));
     for length in [1_usize, 65_536, 5_000_003] {
-        let bytes: Vec<u8> = (0..length).map(|index| (index * index >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..length).map(|index| ((index * index) >> 3) as u8).collect();
         fs::write(&input, &bytes).unwrap();
         let result = kv(&["demo", "--input", path(&input), "--output", path(&output), "--json"]);
         assert_eq!(result.status.code(), Some(0), "{}", complaint(&result));

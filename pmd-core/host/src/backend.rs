@@ -182,6 +182,12 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// Whether a NIC carries the bytes. Both ends of a fabric may drive their NICs differently.
+    #[must_use]
+    pub const fn is_fabric(self) -> bool {
+        matches!(self, Self::Mlx5 | Self::Verbs)
+    }
+
     /// Name in options and reports: `shm`, `mlx5`, `verbs`.
     #[must_use]
     pub const fn name(self) -> &'static str {

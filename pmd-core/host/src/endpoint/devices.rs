@@ -2,68 +2,70 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pmd_core::memory::{Access, RegionDescription};
+use pmd_core::memory::{Access, MemoryKind, RegionDescription};
 
 use super::{
-    EndpointConfig, EndpointError, RegisterError, Registered, TransportChoice, memory::ArenaMessages,
+    EndpointConfig, EndpointError, MissingReason, RegisterError, Registered, TransportChoice,
+    memory::{Described, RegisteredArena},
 };
 use crate::{
     backend::{SetupError, Transport},
     identity::HostId,
-    lane::{Lane, MessageMemory, MessageRegistrar},
+    lane::{Lane, LaneConfig, MessageMemory, MessageRegistrar},
+    mlx5::Mlx5Backend,
+    nic::{self, NicBackendOptions},
     soft::{self, AllocateError, Arena, ArenaOptions, ProtectionDomain, SoftBackend, Tuning},
+    verbs::VerbsBackend,
 };
 
 /// Every device that the endpoint may use, open.
 pub(super) struct Devices {
     /// Also the allocator of arenas, so there is always one.
     soft: soft::Device,
-    /// Transports that may be used.
+    nic: Option<nic::Device>,
+    /// Transports that may be used, the preferred one first.
     transports: Vec<Transport>,
+    /// Why there is no NIC, where one was looked for.
+    nic_missing: Option<nic::OpenError>,
     lanes: Mutex<Vec<(Transport, Lane)>>,
 }
 
 impl Devices {
     pub(super) fn open(config: &EndpointConfig) -> Result<Self, EndpointError> {
-        let transports = match config.transport {
-            TransportChoice::Auto | TransportChoice::Only(Transport::SharedMemory) => {
-                vec![Transport::SharedMemory]
-            }
-            TransportChoice::Only(transport) => {
-                return Err(EndpointError::TransportMissing {
-                    transport,
-                    reason: "this endpoint drives shared memory only".into(),
-                });
-            }
-        };
-        let soft = soft::Device::open(config.soft.clone())?;
-        Ok(Self { soft, transports, lanes: Mutex::default() })
+        let (nic, nic_missing) = open_nic(config)?;
+        let shares_memory = matches!(
+            config.transport,
+            TransportChoice::Auto | TransportChoice::Only(Transport::SharedMemory)
+        );
+        let mut transports = Vec::new();
+        transports.extend(shares_memory.then_some(Transport::SharedMemory));
+        transports.extend(nic.as_ref().map(|nic| nic_transport(config.transport, nic)));
+        let process_memory = config.soft.process_memory && shares_memory;
+        let soft = soft::Device::open(soft::DeviceConfig { process_memory, ..config.soft.clone() })?;
+        Ok(Self { soft, nic, transports, nic_missing, lanes: Mutex::default() })
     }
 
     pub(super) fn transports(&self) -> Vec<Transport> {
         self.transports.clone()
     }
 
+    pub(super) fn nic_missing(&self) -> Option<&nic::OpenError> {
+        self.nic_missing.as_ref()
+    }
+
     /// The transport to a peer on `host` that has `theirs`: shared memory where it can work, else a NIC.
-    pub(super) fn choose(
-        &self,
-        choice: TransportChoice,
-        host: &HostId,
-        theirs: &[Transport],
-    ) -> Result<Transport, EndpointError> {
-        let ours: Vec<Transport> = match choice {
-            TransportChoice::Auto => self.transports.clone(),
-            TransportChoice::Only(only) => {
-                self.transports.iter().copied().filter(|mine| *mine == only).collect()
-            }
-        };
+    pub(super) fn choose(&self, host: &HostId, theirs: &[Transport]) -> Result<Transport, EndpointError> {
         let separation = self.soft.host().separation(host);
-        let usable = |transport: &&Transport| {
-            theirs.contains(transport) && (**transport != Transport::SharedMemory || separation.is_none())
+        let usable = |mine: &&Transport| match mine {
+            Transport::SharedMemory => theirs.contains(mine) && separation.is_none(),
+            Transport::Mlx5 | Transport::Verbs => theirs.iter().any(|their| their.is_fabric()),
         };
-        match ours.iter().find(usable) {
+        match self.transports.iter().find(usable) {
             Some(transport) => Ok(*transport),
-            None => Err(EndpointError::NoCommonTransport { ours, theirs: theirs.to_vec(), separation }),
+            None => {
+                let (ours, theirs) = (self.transports.clone(), theirs.to_vec());
+                Err(EndpointError::NoCommonTransport { ours, theirs, separation })
+            }
         }
     }
 
@@ -71,22 +73,33 @@ impl Devices {
         self.soft.allocate(bytes, options)
     }
 
-    pub(super) fn register(
+    /// Registers with every device that reaches this kind of memory.
+    ///
+    /// # Safety
+    /// What [`pmd_core::memory::RegionSource`] asks of its implementer holds for the described memory.
+    #[expect(unsafe_code, reason = "passes on the caller's promise about memory")]
+    pub(super) unsafe fn register(
         &self,
         memory: &RegionDescription,
         access: Access,
     ) -> Result<Registered, RegisterError> {
+        // SAFETY: passed on.
+        let source = unsafe { Described::new(*memory) };
         let mut regions = Vec::with_capacity(self.transports.len());
         for transport in &self.transports {
-            let region = match transport {
-                // SAFETY: the endpoint's callers promise what `RegionSource` promises of the described memory.
-                #[expect(unsafe_code, reason = "passes on the caller's promise")]
-                Transport::SharedMemory => unsafe {
-                    self.soft.register(memory.address, memory.length, access, ProtectionDomain::default())?
-                },
-                Transport::Mlx5 | Transport::Verbs => continue,
+            let region = match (transport, &self.nic) {
+                // Copies of the CPU do not reach an accelerator's memory.
+                (Transport::SharedMemory, _) if memory.kind == MemoryKind::Device => continue,
+                (Transport::SharedMemory, _) => {
+                    self.soft.register_source(&source, access, ProtectionDomain::default())?
+                }
+                (Transport::Mlx5 | Transport::Verbs, Some(nic)) => nic.register_source(&source, access)?,
+                (Transport::Mlx5 | Transport::Verbs, None) => continue,
             };
             regions.push((*transport, region));
+        }
+        if regions.is_empty() {
+            return Err(RegisterError::Unreachable { kind: memory.kind });
         }
         Ok(Registered { address: memory.address, length: memory.length, regions })
     }
@@ -107,27 +120,27 @@ impl Devices {
     }
 
     /// Where the messages of a transport's routes lie.
-    pub(super) fn message_registrar(
-        &self,
-        transport: Transport,
-    ) -> Result<Arc<dyn MessageRegistrar>, EndpointError> {
-        match transport {
-            Transport::SharedMemory => Ok(Arc::new(SoftMessages(self.soft.clone()))),
-            Transport::Mlx5 | Transport::Verbs => Err(missing(transport)),
-        }
+    pub(super) fn message_registrar(&self, transport: Transport) -> Arc<dyn MessageRegistrar> {
+        let nic = self.nic.clone().filter(|_| transport.is_fabric());
+        Arc::new(Messages { soft: self.soft.clone(), nic })
     }
 
     fn start_lane(&self, transport: Transport, config: &EndpointConfig) -> Result<Lane, EndpointError> {
-        let lane = crate::lane::LaneConfig {
-            name: format!("{}-{}", config.lane.name, transport.name()),
-            ..config.lane.clone()
-        };
-        match transport {
-            Transport::SharedMemory => {
+        let name = format!("{}-{}", config.lane.name, transport.name());
+        let lane = LaneConfig { name, ..config.lane.clone() };
+        let options = NicBackendOptions::default();
+        match (transport, &self.nic) {
+            (Transport::SharedMemory, _) => {
                 let backend = SoftBackend::new(&self.soft, ProtectionDomain::default(), Tuning::default())?;
                 Ok(Lane::spawn(backend, lane)?)
             }
-            Transport::Mlx5 | Transport::Verbs => Err(missing(transport)),
+            (Transport::Mlx5, Some(nic)) => Ok(Lane::spawn(Mlx5Backend::new(nic.clone(), &options)?, lane)?),
+            (Transport::Verbs, Some(nic)) => {
+                Ok(Lane::spawn(VerbsBackend::new(nic.clone(), &options)?, lane)?)
+            }
+            (Transport::Mlx5 | Transport::Verbs, None) => {
+                Err(EndpointError::TransportMissing { transport, reason: MissingReason::NotOpen })
+            }
         }
     }
 
@@ -136,14 +149,42 @@ impl Devices {
     }
 }
 
-fn missing(transport: Transport) -> EndpointError {
-    EndpointError::TransportMissing { transport, reason: "no such device is open".into() }
+/// Opens a NIC where the configuration lets one be used; where it may be absent, the reason comes beside it.
+fn open_nic(config: &EndpointConfig) -> Result<(Option<nic::Device>, Option<nic::OpenError>), EndpointError> {
+    let wanted = match config.transport {
+        TransportChoice::Only(Transport::SharedMemory) => return Ok((None, None)),
+        TransportChoice::Only(transport) => Some(transport),
+        TransportChoice::Auto => None,
+    };
+    match (nic::Device::open(&config.nic), wanted) {
+        (Ok(nic), Some(Transport::Mlx5)) if !nic.is_mlx5() => {
+            let reason = MissingReason::NotMlx5 { device: nic.name().to_owned() };
+            Err(EndpointError::TransportMissing { transport: Transport::Mlx5, reason })
+        }
+        (Ok(nic), _) => Ok((Some(nic), None)),
+        (Err(error), None) => Ok((None, Some(error))),
+        (Err(error), Some(transport)) => {
+            Err(EndpointError::TransportMissing { transport, reason: MissingReason::Nic(error) })
+        }
+    }
 }
 
-struct SoftMessages(soft::Device);
+fn nic_transport(choice: TransportChoice, nic: &nic::Device) -> Transport {
+    match choice {
+        TransportChoice::Only(transport) => transport,
+        TransportChoice::Auto if nic.is_mlx5() => Transport::Mlx5,
+        TransportChoice::Auto => Transport::Verbs,
+    }
+}
 
-impl MessageRegistrar for SoftMessages {
+/// Allocates message buffers and registers them with the device of one transport.
+struct Messages {
+    soft: soft::Device,
+    nic: Option<nic::Device>,
+}
+
+impl MessageRegistrar for Messages {
     fn allocate(&self, bytes: usize) -> Result<Box<dyn MessageMemory>, SetupError> {
-        Ok(Box::new(ArenaMessages::allocate(&self.0, bytes)?))
+        Ok(Box::new(RegisteredArena::allocate(&self.soft, self.nic.as_ref(), bytes)?))
     }
 }

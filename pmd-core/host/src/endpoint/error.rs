@@ -8,7 +8,7 @@ use crate::{
     backend::Transport,
     control::{ConnectError, ControlError, RequestError},
     lane::{LaneError, RouteError},
-    soft,
+    nic, soft,
 };
 
 /// Why an endpoint or a peer could not be opened.
@@ -24,7 +24,7 @@ pub enum EndpointError {
         /// Transport asked for.
         transport: Transport,
         /// What is missing, and what to do.
-        reason: String,
+        reason: MissingReason,
     },
     /// Both endpoints live but share no transport.
     #[error("no transport in common with the peer: here {ours:?}, there {theirs:?}{}", .separation.map_or_else(String::new, |why| format!("; shared memory is out because {why}")))]
@@ -58,9 +58,12 @@ pub enum EndpointError {
     /// The route was not opened or connected.
     #[error(transparent)]
     Route(#[from] RouteError),
-    /// The back end of a lane could not be made.
+    /// The soft HCA's back end could not be made.
     #[error(transparent)]
     Setup(#[from] crate::backend::SetupError),
+    /// The NIC's back end could not be made.
+    #[error(transparent)]
+    Backend(#[from] nic::BackendError),
     /// The peer sent something that does not parse.
     #[error("the peer's answer of {length} bytes does not parse: do both sides run the same release?")]
     Malformed {
@@ -70,6 +73,24 @@ pub enum EndpointError {
     /// The peer asked for a second route on one connection.
     #[error("a route is open on this connection already")]
     AlreadyOpen,
+}
+
+/// Why a transport is not on this machine.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum MissingReason {
+    /// No NIC can be opened.
+    #[error(transparent)]
+    Nic(nic::OpenError),
+    /// There is a NIC, but libmlx5 does not drive it.
+    #[error("{device} is not driven by mlx5; use --transport verbs")]
+    NotMlx5 {
+        /// Device name.
+        device: String,
+    },
+    /// The endpoint did not open such a device.
+    #[error("this endpoint was opened without it")]
+    NotOpen,
 }
 
 impl EndpointError {

@@ -1,13 +1,15 @@
 //! Memory registered with every device of an endpoint.
+#![allow(unsafe_code)] // passes on promises about memory
 
 use std::{fmt, ptr::NonNull};
 
-use pmd_core::memory::{Access, LocalKey, RemoteKey};
+use pmd_core::memory::{Access, LocalKey, MemoryKind, RegionDescription, RegionSource, RemoteKey};
 use thiserror::Error;
 
 use crate::{
     backend::{SetupError, Transport},
     lane::MessageMemory,
+    nic,
     region::{Region, RegionPath},
     soft,
 };
@@ -72,33 +74,67 @@ pub enum RegisterError {
     /// The soft HCA's reason.
     #[error(transparent)]
     Soft(#[from] soft::RegisterError),
+    /// The NIC's reason.
+    #[error(transparent)]
+    Nic(#[from] nic::RegisterError),
+    /// No device of the endpoint reaches this kind of memory.
+    #[error("no device of this endpoint reaches memory of kind {kind:?}: copy it to host memory first")]
+    Unreachable {
+        /// Kind of the memory.
+        kind: MemoryKind,
+    },
 }
 
-/// A message buffer out of an arena of its own.
-pub(super) struct ArenaMessages {
-    arena: soft::Arena,
-    region: Region,
-}
+/// Memory as a caller described it.
+pub(super) struct Described(RegionDescription);
 
-impl ArenaMessages {
-    pub(super) fn allocate(device: &soft::Device, bytes: usize) -> Result<Self, SetupError> {
-        let refused = |source: Box<dyn std::error::Error + Send + Sync>| SetupError::System {
-            call: "allocating message buffers",
-            source: std::io::Error::other(source),
-        };
-        let arena =
-            device.allocate(bytes, soft::ArenaOptions::default()).map_err(|error| refused(error.into()))?;
-        let region = device
-            .register_source(&arena, Access::LOCAL_WRITE, soft::ProtectionDomain::default())
-            .map_err(|error| refused(error.into()))?;
-        Ok(Self { arena, region })
+impl Described {
+    /// # Safety
+    /// What [`RegionSource`] asks of its implementer holds for the described memory.
+    pub(super) const unsafe fn new(description: RegionDescription) -> Self {
+        Self(description)
     }
+}
+
+// SAFETY: whoever made the value promised it.
+unsafe impl RegionSource for Described {
+    fn description(&self) -> RegionDescription {
+        self.0
+    }
+}
+
+/// A message buffer in an arena of its own.
+pub(super) struct RegisteredArena {
+    // Deregistered before the arena is unmapped.
+    region: Region,
+    arena: soft::Arena,
+}
+
+impl RegisteredArena {
+    pub(super) fn allocate(
+        soft: &soft::Device,
+        nic: Option<&nic::Device>,
+        bytes: usize,
+    ) -> Result<Self, SetupError> {
+        let arena = soft.allocate(bytes, soft::ArenaOptions::default()).map_err(failed)?;
+        let region = match nic {
+            Some(nic) => nic.register_source(&arena, Access::LOCAL_WRITE).map_err(failed)?,
+            None => {
+                let domain = soft::ProtectionDomain::default();
+                soft.register_source(&arena, Access::LOCAL_WRITE, domain).map_err(failed)?
+            }
+        };
+        Ok(Self { region, arena })
+    }
+}
+
+fn failed(error: impl std::error::Error + Send + Sync + 'static) -> SetupError {
+    SetupError::System { call: "allocating message buffers", source: std::io::Error::other(error) }
 }
 
 // SAFETY: the arena stays mapped while it lives, the region was registered over all of it with LOCAL_WRITE only and its
 // remote key was given to nobody, and both live in `self`.
-#[expect(unsafe_code, reason = "promises to the lane what the arena and its region keep")]
-unsafe impl MessageMemory for ArenaMessages {
+unsafe impl MessageMemory for RegisteredArena {
     fn address(&self) -> NonNull<u8> {
         // An arena never starts at address zero; the fallback cannot be reached and points at no memory.
         NonNull::new(self.arena.as_ptr()).unwrap_or(NonNull::dangling())

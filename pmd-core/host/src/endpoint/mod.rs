@@ -31,7 +31,7 @@ use std::{
     time::Duration,
 };
 
-pub use error::EndpointError;
+pub use error::{EndpointError, MissingReason};
 pub use memory::{RegisterError, Registered};
 pub use peer::{Peer, PeerService, TransportChoice};
 use pmd_core::memory::{Access, RegionDescription, RegionSource};
@@ -48,6 +48,7 @@ use crate::{
     },
     identity::{DeviceId, HostId},
     lane::{Counters, LaneConfig, Route, RouteConfig},
+    nic::{self, NicOptions},
     soft::{self, AllocateError, Arena, ArenaOptions},
     transfer::RouteFault,
 };
@@ -81,6 +82,8 @@ pub struct EndpointConfig {
     pub patience: Duration,
     /// The soft HCA.
     pub soft: soft::DeviceConfig,
+    /// Which NIC, where one may be used.
+    pub nic: NicOptions,
 }
 
 impl Default for EndpointConfig {
@@ -99,6 +102,7 @@ impl Default for EndpointConfig {
             down_after: Duration::from_secs(5),
             patience: Duration::from_secs(10),
             soft: soft::DeviceConfig::default(),
+            nic: NicOptions::default(),
         }
     }
 }
@@ -173,6 +177,12 @@ impl Endpoint {
         self.0.inner.devices.transports()
     }
 
+    /// Why no NIC is used although the configuration would let one be; `None` when there is one or none was looked for.
+    #[must_use]
+    pub fn nic_missing(&self) -> Option<&nic::OpenError> {
+        self.0.inner.devices.nic_missing()
+    }
+
     /// Memory that peers of this host can map, zeroed.
     ///
     /// # Errors
@@ -185,8 +195,10 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`RegisterError`].
+    #[expect(unsafe_code, reason = "passes on the promise of `RegionSource`")]
     pub fn register(&self, source: &impl RegionSource, access: Access) -> Result<Registered, RegisterError> {
-        self.0.inner.devices.register(&source.description(), access)
+        // SAFETY: the implementer of `RegionSource` promises exactly this of what it describes.
+        unsafe { self.0.inner.devices.register(&source.description(), access) }
     }
 
     /// Registers a range of this process's memory with every device of the endpoint.
@@ -203,7 +215,8 @@ impl Endpoint {
         memory: &RegionDescription,
         access: Access,
     ) -> Result<Registered, RegisterError> {
-        self.0.inner.devices.register(memory, access)
+        // SAFETY: the caller promises it.
+        unsafe { self.0.inner.devices.register(memory, access) }
     }
 
     /// What the lane of a transport has done so far; `None` when it has not been needed yet.
@@ -231,7 +244,7 @@ impl Inner {
         let theirs = connection.request(RESERVED.transports, Vec::new(), patience)?;
         let theirs = handshake::decode::<Vec<Transport>>(&theirs)?;
         let identity = connection.identity().map_err(RequestError::Down)?;
-        let transport = self.devices.choose(self.config.transport, &identity.host, &theirs)?;
+        let transport = self.devices.choose(&identity.host, &theirs)?;
         let (relay, route) = self.open_route(transport)?;
         let opening = Opening { transport, addresses: route.addresses().to_vec() };
         let answer = connection.request(RESERVED.open, handshake::encode(&opening), patience)?;
@@ -251,7 +264,7 @@ impl Inner {
             queue_pairs: self.config.queue_pairs,
             config: self.config.queue_pair,
             handler: Some(Box::new(relay.clone())),
-            memory: Some(self.devices.message_registrar(transport)?),
+            memory: Some(self.devices.message_registrar(transport)),
             message_receives: self.config.message_receives,
             message_bytes: self.config.message_bytes,
         })?;
@@ -295,11 +308,11 @@ impl Inner {
         }
         let opening = handshake::decode::<Opening>(body)?;
         let host = &connection.identity().map_err(RequestError::Down)?.host;
-        self.devices.choose(TransportChoice::Only(opening.transport), host, &self.devices.transports())?;
-        let (relay, route) = self.open_route(opening.transport)?;
+        let transport = self.devices.choose(host, &[opening.transport])?;
+        let (relay, route) = self.open_route(transport)?;
         route.connect(&opening.addresses, &self.config.connect)?;
         let opened = Opened { addresses: route.addresses().to_vec() };
-        let peer = Peer::new(connection.clone(), route, opening.transport)?;
+        let peer = Peer::new(connection.clone(), route, transport)?;
         self.admit(&peer, &relay, false);
         Ok(handshake::encode(&opened))
     }

@@ -196,3 +196,41 @@ fn different_numbers_of_queue_pairs_are_an_error_at_the_connecting_side() {
     assert!(error.to_string().contains("queue pairs"), "{error}");
     assert!(server.peers().is_empty(), "nothing is left behind");
 }
+
+#[test]
+fn a_nic_that_is_not_there_is_named_and_only_missed_where_it_was_asked_for() {
+    let open = |transport| {
+        let nic = NicOptions { device: Some("no_such_device0".into()), ..NicOptions::default() };
+        let config = EndpointConfig { transport, nic, ..EndpointConfig::default() };
+        let (sender, _receiver) = mpsc::channel();
+        Endpoint::open(config, Arc::new(Watcher(Mutex::new(sender))))
+    };
+    for transport in [Transport::Mlx5, Transport::Verbs] {
+        let error = open(TransportChoice::Only(transport)).unwrap_err();
+        let EndpointError::TransportMissing { transport: missing, reason: MissingReason::Nic(_) } = error
+        else {
+            panic!("{error}")
+        };
+        assert_eq!(missing, transport);
+    }
+    let auto = open(TransportChoice::Auto).unwrap();
+    assert_eq!(auto.transports(), [Transport::SharedMemory]);
+    assert!(auto.nic_missing().is_some(), "the reason is kept");
+    let shared = open(TransportChoice::Only(Transport::SharedMemory)).unwrap();
+    assert!(shared.nic_missing().is_none(), "none was looked for");
+}
+
+#[test]
+fn memory_that_no_device_reaches_is_refused() {
+    let (endpoint, _saw) = open("alone", false);
+    let memory = RegionDescription {
+        address: 0x7000_0000_0000,
+        length: 4096,
+        kind: pmd_core::memory::MemoryKind::Device,
+        descriptor: None,
+    };
+    // SAFETY: the call refuses the memory; nothing is ever moved to it.
+    #[expect(unsafe_code, reason = "describes memory that is not there, to be refused")]
+    let result = unsafe { endpoint.register_memory(&memory, Access::LOCAL_WRITE) };
+    assert!(matches!(result, Err(RegisterError::Unreachable { .. })), "{result:?}");
+}
