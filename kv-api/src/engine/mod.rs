@@ -17,14 +17,11 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     net::SocketAddr,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, mpsc},
     time::{Duration, Instant},
 };
 
+use pmd_core::sync::{AtomicU64, Ordering};
 use pmd_host::{
     control::{DownReason, Refusal},
     endpoint::{Endpoint, EndpointConfig, Peer, PeerService},

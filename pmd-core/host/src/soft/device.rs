@@ -4,13 +4,11 @@
 use std::{
     fmt, io,
     os::fd::{AsFd, BorrowedFd},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Instant,
 };
 
+use pmd_core::sync::{AtomicU32, AtomicU64, Ordering};
 use thiserror::Error;
 
 use super::{

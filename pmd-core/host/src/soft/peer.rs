@@ -4,10 +4,7 @@
 use std::{
     io::{self, IoSliceMut},
     os::fd::{AsFd, FromRawFd, OwnedFd},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use nix::{
@@ -19,6 +16,7 @@ use nix::{
     },
     unistd::Pid,
 };
+use pmd_core::sync::{AtomicBool, AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::{Device, memory::Mapping, message::Hello, segment::Segment, socket};

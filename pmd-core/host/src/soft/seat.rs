@@ -1,11 +1,11 @@
 //! Seats: one engine's activity line, and how to wake the engine.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pmd_core::ring::quiesce::{Active, Activity};
+use pmd_core::{
+    ring::quiesce::{Active, Activity},
+    sync::{AtomicU32, Ordering},
+};
 use thiserror::Error;
 
 use super::{Device, segment::ENGINES};
