@@ -1,7 +1,7 @@
 //! Shapes of the KV caches of well-known models, as their published configurations give them.
 //!
 //! Used by the `kv` command to size a realistic cache; an engine describes its own with
-//! [`CacheLayout`](crate::layout::CacheLayout).
+//! [`CacheLayout`].
 
 use thiserror::Error;
 
