@@ -162,6 +162,10 @@ impl Lines {
 /// Under loom a line is tracked objects, so a copy goes piece by piece; payload over a marker is a relaxed store.
 #[cfg(loom)]
 impl Lines {
+    /// Copies into the body of the packet at `position`.
+    ///
+    /// # Safety
+    /// The bytes lie in lines before the end of the ring that belong to the caller.
     pub(super) unsafe fn copy_in(&self, position: u32, offset: usize, bytes: &[u8]) {
         let mut done = 0;
         for piece in self.pieces(position, offset, bytes.len()) {
@@ -181,6 +185,10 @@ impl Lines {
         }
     }
 
+    /// Copies out of the body of the packet at `position`.
+    ///
+    /// # Safety
+    /// As for `copy_in`.
     pub(super) unsafe fn copy_out(&self, position: u32, offset: usize, bytes: &mut [u8]) {
         let mut done = 0;
         for piece in self.pieces(position, offset, bytes.len()) {

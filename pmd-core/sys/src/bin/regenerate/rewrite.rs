@@ -73,6 +73,7 @@ fn rewrite_call(function: &mut ImplItemFn) {
     function.sig.output = parse_quote!(-> Result<#answer, crate::LoadError>);
     function.block = parse_quote!({
         let function = crate::loader::symbol::<Self, _>(&self.#name, #symbol)?;
+        // SAFETY: the caller of the written method, which is unsafe as bindgen's is, keeps what the C function asks for.
         Ok(unsafe { function(#(#arguments),*) })
     });
 }
