@@ -88,6 +88,17 @@ fn all_sizes_give_one_object_each() {
 }
 
 #[test]
+fn inline_payloads_arrive_too() {
+    for test in ["write_lat", "send_lat", "write_bw"] {
+        for (size, inline) in [("8", true), ("128", true), ("129", false)] {
+            let report = measure(&[test, "--size", size, "--iters", "200", "--inline", "128"]);
+            assert_eq!(report["inline"], inline);
+        }
+        assert_eq!(measure(&[test, "--iters", "10"])["inline"], false);
+    }
+}
+
+#[test]
 fn one_iteration_is_enough() {
     for test in ["write_lat", "send_lat", "read_lat", "write_bw", "read_bw"] {
         assert_eq!(measure(&[test, "--iters", "1"])["iters"], 1);

@@ -73,7 +73,7 @@ pub(super) fn run(test: Test, arguments: &Arguments) -> Result<Outcome, PerfErro
     let work = Work {
         test,
         size: arguments.size,
-        inline: arguments.size <= arguments.inline.min(INLINE),
+        inline: arguments.size <= arguments.inline_bytes(chosen.transport).min(INLINE),
         spans: arguments.iters.map_or(SPANS, |iters| iters.div_ceil(SPAN.into())),
         memory: arguments.memory,
     };
