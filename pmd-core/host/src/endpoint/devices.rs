@@ -14,6 +14,7 @@ use crate::{
     lane::{Lane, LaneConfig, MessageMemory, MessageRegistrar},
     mlx5::Mlx5Backend,
     nic::{self, NicBackendOptions},
+    registration::Registrar,
     soft::{self, AllocateError, Arena, ArenaOptions, ProtectionDomain, SoftBackend, Tuning},
     verbs::VerbsBackend,
 };
@@ -174,6 +175,21 @@ fn nic_transport(choice: TransportChoice, nic: &nic::Device) -> Transport {
         TransportChoice::Only(transport) => transport,
         TransportChoice::Auto if nic.is_mlx5() => Transport::Mlx5,
         TransportChoice::Auto => Transport::Verbs,
+    }
+}
+
+impl Registrar for Arc<Devices> {
+    type Region = Registered;
+    type Error = RegisterError;
+
+    #[expect(unsafe_code, reason = "passes on the caller's promise about memory")]
+    unsafe fn register(
+        &self,
+        memory: &RegionDescription,
+        access: Access,
+    ) -> Result<Registered, RegisterError> {
+        // SAFETY: passed on.
+        unsafe { Devices::register(self, memory, access) }
     }
 }
 

@@ -49,6 +49,7 @@ use crate::{
     identity::{DeviceId, HostId},
     lane::{Counters, LaneConfig, Route, RouteConfig},
     nic::{self, NicOptions},
+    registration::{CacheCounters, CacheError, CacheLimits, Cached, RegistrationCache},
     soft::{self, AllocateError, Arena, ArenaOptions},
     transfer::RouteFault,
 };
@@ -84,6 +85,8 @@ pub struct EndpointConfig {
     pub soft: soft::DeviceConfig,
     /// Which NIC, where one may be used.
     pub nic: NicOptions,
+    /// Bounds of what [`Endpoint::register_cached`] keeps.
+    pub registrations: CacheLimits,
 }
 
 impl Default for EndpointConfig {
@@ -103,6 +106,7 @@ impl Default for EndpointConfig {
             patience: Duration::from_secs(10),
             soft: soft::DeviceConfig::default(),
             nic: NicOptions::default(),
+            registrations: CacheLimits::default(),
         }
     }
 }
@@ -119,7 +123,9 @@ struct Handle {
 
 struct Inner {
     config: EndpointConfig,
-    devices: Devices,
+    devices: Arc<Devices>,
+    /// Keeps what [`Endpoint::register_cached`] registered.
+    registrations: RegistrationCache<Arc<Devices>>,
     service: Arc<dyn PeerService>,
     peers: Mutex<Vec<Known>>,
 }
@@ -136,7 +142,8 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError`].
     pub fn open(config: EndpointConfig, service: Arc<dyn PeerService>) -> Result<Self, EndpointError> {
-        let devices = Devices::open(&config)?;
+        let devices = Arc::new(Devices::open(&config)?);
+        let registrations = RegistrationCache::new(Arc::clone(&devices), config.registrations);
         let identity = PeerIdentity {
             incarnation: DeviceId::random().map_err(EndpointError::identity)?,
             name: config.name.clone(),
@@ -144,7 +151,7 @@ impl Endpoint {
         };
         let mut control = ControlConfig::new(identity, config.listen);
         (control.interval, control.timeout) = (config.keep_alive, config.down_after);
-        let inner = Arc::new(Inner { config, devices, service, peers: Mutex::default() });
+        let inner = Arc::new(Inner { config, devices, registrations, service, peers: Mutex::default() });
         let plane = ControlPlane::start(control, Arc::clone(&inner) as Arc<dyn Service>)?;
         Ok(Self(Arc::new(Handle { plane, inner })))
     }
@@ -217,6 +224,36 @@ impl Endpoint {
     ) -> Result<Registered, RegisterError> {
         // SAFETY: the caller promises it.
         unsafe { self.0.inner.devices.register(memory, access) }
+    }
+
+    /// As [`Endpoint::register_memory`], through a cache: a range that is covered by an earlier registration costs a
+    /// look-up. Unused registrations are kept until [`Endpoint::invalidate_registrations`] or until the cache is full.
+    ///
+    /// # Errors
+    /// [`CacheError`].
+    ///
+    /// # Safety
+    /// As [`RegistrationCache::acquire`]: the memory stays mapped until it was invalidated and every returned value for
+    /// it is gone.
+    #[expect(unsafe_code, reason = "takes an address on the caller's word")]
+    pub unsafe fn register_cached(
+        &self,
+        memory: &RegionDescription,
+        access: Access,
+    ) -> Result<Cached<Registered>, CacheError<RegisterError>> {
+        // SAFETY: the caller promises it.
+        unsafe { self.0.inner.registrations.acquire(memory, access) }
+    }
+
+    /// Forgets cached registrations that touch the range; call it before the memory is unmapped. Returns how many.
+    pub fn invalidate_registrations(&self, address: u64, length: u64) -> usize {
+        self.0.inner.registrations.invalidate(address, length)
+    }
+
+    /// What the registration cache has done so far.
+    #[must_use]
+    pub fn registration_counters(&self) -> CacheCounters {
+        self.0.inner.registrations.counters()
     }
 
     /// What the lane of a transport has done so far; `None` when it has not been needed yet.

@@ -234,3 +234,28 @@ fn memory_that_no_device_reaches_is_refused() {
     let result = unsafe { endpoint.register_memory(&memory, Access::LOCAL_WRITE) };
     assert!(matches!(result, Err(RegisterError::Unreachable { .. })), "{result:?}");
 }
+
+#[test]
+fn cached_registrations_are_found_again_until_they_are_invalidated() {
+    let (endpoint, _saw) = open("alone", false);
+    let memory = vec![0_u8; 64 << 10];
+    let whole = RegionDescription {
+        address: memory.as_ptr() as u64,
+        length: memory.len() as u64,
+        kind: pmd_core::memory::MemoryKind::Host,
+        descriptor: None,
+    };
+    let part = RegionDescription { address: whole.address + 100, length: 200, ..whole };
+    let key = |registered: &Registered| registered.remote_key(Transport::SharedMemory).unwrap();
+    // SAFETY: the vector outlives the registrations (invalidated below) and no transfer touches it.
+    #[expect(unsafe_code, reason = "registers memory of this test")]
+    let acquire = |memory| unsafe { endpoint.register_cached(memory, Access::READ_WRITE).unwrap() };
+    let first = key(&acquire(&whole));
+    assert_eq!(key(&acquire(&part)), first, "a part of it is covered");
+    assert_eq!(endpoint.invalidate_registrations(part.address, 1), 1);
+    assert_ne!(key(&acquire(&whole)), first, "the old key is gone");
+    assert_eq!(endpoint.invalidate_registrations(whole.address, whole.length), 1);
+    let counters = endpoint.registration_counters();
+    assert_eq!((counters.hits, counters.misses, counters.invalidated), (1, 2, 2));
+    drop(memory);
+}

@@ -11,6 +11,7 @@
 //!   the memory is unmapped; the cache cannot see `free`.
 //!
 //! Registration runs under the cache's lock: two threads that ask for the same memory register it once.
+#![allow(unsafe_code)] // registering takes addresses on the caller's word
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +37,15 @@ pub trait Registrar: Send + Sync {
     ///
     /// # Errors
     /// The registrar's own.
-    fn register(&self, memory: &RegionDescription, access: Access) -> Result<Self::Region, Self::Error>;
+    ///
+    /// # Safety
+    /// The promises of [`RegionSource`](pmd_core::memory::RegionSource) hold for the range while the returned value
+    /// lives.
+    unsafe fn register(
+        &self,
+        memory: &RegionDescription,
+        access: Access,
+    ) -> Result<Self::Region, Self::Error>;
 }
 
 /// Bounds of a cache. What is in use does not count against them.
@@ -163,7 +172,12 @@ impl<R: Registrar> RegistrationCache<R> {
     ///
     /// # Errors
     /// [`CacheError::Range`] for an impossible range, [`CacheError::Register`] with the registrar's reason.
-    pub fn acquire(
+    ///
+    /// # Safety
+    /// The range stays mapped at its address until [`RegistrationCache::invalidate`] was called for it (or the cache is
+    /// dropped) and every [`Cached`] of it is gone: the cache keeps registrations that nobody uses. Its bytes are not
+    /// borrowed while a transfer may touch them.
+    pub unsafe fn acquire(
         &self,
         memory: &RegionDescription,
         access: Access,
@@ -182,7 +196,9 @@ impl<R: Registrar> RegistrationCache<R> {
         }
         state.counters.misses += 1;
         let (wanted, access) = state.merged_with_neighbours(memory, end, access);
-        let cached = self.register(&wanted, access)?;
+        // SAFETY: the caller promises it of the range asked for, and callers before promised it of the ranges that it
+        // was merged with: they are still in the cache, so they were not invalidated.
+        let cached = unsafe { self.register(&wanted, access)? };
         state.replace(&cached, &mut dropped);
         state.evict(self.limits, &mut dropped);
         drop(state);
@@ -208,12 +224,15 @@ impl<R: Registrar> RegistrationCache<R> {
         self.state().counters
     }
 
-    fn register(
+    /// # Safety
+    /// As [`Registrar::register`].
+    unsafe fn register(
         &self,
         memory: &RegionDescription,
         access: Access,
     ) -> Result<Cached<R::Region>, CacheError<R::Error>> {
-        let region = self.registrar.register(memory, access).map_err(CacheError::Register)?;
+        // SAFETY: passed on.
+        let region = unsafe { self.registrar.register(memory, access) }.map_err(CacheError::Register)?;
         let (start, end) = (memory.address, memory.address + memory.length);
         Ok(Cached(Arc::new(Held { region, start, end, access })))
     }
