@@ -114,9 +114,9 @@ fn bindings(workspace: &Workspace) -> Vec<Step> {
     vec![Step { task: workspace.cargo().args(arguments), count: Count::Command }]
 }
 
+/// Not pmd-host's ignored tests: those need a NIC, which `PMD_TEST_DEVICE` names, and fail without one.
 fn verbs(workspace: &Workspace) -> Vec<Step> {
-    let arguments =
-        ["test", "-p", "pmd-sys", "-p", "pmd-host", "--lib", "--bins", "--tests", "--", "--ignored"];
+    let arguments = ["test", "-p", "pmd-sys", "--lib", "--bins", "--tests", "--", "--ignored"];
     vec![Step { task: workspace.cargo().args(arguments), count: Count::TestResults }]
 }
 
