@@ -25,6 +25,8 @@ pub(crate) enum Failure {
     ShortInput { path: PathBuf, found: u64, wanted: u64 },
     #[error("{mode}: what arrived differs from what was sent, first in layer {layer}")]
     NotVerified { mode: String, layer: u32 },
+    #[error("{operation}: what arrived in iteration {iteration} differs from what was sent")]
+    Differs { operation: &'static str, iteration: u32 },
     #[error("the {role} process ended with {status}{}", .said.as_deref().map_or_else(String::new, |said| format!(": {said}")))]
     Child { role: &'static str, status: String, said: Option<String>, code: u8 },
     #[error("the {role} process said nothing for {patience:?}")]

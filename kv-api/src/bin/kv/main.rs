@@ -6,6 +6,7 @@
 //! Exit codes: 0 done and verified, 1 a transfer failed or did not verify, 2 wrong usage, 3 something that was asked
 //! for is not on this machine.
 
+mod bench;
 mod child;
 mod demo;
 mod failure;
@@ -32,6 +33,8 @@ struct Arguments {
 enum Command {
     /// Moves a cache from a prefill to a decode process by pull, by blocks, by push and layer by layer.
     Demo(demo::Arguments),
+    /// Measures reading or writing permuted blocks between two processes.
+    Bench(bench::Arguments),
     /// One process of the above.
     #[command(hide = true, subcommand)]
     Role(Role),
@@ -44,13 +47,17 @@ enum Role {
     Prefill(demo::PrefillArguments),
     /// The demo's decode process.
     Decode(demo::DecodeArguments),
+    /// The benchmark's other process.
+    BenchPeer(bench::PeerArguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Role(Role::Prefill(arguments)) => demo::prefill(&arguments),
         Command::Role(Role::Decode(arguments)) => demo::decode(&arguments),
+        Command::Role(Role::BenchPeer(arguments)) => bench::peer(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,219 @@
+//! `kv bench`: one operation between two processes of this machine, measured iteration by iteration.
+//!
+//! ```text
+//!  kv bench (this process)                        bench-peer
+//!     | starts ------------------------------------> fills its cache, listens
+//!     | <- address
+//!     | plan, post, wait: RDMA READ or WRITE ------> (nothing to do)
+//!     | memcpy loop over the same blocks (--baseline)
+//!     | <-- first and last iteration: clear, digest of the cache after a write
+//! ```
+//! Block `i` of the source goes to block `p[i]` of the destination; `p` is a new random permutation in each iteration.
+//! Only planning, posting and waiting are timed.
+
+mod baseline;
+mod content;
+mod measure;
+mod output;
+mod peer;
+mod protocol;
+mod room;
+mod samples;
+
+use std::{
+    io::{self, IsTerminal},
+    time::{Duration, Instant},
+};
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use kv_api::layout::{CacheLayout, LayoutError};
+
+use self::{measure::Bench, protocol::PeerSays, samples::Summary};
+pub(crate) use self::{peer::Arguments as PeerArguments, peer::run as peer};
+use crate::{Outcome, child::RoleProcess, failure::Failure, memory::MemoryOption, options::Common};
+
+/// How long the slowest step may take: filling and hashing tens of gigabytes.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// `kv bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Which of the APIs carries the operation out.
+    #[arg(long, value_enum, default_value_t)]
+    api: Api,
+    /// Which way the blocks go.
+    #[arg(long, value_enum)]
+    op: Operation,
+    #[command(flatten)]
+    shape: Shape,
+    /// Iterations that count.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    iters: u32,
+    /// Iterations before them that do not.
+    #[arg(long, default_value_t = 2)]
+    warmup: u32,
+    /// Also copy the same blocks within this process, in turns with the transfers, and compare.
+    #[arg(long)]
+    baseline: bool,
+    /// Which iterations are verified, block by block.
+    #[arg(long, value_enum, default_value_t)]
+    verify: Verify,
+    /// Print one JSON object as the last line instead of a table.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// `--api`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
+enum Api {
+    /// The native engine.
+    #[default]
+    Engine,
+}
+
+impl Api {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+        }
+    }
+}
+
+/// `--op`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Operation {
+    /// Pull from the other process.
+    Read,
+    /// Push into the other process.
+    Write,
+}
+
+impl Operation {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// `--verify`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
+enum Verify {
+    /// Every iteration.
+    All,
+    /// The first and the last.
+    #[default]
+    Ends,
+}
+
+/// The cache on both sides: one tensor.
+#[derive(Clone, Copy, Debug, Args)]
+struct Shape {
+    /// Blocks that are moved in each iteration.
+    #[arg(long, default_value_t = 4096)]
+    blocks: u32,
+    /// Bytes of a block.
+    #[arg(long, default_value_t = 16_384)]
+    block_size: u64,
+    /// Memory that both caches are in.
+    #[arg(long, value_enum, default_value_t)]
+    memory: MemoryOption,
+}
+
+impl Shape {
+    fn layout(&self) -> Result<CacheLayout, LayoutError> {
+        CacheLayout::new(1, 1, self.blocks, self.block_size)
+    }
+
+    const fn memory_name(&self) -> &'static str {
+        match self.memory {
+            MemoryOption::Heap => "heap",
+            MemoryOption::Arena => "arena",
+        }
+    }
+
+    /// As arguments for a child process.
+    fn arguments(&self) -> Vec<String> {
+        let pairs = [
+            ("--blocks", self.blocks.to_string()),
+            ("--block-size", self.block_size.to_string()),
+            ("--memory", self.memory_name().to_owned()),
+        ];
+        pairs.into_iter().flat_map(|(option, value)| [option.to_owned(), value]).collect()
+    }
+}
+
+/// Runs the whole benchmark.
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let layout = arguments.shape.layout()?;
+    room::check(layout.total_bytes(), if arguments.baseline { 3 } else { 2 })?;
+    let mut child_arguments = arguments.shape.arguments();
+    child_arguments.extend(arguments.common.arguments());
+    let mut child = RoleProcess::start("bench-peer", &child_arguments)?;
+    let PeerSays { address } = child.hear(PATIENCE)?;
+    let mut bench = Bench::connect(arguments, layout, address)?;
+    let (samples, wrong) = iterate(&mut bench, arguments)?;
+    let transport = bench.transport();
+    drop(bench);
+    child.finish(PATIENCE)?;
+    let summary = Summary::of(&samples);
+    let report =
+        output::Report { arguments, layout, transport, summary: &summary, verified: wrong.is_none() };
+    println!("{}", if arguments.json { report.json().to_string() } else { report.table() });
+    match wrong {
+        None => Ok(()),
+        Some(iteration) => Err(Failure::Differs { operation: arguments.op.name(), iteration }),
+    }
+}
+
+/// The samples, and the first iteration (from 1) whose bytes were wrong.
+fn iterate(bench: &mut Bench, arguments: &Arguments) -> Result<(Vec<samples::Sample>, Option<u32>), Failure> {
+    let progress = Progress::new(u64::from(arguments.warmup) + u64::from(arguments.iters));
+    for _ in 0..arguments.warmup {
+        bench.iterate(false)?;
+        progress.step();
+    }
+    // Grows between iterations: room for as many as were asked for may be more than there is.
+    let mut samples = Vec::new();
+    let mut wrong = None;
+    for iteration in 1..=arguments.iters {
+        let ends = iteration == 1 || iteration == arguments.iters;
+        let (sample, right) = bench.iterate(ends || arguments.verify == Verify::All)?;
+        samples.push(sample);
+        wrong = wrong.or((!right).then_some(iteration));
+        progress.step();
+    }
+    Ok((samples, wrong))
+}
+
+/// A bar on a terminal, for runs that take longer than a moment.
+struct Progress {
+    bar: ProgressBar,
+    begun: Instant,
+}
+
+impl Progress {
+    fn new(steps: u64) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::hidden());
+        bar.set_style(ProgressStyle::default_bar());
+        Self { bar, begun: Instant::now() }
+    }
+
+    fn step(&self) {
+        let due = self.begun.elapsed() > Duration::from_secs(1);
+        if due && self.bar.is_hidden() && io::stderr().is_terminal() {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        self.bar.inc(1);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,97 @@
+//! The figures, for people and for programs.
+
+use std::time::Duration;
+
+use kv_api::layout::CacheLayout;
+use serde_json::{Value, json};
+
+use super::{Arguments, samples::Summary};
+use crate::report;
+
+/// Everything that is reported.
+pub(super) struct Report<'a> {
+    pub(super) arguments: &'a Arguments,
+    pub(super) layout: CacheLayout,
+    pub(super) transport: &'static str,
+    pub(super) summary: &'a Summary,
+    pub(super) verified: bool,
+}
+
+impl Report<'_> {
+    pub(super) fn json(&self) -> Value {
+        let summary = self.summary;
+        let mut object = json!({
+            "transport": self.transport,
+            "device": self.transport,
+            "op": self.arguments.op.name(),
+            "api": self.arguments.api.name(),
+            "blocks": self.layout.blocks(),
+            "block_size": self.layout.block_bytes(),
+            "bytes": self.layout.total_bytes(),
+            "iters": self.arguments.iters,
+            "memory": self.arguments.shape.memory_name(),
+            "plan_us": summary.plan,
+            "post_us": summary.post,
+            "p50_us": summary.median,
+            "p99_us": summary.p99,
+            "max_us": summary.max,
+            "min_us": summary.min,
+            "gbps": self.gigabytes_per_second(),
+            "ns_per_block": self.nanoseconds_per_block(),
+            "work_requests": summary.work_requests,
+            "verified": self.verified,
+        });
+        if let Some(baseline) = summary.baseline {
+            object["memcpy_us"] = json!(baseline.memcpy);
+            object["memcpy_ratio"] = json!(baseline.ratio);
+        }
+        object
+    }
+
+    pub(super) fn table(&self) -> String {
+        let summary = self.summary;
+        let mut columns = vec![
+            ("operation", self.arguments.op.name().to_owned()),
+            ("requests", summary.work_requests.to_string()),
+            ("plan us", format!("{:.1}", summary.plan)),
+            ("post us", format!("{:.1}", summary.post)),
+            ("p50 us", format!("{:.1}", summary.median)),
+            ("p99 us", format!("{:.1}", summary.p99)),
+            ("max us", format!("{:.1}", summary.max)),
+            ("min us", format!("{:.1}", summary.min)),
+            ("GB/s", format!("{:.2}", self.gigabytes_per_second())),
+            ("ns/block", format!("{:.0}", self.nanoseconds_per_block())),
+        ];
+        if let Some(baseline) = summary.baseline {
+            columns.push(("memcpy us", format!("{:.1}", baseline.memcpy)));
+            columns.push(("ratio", format!("{:.2}", baseline.ratio)));
+        }
+        columns.push(("verified", if self.verified { "yes" } else { "NO" }.to_owned()));
+        let (header, cells): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+        format!("{}\n\n{}", self.title(), report::table(&header, &[cells]))
+    }
+
+    fn title(&self) -> String {
+        format!(
+            "{} over {}: {} blocks of {} bytes in {} memory, {:.1} MB, {} iterations",
+            self.arguments.api.name(),
+            self.transport,
+            self.layout.blocks(),
+            self.layout.block_bytes(),
+            self.arguments.shape.memory_name(),
+            self.layout.total_bytes() as f64 / 1e6,
+            self.arguments.iters,
+        )
+    }
+
+    /// At the median.
+    fn gigabytes_per_second(&self) -> f64 {
+        let median = Duration::from_secs_f64(self.summary.median / 1e6);
+        report::gigabytes_per_second(self.layout.total_bytes(), median)
+    }
+
+    /// At the median.
+    fn nanoseconds_per_block(&self) -> f64 {
+        self.summary.median * 1e3 / f64::from(self.layout.blocks())
+    }
+}
