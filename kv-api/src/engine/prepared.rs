@@ -37,7 +37,7 @@ impl Prepared {
         let descriptor = remote.descriptor();
         let theirs = Side { layout: &descriptor.layout, placement: &descriptor.placement };
         let plan = Plan::new(direction, local.side(&placement), theirs, selection)?;
-        let work = Arc::new(work_list(direction, &plan));
+        let work = Arc::new(work_list(direction, &plan, peer.route().limits()));
         Ok(Self {
             route: peer.route().clone(),
             work,
@@ -85,13 +85,13 @@ impl Prepared {
     }
 }
 
-fn work_list(direction: Direction, plan: &Plan<'_>) -> WorkList {
+fn work_list(direction: Direction, plan: &Plan<'_>, limits: WorkListLimits) -> WorkList {
     let direction = match direction {
         Direction::Pull => transfer::Direction::Read,
         Direction::Push => transfer::Direction::Write,
     };
     let pieces = usize::try_from(plan.pieces()).unwrap_or(usize::MAX);
-    let mut builder = WorkListBuilder::with_capacity(direction, WorkListLimits::default(), pieces);
+    let mut builder = WorkListBuilder::with_capacity(direction, limits, pieces);
     plan.for_each_piece(|piece| {
         let local = LocalPiece { address: piece.local, length: piece.length, key: piece.local_key };
         builder.push(local, piece.remote);

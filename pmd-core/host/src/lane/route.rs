@@ -19,7 +19,8 @@ use super::{
 use crate::{
     backend::{ConnectOptions, QueuePairAddress},
     transfer::{
-        LaneFault, RouteFault, SendError, SubmitError, Transfer, TransferOptions, WorkList, transfer,
+        LaneFault, RouteFault, SendError, SubmitError, Transfer, TransferOptions, WorkList, WorkListLimits,
+        transfer,
     },
 };
 
@@ -64,6 +65,13 @@ impl Route {
     #[must_use]
     pub fn message_limit(&self) -> usize {
         self.0.shared.message_bytes
+    }
+
+    /// Limits to plan this route's work lists with.
+    #[must_use]
+    pub fn limits(&self) -> WorkListLimits {
+        let max_sges = u16::try_from(self.0.shared.sges).unwrap_or(u16::MAX);
+        WorkListLimits { max_sges, ..WorkListLimits::default() }
     }
 
     /// What took the route down, if it is down.

@@ -44,8 +44,9 @@ pub struct Entry {
 pub struct WorkListLimits {
     /// Local pieces per work request; at least 1, what the queue pair was created with.
     pub max_sges: u16,
-    /// Bytes per work request, 1 to 2^31. The default of 16 MiB costs nothing in speed, lets a large piece spread
-    /// over several queue pairs and lets a cancel take effect between two of its parts.
+    /// Bytes per work request, 1 to 2^31. The default of 8 MiB, the largest message of soft-RoCE, costs nothing in
+    /// speed, lets a large piece spread over several queue pairs and lets a cancel take effect between two of its
+    /// parts.
     pub max_message: u32,
 }
 
@@ -56,7 +57,7 @@ impl WorkListLimits {
 
 impl Default for WorkListLimits {
     fn default() -> Self {
-        Self { max_sges: 30, max_message: 16 << 20 }
+        Self { max_sges: 30, max_message: 8 << 20 }
     }
 }
 
