@@ -81,6 +81,8 @@ pub struct Plan<'a> {
     remote: Side<'a>,
     layers: Range<u32>,
     blocks: BlockMap<'a>,
+    /// Entries of the table in the order in which they merge best, where that is not the table's own.
+    order: Option<Vec<u32>>,
 }
 
 impl<'a> Plan<'a> {
@@ -101,7 +103,12 @@ impl<'a> Plan<'a> {
             Direction::Push => (local.layout, remote.layout),
         };
         check_blocks(&selection.blocks, source.blocks(), destination.blocks())?;
-        Ok(Self { direction, local, remote, layers: selection.layers, blocks: selection.blocks })
+        let order = match (direction, &selection.blocks) {
+            (_, BlockMap::Identity) => None,
+            (Direction::Pull, BlockMap::Table { source, .. }) => by_remote_block(source, remote),
+            (Direction::Push, BlockMap::Table { destination, .. }) => by_remote_block(destination, remote),
+        };
+        Ok(Self { direction, local, remote, layers: selection.layers, blocks: selection.blocks, order })
     }
 
     /// Pieces before merging.
@@ -120,7 +127,8 @@ impl<'a> Plan<'a> {
         self.pieces() * self.local.layout.block_bytes()
     }
 
-    /// Hands every piece to `sink`: layers in order, within a tensor the blocks in the order of the table.
+    /// Hands every piece to `sink`: layers in order, within a tensor the blocks in the order of the table, or of their
+    /// place at the peer where that lets more of them share a work request.
     pub fn for_each_piece(&self, mut sink: impl FnMut(Piece)) {
         let length = self.local.layout.block_bytes();
         for tensor in self.tensors() {
@@ -141,13 +149,15 @@ impl<'a> Plan<'a> {
                     length,
                 });
             };
-            match &self.blocks {
-                BlockMap::Identity => (0..self.local.layout.blocks()).for_each(|block| piece(block, block)),
-                BlockMap::Table { source, destination } => {
-                    source
-                        .iter()
-                        .zip(*destination)
-                        .for_each(|(source, destination)| piece(*source, *destination));
+            match (&self.blocks, &self.order) {
+                (BlockMap::Identity, _) => {
+                    (0..self.local.layout.blocks()).for_each(|block| piece(block, block));
+                }
+                (BlockMap::Table { source, destination }, Some(order)) => order
+                    .iter()
+                    .for_each(|entry| piece(source[*entry as usize], destination[*entry as usize])),
+                (BlockMap::Table { source, destination }, None) => {
+                    source.iter().zip(*destination).for_each(|(from, to)| piece(*from, *to));
                 }
             }
         }
@@ -157,6 +167,29 @@ impl<'a> Plan<'a> {
         let per_layer = self.local.layout.tensors_per_layer();
         self.layers.start * per_layer..self.layers.end * per_layer
     }
+}
+
+/// Entries of a table by ascending block number at the peer. A work request gathers pieces from anywhere in this process
+/// but covers one range at the peer, so this order takes the fewest; pieces that are neighbours on both sides stay
+/// neighbours. `None` where the table's own order is as good: it ascends, a block repeats, the peer's blocks do not
+/// touch, or the table names so few of them that neighbours are rare.
+fn by_remote_block(table: &[u32], remote: Side<'_>) -> Option<Vec<u32>> {
+    const SPARSEST: usize = 8;
+    let (blocks, size) = (remote.layout.blocks() as usize, remote.layout.block_bytes());
+    let touching = remote.placement.runs().iter().all(|run| run.block_stride == size);
+    if !touching || table.is_sorted() || blocks / SPARSEST > table.len() {
+        return None;
+    }
+    let mut entries = vec![u32::MAX; blocks];
+    for (entry, block) in (0..).zip(table) {
+        let place = &mut entries[*block as usize];
+        if *place != u32::MAX {
+            return None;
+        }
+        *place = entry;
+    }
+    entries.retain(|entry| *entry != u32::MAX);
+    Some(entries)
 }
 
 fn check_layouts(local: &CacheLayout, remote: &CacheLayout) -> Result<(), PlanError> {

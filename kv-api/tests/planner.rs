@@ -115,6 +115,33 @@ proptest! {
     }
 }
 
+/// Addresses at the peer of the pieces of one tensor of `blocks` blocks of one byte, `stride` apart.
+fn order_at_peer(direction: Direction, blocks: u32, stride: u64, table: (&[u32], &[u32])) -> Vec<u64> {
+    let layout = CacheLayout::new(1, 1, blocks, 1).unwrap();
+    let run = TensorRun { first: 0, tensor_stride: 0, block_stride: stride, count: 1, key: 9 };
+    let placement = Placement::new(&layout, vec![run]).unwrap();
+    let side = Side { layout: &layout, placement: &placement };
+    let blocks = BlockMap::Table { source: table.0, destination: table.1 };
+    let plan = Plan::new(direction, side, side, Selection { layers: 0..1, blocks }).unwrap();
+    let mut addresses = Vec::new();
+    plan.for_each_piece(|piece| addresses.push(piece.remote.address));
+    addresses
+}
+
+#[test]
+fn pieces_come_in_the_order_of_the_peers_blocks_where_that_merges_more() {
+    let (straight, shuffled) = ([0, 1, 2, 3, 4], [3, 0, 4, 1, 2]);
+    let (pull, push) = (Direction::Pull, Direction::Push);
+    assert_eq!(order_at_peer(push, 5, 1, (&straight, &shuffled)), [0, 1, 2, 3, 4]);
+    assert_eq!(order_at_peer(pull, 5, 1, (&shuffled, &straight)), [0, 1, 2, 3, 4]);
+    assert_eq!(order_at_peer(pull, 5, 1, (&straight, &shuffled)), [0, 1, 2, 3, 4]);
+    // Nothing merges with gaps between blocks, and a block that is read twice keeps what merges with it together.
+    assert_eq!(order_at_peer(push, 5, 2, (&straight, &shuffled)), [6, 0, 8, 2, 4]);
+    assert_eq!(order_at_peer(pull, 5, 1, (&[2, 3, 2, 3], &[0, 1, 3, 4])), [2, 3, 2, 3]);
+    // Five of a hundred blocks are rarely neighbours.
+    assert_eq!(order_at_peer(push, 100, 1, (&straight, &shuffled)), [3, 0, 4, 1, 2]);
+}
+
 fn refusal(local: CacheLayout, remote: CacheLayout, selection: Selection<'_>) -> PlanError {
     let local_placement = Placement::contiguous(&local, 0, 7).unwrap();
     let remote_placement = Placement::contiguous(&remote, 0, 9).unwrap();
