@@ -112,7 +112,7 @@
 //! | [`connect`](engine::Engine::connect) | the peer, at most [`patience`](pmd_host::endpoint::EndpointConfig::patience) for each of its steps |
 //! | [`remote_cache`](engine::Engine::remote_cache), [`ask`](engine::Engine::ask) | the peer's control thread, at most the patience given |
 //! | [`accept`](engine::Engine::accept), [`wait_down`](engine::Engine::wait_down) | a peer, at most the patience given |
-//! | [`wait_notification`](engine::Engine::wait_notification) | a message, at most the patience given; let one thread of an engine call it, because a second one waits for the first beforehand |
+//! | [`wait_notification`](engine::Engine::wait_notification) | a message, at most the patience given |
 //!
 //! # Clean-up
 //! - A **cache** is deregistered when its last handle, the last [`Prepared`](engine::Prepared) made of it and the

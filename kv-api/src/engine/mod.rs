@@ -17,7 +17,7 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     net::SocketAddr,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, mpsc},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -69,14 +69,13 @@ struct Shared {
     application: Option<Box<dyn Application>>,
     arrivals: Mutex<Arrivals>,
     arrived: Condvar,
-    notifications: Mutex<mpsc::Receiver<Notification>>,
-    notify: mpsc::Sender<Notification>,
 }
 
 #[derive(Default)]
 struct Arrivals {
     connected: VecDeque<Peer>,
     down: VecDeque<(Peer, DownReason)>,
+    notifications: VecDeque<Notification>,
 }
 
 impl Engine {
@@ -96,15 +95,12 @@ impl Engine {
         config: EndpointConfig,
         application: Option<Box<dyn Application>>,
     ) -> Result<Self, EngineError> {
-        let (notify, notifications) = mpsc::channel();
         let shared = Arc::new(Shared {
             caches: Mutex::default(),
             next_id: AtomicU64::new(1),
             application,
             arrivals: Mutex::default(),
             arrived: Condvar::new(),
-            notifications: Mutex::new(notifications),
-            notify,
         });
         let endpoint = Endpoint::open(config, Arc::clone(&shared) as Arc<dyn PeerService>)?;
         Ok(Self { endpoint, shared })
@@ -214,10 +210,8 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Timeout`].
     pub fn wait_notification(&self, patience: Duration) -> Result<Notification, EngineError> {
-        let notifications = self.shared.notifications.lock().unwrap_or_else(PoisonError::into_inner);
-        notifications
-            .recv_timeout(patience)
-            .map_err(|_| EngineError::Timeout { what: "a notification", patience })
+        let next = |arrivals: &mut Arrivals| arrivals.notifications.pop_front();
+        self.shared.wait_arrival(patience, "a notification", next)
     }
 }
 
@@ -291,8 +285,8 @@ impl PeerService for Shared {
     }
 
     fn message(&self, peer: &Peer, message: Message<'_>) {
-        // The receiver lives in the same struct: sending cannot fail.
-        let _ = self.notify.send(Notification { peer: peer.clone(), bytes: message.bytes.to_vec() });
+        let notification = Notification { peer: peer.clone(), bytes: message.bytes.to_vec() };
+        self.arrive(|arrivals| arrivals.notifications.push_back(notification));
     }
 
     fn down(&self, peer: &Peer, reason: &DownReason) {
