@@ -35,7 +35,7 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
         commands("format", "rustfmt changes nothing", &[], 120, format(workspace)),
         own("style", "lengths, safety comments, leftovers, facades, the fixed top level", 60, check_style),
         commands("clippy", "no lint of any target warns", &[], 600, clippy(workspace)),
-        commands("unit", "unit, property and integration tests pass", &[], 900, unit(workspace)),
+        commands("unit", "unit, property and integration tests pass", &[], 1200, unit(workspace)),
         commands("docs", "documentation builds and its examples run", &[], 600, docs(workspace)),
         commands("no_std", "pmd-core links and works without std or libc", &[], 300, no_std(workspace)),
         commands("loom", "the rings' models hold in every interleaving", &[], 600, loom(workspace)),

@@ -26,15 +26,17 @@ pub(super) fn bypassed(file: &str, tokens: &[Token<'_>]) -> Vec<(usize, String)>
     atomics.chain(assembly).collect()
 }
 
-/// `core::sync::atomic` or `std::sync::{.., atomic, ..}`.
+/// `core::sync::atomic`, `std::sync::{.., atomic, ..}` or `std::{.., sync::{.., atomic, ..}}`.
 fn names_atomics(code: &[Token<'_>]) -> bool {
     let starts = ["core", "std", "loom"].iter().any(|root| code[0].is(root));
-    if !starts || code.len() < 7 || !code[3].is("sync") {
+    if !starts || code.len() < 7 {
         return false;
     }
-    let braced = code[6].is("{");
-    let path = code[6..].iter().take_while(|token| !token.is(";"));
-    if braced { path.clone().any(|token| token.is("atomic")) } else { code[6].is("atomic") }
+    let mut statement = code[3..].iter().take_while(|token| !token.is(";"));
+    if code[3].is("sync") && !code[6].is("{") {
+        return code[6].is("atomic");
+    }
+    (code[3].is("sync") || code[3].is("{")) && statement.any(|token| token.is("atomic"))
 }
 
 fn is_assembly(code: &[Token<'_>]) -> bool {
