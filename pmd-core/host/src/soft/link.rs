@@ -17,9 +17,10 @@ use nix::{errno::Errno, fcntl::SealFlag};
 use pmd_core::{
     ring::{
         packet::{ConsumedLine, Consumer, LINE_BYTES, Line, LineCount, Producer},
+        parking::{Parking, Published},
         quiesce::{Active, KeyCell, Revoked},
     },
-    sync::{AtomicU32, AtomicU64, Ordering, fence},
+    sync::{AtomicU32, AtomicU64, Ordering},
 };
 
 use super::{
@@ -64,7 +65,7 @@ pub(super) struct Lane {
 /// On lines of its own: it changes while the others are read.
 #[derive(Debug)]
 #[repr(C, align(128))]
-struct Parked(AtomicU32);
+struct Parked(Parking);
 
 /// How far a side has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,24 +291,17 @@ impl Link {
     /// Wakes the peer's engine if it is parked. Call it after publishing what the engine should see.
     #[inline]
     pub(crate) fn wake_peer(&self) {
-        if !self.shared.peer_may_park {
-            return;
-        }
-        // What was published before is seen by a peer that looks once more after it said it is parked, or this
-        // side sees that it is parked: both have a fence between the store and the load.
-        fence(Ordering::SeqCst);
-        if self.shared.theirs().parked.0.load(Ordering::Relaxed) != 0 {
-            self.shared.signal();
+        let shared = &self.shared;
+        if shared.peer_may_park && shared.theirs().parked.0.published() == Published::Wake {
+            shared.signal();
         }
     }
 
     /// Says whether this engine is about to sleep. After `true`, look at the rings once more before sleeping.
     #[inline]
     pub(crate) fn set_parked(&self, parked: bool) {
-        self.shared.mine().parked.0.store(u32::from(parked), Ordering::Relaxed);
-        if parked {
-            fence(Ordering::SeqCst);
-        }
+        let parking = &self.shared.mine().parked.0;
+        if parked { parking.announce() } else { parking.resume() }
     }
 
     /// Whether the other end was closed, in order. (A peer that was killed is not [`alive`](Peer::alive).)

@@ -1,7 +1,8 @@
 //! How a consumer goes to sleep without missing what is published meanwhile, and how it says that it is gone.
 //!
-//! A lane's thread is the consumer; whoever pushes into its ring or raises its attention flag publishes. Waking costs
-//! a system call, so it is done only when the consumer sleeps or is about to.
+//! A lane's thread is the consumer; whoever pushes into its ring or raises its attention flag publishes. So does a soft
+//! HCA's peer, in another process, through the word in their link. Waking costs a system call, so it is done only when
+//! the consumer sleeps or is about to.
 //!
 //! # States and orderings
 //! ```text
@@ -31,7 +32,11 @@ const PARKED: u32 = 1;
 const ENDED: u32 = 2;
 
 /// Whether one consumer sleeps, shared with its publishers.
+///
+/// One zeroed word is a consumer that is awake, so it can lie in memory that two processes share; whatever the other
+/// process writes there costs at most a wake-up.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct Parking {
     state: AtomicU32,
 }
