@@ -222,6 +222,8 @@ impl SoftHardware {
     pub(crate) fn park(&mut self, timeout: Duration) {
         /// With something to wait for that wakes nobody.
         const SHORT: Duration = Duration::from_millis(1);
+        // Polls are rare from now on, and what a peer that went has left mapped here is memory that nobody else gets.
+        self.means.mappings.trim();
         self.set_parked(true);
         let shared = &self.means.shared_receives;
         let mut queue_pairs = self.queue_pairs.iter_mut().flatten();
@@ -303,7 +305,7 @@ impl SoftHardware {
 
     #[cold]
     fn look_after_sockets(&mut self) {
-        const TRIM_TURNS: u32 = 1 << 16;
+        const TRIM_TURNS: u32 = 1 << 12;
         self.seat.device().service_if_due();
         if self.turns.is_multiple_of(TRIM_TURNS) {
             self.means.mappings.trim();
