@@ -88,6 +88,10 @@ impl<B: Backend> Worker<B> {
             return Ok(());
         }
         let fault = RouteFault::WorkRequest { syndrome: error.syndrome, vendor: error.vendor };
+        // Before any outcome is given: whoever learns of the failure finds the route down.
+        if let Some(route) = self.routes.find(index) {
+            let _ = route.shared.fault.set(fault);
+        }
         if error.syndrome == Syndrome::Flushed {
             // The device took the queue pair down by itself. Whether unsignalled requests before this one were
             // carried out is not known.
