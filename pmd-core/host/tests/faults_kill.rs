@@ -39,7 +39,11 @@ fn killed_peers_fail_their_transfers_and_take_nothing_with_them() {
     let files = shared_memory_files();
     let at_first = holdings();
     for (idle, kills) in KILLS {
-        let node = open_with("survivor", |config| config.lane.idle = idle);
+        // Sleeps for as long as nothing happens: what has to happen does not wait for a poll by chance.
+        let node = open_with("survivor", |config| {
+            config.lane.idle = idle;
+            config.lane.longest_park = 60 * PATIENCE;
+        });
         let bystander = Process::start("bystander", SAMPLE, 77);
         let living = node.endpoint.connect(bystander.address).unwrap();
         let local = Local::new(&node);
