@@ -118,6 +118,20 @@ fn a_deadline_stops_a_transfer() {
 }
 
 #[test]
+fn a_transfer_that_comes_after_its_deadline_is_not_posted() {
+    let mut rig = Rig::new(LaneConfig::default());
+    let route = rig.route(1);
+    let before = rig.net.posts(0).len();
+    let deadline = Some(Instant::now() - Duration::from_millis(1));
+    let late = route.submit(&list(3), TransferOptions { deadline, ..TransferOptions::default() }).unwrap();
+    let error = rig.finish(&late).unwrap_err();
+    assert_eq!(error, WaitError::Failed(TransferError::DeadlineExceeded));
+    assert_eq!(rig.net.posts(0).len(), before, "nothing of it was posted");
+    let next = submit(&route, &list(3));
+    assert!(rig.finish(&next).is_ok(), "the route goes on");
+}
+
+#[test]
 fn a_wait_that_times_out_leaves_the_transfer_running() {
     let mut rig = Rig::new(LaneConfig::default());
     let route = rig.route(1);

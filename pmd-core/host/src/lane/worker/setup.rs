@@ -1,6 +1,6 @@
 //! Commands: what handles ask for.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use pmd_core::{provider::ReceiveRequest, sync::Ordering};
 
@@ -44,7 +44,9 @@ impl<B: Backend> Worker<B> {
             // So that queueing it, later, does not allocate.
             route.messages.notifications.reserve(route.transfers as usize);
         }
-        active.failure = route.refusal().map(RouteFault::transfer_error);
+        let late = active.deadline.is_some_and(|deadline| deadline <= Instant::now());
+        let late = late.then_some(TransferError::DeadlineExceeded);
+        active.failure = route.refusal().map(RouteFault::transfer_error).or(late);
         let unposted = active.failure.is_none() && active.unposted() > 0;
         let slots = slots(u32::from(active.work.widest()));
         let deadline = active.deadline;
