@@ -1,6 +1,7 @@
 //! The mlx5 back end on a device: `PMD_TEST_DEVICE=NAME cargo test -p pmd-host --test nic_mlx5 -- --ignored`.
 #![allow(missing_docs)]
 
+#[macro_use]
 mod nic;
 
 use nic::{Pair, device, faults, operations, parking, shared};
@@ -9,110 +10,11 @@ use pmd_host::{
     nic::{Device, NicBackendOptions},
 };
 
-fn backend(device: &Device) -> Mlx5Backend {
-    Mlx5Backend::new(device.clone(), &NicBackendOptions { completions: 1024 }).expect("making the back end")
-}
-
-fn pair() -> Pair<Mlx5Backend> {
-    let device = device();
-    Pair::new(&device, backend(&device))
-}
-
-#[test]
-#[ignore = "needs an RDMA device"]
-fn writes_arrive() {
-    operations::writes(&mut pair());
-}
-
-#[test]
-#[ignore = "needs an RDMA device"]
-fn reads_arrive() {
-    operations::reads(&mut pair());
-}
-
-#[test]
-#[ignore = "needs an RDMA device"]
-fn messages_arrive() {
-    operations::messages(&mut pair());
-}
-
-#[test]
-#[ignore = "needs an RDMA device"]
-fn atomics_are_executed() {
-    operations::atomics(&mut pair());
-}
-
-#[test]
-#[ignore = "needs an RDMA device"]
-fn unsignalled_requests_are_retired() {
-    operations::batches(&mut pair());
-}
-
-#[test]
-#[ignore = "needs an RDMA device"]
-fn a_full_queue_gives_the_request_back() {
-    operations::full_queue(&mut pair());
-}
-
-#[test]
-#[ignore = "needs an RDMA device"]
-fn a_wrong_key_is_reported() {
-    faults::wrong_key(&mut pair(), true);
-}
-
-#[test]
-#[ignore = "needs an RDMA device"]
-fn a_failed_queue_pair_flushes_its_receives() {
-    faults::failed_receives(&mut pair());
-}
-
-#[test]
-#[ignore = "needs an RDMA device"]
-fn a_reset_is_silent() {
-    faults::reset_is_silent(&mut pair());
-}
-
-#[test]
-#[ignore = "needs an RDMA device"]
-fn a_destroyed_queue_pair_is_gone() {
-    faults::destroyed(&mut pair());
-}
-
-#[test]
-#[ignore = "needs an RDMA device"]
-fn a_connected_queue_pair_is_not_connected_again() {
-    faults::connected_twice(&mut pair());
-}
-
-#[test]
-#[ignore = "needs an RDMA device"]
-fn completions_end_a_park() {
-    parking::completions(&mut pair());
-}
-
-#[test]
-#[ignore = "needs an RDMA device"]
-fn wake_ups_end_a_park() {
-    parking::wake_ups(&mut pair());
-}
-
-#[test]
-#[ignore = "needs an RDMA device"]
-fn shared_receives_arrive() {
-    let device = device();
-    shared::shared_receives(&device, backend(&device));
-}
+suite!(Mlx5Backend, exact: true);
 
 #[test]
 #[ignore = "needs an RDMA device"]
 fn a_nop_completes() {
     let kind = pmd_core::provider::CompletionKind::Nop;
     pair().done(1, pmd_core::provider::Operation::Nop, kind);
-}
-
-#[test]
-#[ignore = "needs an RDMA device"]
-fn a_parked_back_end_hears_of_messages() {
-    let device = device();
-    parking::messages_between(&device, backend(&device), backend(&device));
 }

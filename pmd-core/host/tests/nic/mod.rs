@@ -9,6 +9,8 @@ pub(crate) mod faults;
 pub(crate) mod operations;
 pub(crate) mod parking;
 pub(crate) mod shared;
+#[macro_use]
+mod suite;
 
 use std::{
     cell::UnsafeCell,
