@@ -153,7 +153,7 @@ fn a_prefill_process_that_is_killed_fails_the_pull_and_nothing_else() {
 fn until_failure(pull: &Prepared) {
     let deadline = Instant::now() + PATIENCE;
     let lost = |fault: &RouteFault| match fault {
-        RouteFault::PeerDown => true,
+        RouteFault::PeerDown | RouteFault::Disconnected => true,
         RouteFault::WorkRequest { syndrome, .. } => *syndrome == Syndrome::RetryExceeded,
         _ => false,
     };

@@ -145,7 +145,7 @@ fn read_from_the_living(local: &Local, (peer, process): (&Peer, &Process), ended
 fn is_an_end_by_death(end: &End) -> bool {
     let lost = |syndrome: &Syndrome| *syndrome == Syndrome::RetryExceeded;
     let fault = |fault: &RouteFault| match fault {
-        RouteFault::PeerDown => true,
+        RouteFault::PeerDown | RouteFault::Disconnected => true,
         RouteFault::WorkRequest { syndrome, .. } => lost(syndrome),
         _ => false,
     };

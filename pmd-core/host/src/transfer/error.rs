@@ -2,7 +2,7 @@
 
 use pmd_core::{
     memory::RemoteAddress,
-    provider::{CompletionQueueError, PostError},
+    provider::{CompletionError, CompletionQueueError, PostError},
     wire::Syndrome,
 };
 use thiserror::Error;
@@ -83,6 +83,10 @@ pub enum RouteFault {
         /// The device's own detail.
         vendor: u8,
     },
+    /// Its queue pairs were taken down although no request had failed: a peer that goes while nothing is outstanding
+    /// leaves only flushed requests behind.
+    #[error("the connection broke: the peer closed its end or died, or the device took the queue pair down")]
+    Disconnected,
     /// A cancelled or overdue transfer did not finish within the grace period, and its queue pair was failed to
     /// prove it quiet.
     #[error("a cancelled transfer on the same route did not finish within the grace period")]
@@ -105,6 +109,14 @@ pub enum RouteFault {
 }
 
 impl RouteFault {
+    /// What the first error completion of a route says. A flushed request did not fail by itself.
+    pub(crate) fn of(error: CompletionError) -> Self {
+        match error {
+            CompletionError { syndrome: Syndrome::Flushed, .. } => Self::Disconnected,
+            CompletionError { syndrome, vendor, .. } => Self::WorkRequest { syndrome, vendor },
+        }
+    }
+
     /// What this fault means to a transfer that was on the route.
     #[must_use]
     pub const fn transfer_error(self) -> TransferError {

@@ -52,7 +52,7 @@ fn a_queue_pair_that_the_device_takes_down_flushes_with_that_cause() {
     let transfer = submit(&route, &list(10));
     rig.turns(3);
     rig.net.with(0, |device| device.fail_all());
-    let cause = RouteFault::WorkRequest { syndrome: Syndrome::Flushed, vendor: 0x11 };
+    let cause = RouteFault::Disconnected;
     assert_eq!(rig.finish(&transfer), Err(WaitError::Failed(TransferError::Flushed { cause })));
 }
 

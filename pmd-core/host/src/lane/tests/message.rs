@@ -286,3 +286,13 @@ fn a_closure_is_a_handler() {
     MessageHandler::message(&mut handler, RouteId(1), Message { bytes: b"four", immediate: None });
     assert_eq!(taken.load(Ordering::Relaxed), 4);
 }
+
+#[test]
+fn a_peer_that_goes_while_nothing_is_outstanding_breaks_the_connection() {
+    let mut pair = Pair::new(8);
+    pair.turns(3);
+    pair.net.with(0, |device| device.fail_all());
+    pair.turns(3);
+    assert_eq!(pair.routes[0].fault(), Some(RouteFault::Disconnected), "flushed is no cause");
+    assert_eq!(*pair.inboxes[0].1.lock().unwrap(), Some(RouteFault::Disconnected));
+}

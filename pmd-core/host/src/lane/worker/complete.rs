@@ -87,7 +87,7 @@ impl<B: Backend> Worker<B> {
             self.settle(id.queue, id.sequence, Some(fault.transfer_error()));
             return Ok(());
         }
-        let fault = RouteFault::WorkRequest { syndrome: error.syndrome, vendor: error.vendor };
+        let fault = RouteFault::of(error);
         // Before any outcome is given: whoever learns of the failure finds the route down.
         if let Some(route) = self.routes.find(index) {
             let _ = route.shared.fault.set(fault);
