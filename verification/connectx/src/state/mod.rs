@@ -1,0 +1,195 @@
+//! The device's memory: one file, mapped by every process that opens the device, behind one robust mutex.
+//!
+//! [`SharedState::lock`] gives the [`Tables`] to whoever works on the device: `kernel` to make and destroy objects,
+//! `device` to execute. A process that dies with the mutex held passes it on (`EOWNERDEAD`); the objects of dead
+//! processes are reaped at the next open, and by whoever finds their memory gone.
+#![allow(unsafe_code)] // maps a file and places a process-shared mutex in it
+
+mod objects;
+mod tables;
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    ops::{Deref, DerefMut},
+    os::fd::AsRawFd,
+    path::Path,
+    ptr::NonNull,
+};
+
+pub use objects::{
+    CompletionQueue, ConnectedPath, MemoryRegion, Process, ProcessIndex, QueuePair, QueuePairKind,
+    SendProgress, SharedReceiveQueue, Stall, state,
+};
+pub use tables::{Capacity, Counters, Table, Tables};
+
+/// First bytes of a state file that is ready.
+const MAGIC: u64 = u64::from_le_bytes(*b"connectx");
+
+#[repr(C)]
+struct Layout {
+    magic: u64,
+    mutex: libc::pthread_mutex_t,
+    tables: Tables,
+}
+
+/// The mapped state file.
+#[derive(Debug)]
+pub struct SharedState {
+    layout: NonNull<Layout>,
+}
+
+// SAFETY: the mapping lives as long as the value; all of it is reached under the mutex that it contains.
+unsafe impl Send for SharedState {}
+// SAFETY: as above.
+unsafe impl Sync for SharedState {}
+
+impl SharedState {
+    /// Opens the state file, or makes it: the first process initialises it.
+    ///
+    /// # Errors
+    /// What the system says to opening, sizing, locking or mapping the file.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let _locked = FileLock::take(&file)?;
+        if file.metadata()?.len() < size_of::<Layout>() as u64 {
+            file.set_len(size_of::<Layout>() as u64)?;
+        }
+        let state = Self { layout: map(&file)? };
+        // SAFETY: mapped, and the file lock excludes other initialisers. A new file is zeros, which is a valid table.
+        unsafe {
+            let layout = state.layout.as_ptr();
+            if (*layout).magic != MAGIC {
+                initialise_mutex(&raw mut (*layout).mutex)?;
+                (*layout).magic = MAGIC;
+            }
+        }
+        Ok(state)
+    }
+
+    /// Takes the device. Never held across a return to the driver.
+    pub fn lock(&self) -> Guard<'_> {
+        // SAFETY: initialised in `open`, and mapped as long as `self`.
+        unsafe {
+            let mutex = &raw mut (*self.layout.as_ptr()).mutex;
+            if libc::pthread_mutex_lock(mutex) == libc::EOWNERDEAD {
+                // Tables are plain values: what a dying process left half-written is its own object, which is reaped.
+                libc::pthread_mutex_consistent(mutex);
+            }
+        }
+        Guard { state: self }
+    }
+}
+
+impl Drop for SharedState {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `open` with this length; no guard outlives the value.
+        unsafe { libc::munmap(self.layout.as_ptr().cast(), size_of::<Layout>()) };
+    }
+}
+
+/// The device, taken.
+#[derive(Debug)]
+pub struct Guard<'a> {
+    state: &'a SharedState,
+}
+
+impl Deref for Guard<'_> {
+    type Target = Tables;
+
+    fn deref(&self) -> &Tables {
+        // SAFETY: the mutex is held.
+        unsafe { &(*self.state.layout.as_ptr()).tables }
+    }
+}
+
+impl DerefMut for Guard<'_> {
+    fn deref_mut(&mut self) -> &mut Tables {
+        // SAFETY: the mutex is held, and this guard is borrowed exclusively.
+        unsafe { &mut (*self.state.layout.as_ptr()).tables }
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        // SAFETY: locked by this thread in `lock`.
+        unsafe { libc::pthread_mutex_unlock(&raw mut (*self.state.layout.as_ptr()).mutex) };
+    }
+}
+
+/// Excludes other processes while the file is made. Given back explicitly: the mapping keeps the file open.
+struct FileLock<'a>(&'a File);
+
+impl<'a> FileLock<'a> {
+    fn take(file: &'a File) -> io::Result<Self> {
+        // SAFETY: an open file.
+        let result = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX) };
+        if result == 0 { Ok(Self(file)) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+impl Drop for FileLock<'_> {
+    fn drop(&mut self) {
+        // SAFETY: an open file, locked by `take`.
+        unsafe { libc::flock(self.0.as_raw_fd(), libc::LOCK_UN) };
+    }
+}
+
+/// By system call: the C library's mmap is the one that `shim` interposes.
+fn map(file: &File) -> io::Result<NonNull<Layout>> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping of a whole file.
+    let address = unsafe {
+        libc::syscall(
+            libc::SYS_mmap,
+            0usize,
+            size_of::<Layout>(),
+            protection,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+            0usize,
+        )
+    };
+    if address == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(address as *mut Layout).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+}
+
+/// # Safety
+/// `mutex` is writable memory that no other thread touches yet.
+unsafe fn initialise_mutex(mutex: *mut libc::pthread_mutex_t) -> io::Result<()> {
+    let mut attributes = std::mem::MaybeUninit::<libc::pthread_mutexattr_t>::uninit();
+    let at = attributes.as_mut_ptr();
+    // SAFETY: attributes are initialised by the first call before the others read them; `mutex` as promised.
+    let results = unsafe {
+        [
+            libc::pthread_mutexattr_init(at),
+            libc::pthread_mutexattr_setpshared(at, libc::PTHREAD_PROCESS_SHARED),
+            libc::pthread_mutexattr_setrobust(at, libc::PTHREAD_MUTEX_ROBUST),
+            libc::pthread_mutex_init(mutex, at),
+        ]
+    };
+    results
+        .into_iter()
+        .find(|result| *result != 0)
+        .map_or(Ok(()), |error| Err(io::Error::from_raw_os_error(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_mappings_of_one_file_are_one_device() {
+        let path = std::env::temp_dir().join(format!("connectx-state-{}", std::process::id()));
+        let first = SharedState::open(&path).expect("a new file");
+        let second = SharedState::open(&path).expect("the same file");
+        let index = first.lock().add_process(std::process::id()).expect("room");
+        assert_eq!(
+            second.lock().processes.find(index.into()).map(|process| process.pid),
+            Some(std::process::id())
+        );
+        std::fs::remove_file(&path).expect("the file is there");
+    }
+}
