@@ -48,6 +48,13 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
             bindings(workspace),
         ),
         commands("verbs", "the bindings work with the installed libraries", VERBS, 300, verbs(workspace)),
+        commands(
+            "conformance",
+            "every back end without a NIC passes the one suite of cases",
+            &[],
+            600,
+            conformance(workspace),
+        ),
         own("demo", "two processes move and verify a KV cache, and leave nothing", 600, demo::check),
     ]
 }
@@ -117,6 +124,12 @@ fn bindings(workspace: &Workspace) -> Vec<Step> {
 /// Not pmd-host's ignored tests: those need a NIC, which `PMD_TEST_DEVICE` names, and fail without one.
 fn verbs(workspace: &Workspace) -> Vec<Step> {
     let arguments = ["test", "-p", "pmd-sys", "--lib", "--bins", "--tests", "--", "--ignored"];
+    vec![Step { task: workspace.cargo().args(arguments), count: Count::TestResults }]
+}
+
+/// The fake device and the soft HCA; suites with a NIC run the same command on theirs.
+fn conformance(workspace: &Workspace) -> Vec<Step> {
+    let arguments = ["run", "-p", "conformance", "--", "--bed", "fake", "--bed", "soft"];
     vec![Step { task: workspace.cargo().args(arguments), count: Count::TestResults }]
 }
 

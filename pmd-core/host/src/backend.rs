@@ -1,7 +1,11 @@
 //! What a lane needs from a back end beyond [`pmd_core::provider::Provider`]: creating queue pairs, connecting
 //! them, sleeping until something happens. Implemented by `soft`, `mlx5` and `verbs`.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::{
+    net::Ipv6Addr,
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
+};
 
 use pmd_core::{
     provider::{Provider, QueuePairHandle, SharedReceiveHandle},
@@ -218,6 +222,13 @@ impl Waker {
     pub fn wake(&self) {
         // A full counter (EAGAIN) means that a wake-up is pending already.
         let _ = self.0.write(1);
+    }
+}
+
+/// The event descriptor, for the poll set of a back end that sleeps: readable once it was woken, until it is read.
+impl AsFd for Waker {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

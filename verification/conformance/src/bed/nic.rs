@@ -1,0 +1,122 @@
+//! A NIC behind the verbs or the mlx5 back end: silicon, soft-RoCE, or the simulated ConnectX.
+#![allow(unsafe_code)] // registers memory
+
+use std::sync::Arc;
+
+use pmd_core::memory::Access;
+use pmd_host::{
+    mlx5::Mlx5Backend,
+    nic::{self, NicBackendOptions, NicOptions},
+    verbs::VerbsBackend,
+};
+
+use super::{Ability, Bed, BedError, Device, Place, soft};
+use crate::{
+    any::AnyBackend,
+    memory::{Heap, Memory},
+};
+
+/// Who writes the NIC's queue entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// libibverbs' provider.
+    Verbs,
+    /// This driver.
+    Mlx5,
+}
+
+/// Queue pairs between two NICs, or of one NIC to itself.
+#[derive(Clone, Debug)]
+pub struct NicBed {
+    driver: Driver,
+    devices: [String; 2],
+    is_mlx5: bool,
+}
+
+impl NicBed {
+    /// A bed on the device `left` and, where there is one, `right`.
+    ///
+    /// # Errors
+    /// [`BedError`] when a device cannot be used.
+    pub fn open(driver: Driver, left: &str, right: Option<&str>) -> Result<Self, BedError> {
+        let devices = [left, right.unwrap_or(left)].map(str::to_owned);
+        let mut all_mlx5 = true;
+        for device in &devices {
+            let is_mlx5 =
+                open(device).map_err(|source| BedError::Open { device: device.clone(), source })?.is_mlx5();
+            if driver == Driver::Mlx5 && !is_mlx5 {
+                return Err(BedError::NotMlx5 { device: device.clone() });
+            }
+            all_mlx5 &= is_mlx5;
+        }
+        Ok(Self { driver, devices, is_mlx5: all_mlx5 })
+    }
+}
+
+impl Bed for NicBed {
+    fn name(&self) -> &str {
+        match self.driver {
+            Driver::Verbs => "verbs",
+            Driver::Mlx5 => "mlx5",
+        }
+    }
+
+    fn lacks(&self, ability: Ability) -> Option<&'static str> {
+        match (ability, self.driver) {
+            (Ability::Nop, Driver::Verbs) => Some("verbs has no such request"),
+            (Ability::ExactErrors, _) if !self.is_mlx5 => {
+                Some("software RoCE reports other codes than the specification")
+            }
+            (Ability::RefusalFailsPeer, _) if !self.is_mlx5 => {
+                Some("software RoCE leaves the peer's queue pair as it is in some cases")
+            }
+            _ => None,
+        }
+    }
+
+    fn device(&self, place: Place) -> Arc<dyn Device> {
+        let name = &self.devices[place as usize];
+        let opened = || open(name).unwrap_or_else(|error| panic!("opening {name} again: {error}"));
+        Arc::new(NicDevice { device: opened(), foreign: opened(), driver: self.driver })
+    }
+}
+
+fn open(name: &str) -> Result<nic::Device, nic::OpenError> {
+    nic::Device::open(&NicOptions { device: Some(name.to_owned()), ..NicOptions::default() })
+}
+
+struct NicDevice {
+    device: nic::Device,
+    /// The same NIC in another protection domain.
+    foreign: nic::Device,
+    driver: Driver,
+}
+
+impl Device for NicDevice {
+    fn backend(&self, completions: u32) -> AnyBackend {
+        let options = NicBackendOptions { completions };
+        let device = self.device.clone();
+        match self.driver {
+            Driver::Verbs => AnyBackend::new(VerbsBackend::new(device, &options).expect("a verbs back end")),
+            Driver::Mlx5 => AnyBackend::new(Mlx5Backend::new(device, &options).expect("an mlx5 back end")),
+        }
+    }
+
+    fn memory(&self, length: usize, access: Access) -> Memory {
+        register(&self.device, length, access)
+    }
+
+    fn foreign_memory(&self, length: usize, access: Access) -> Memory {
+        register(&self.foreign, length, access)
+    }
+}
+
+fn register(device: &nic::Device, length: usize, access: Access) -> Memory {
+    let heap = Heap::new(length);
+    let base = heap.base();
+    // SAFETY: the heap memory lives as long as `Memory`, which deregisters first.
+    let region = unsafe { device.register(base.addr().get() as u64, length as u64, access) };
+    let region = region.unwrap_or_else(|error| panic!("registering {length} bytes: {error}"));
+    // SAFETY: as above; the heap memory is reached by pointer only.
+    unsafe { soft::with(base, length, region, Box::new(heap)) }
+}

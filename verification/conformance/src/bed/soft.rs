@@ -1,0 +1,134 @@
+//! The soft HCA over shared memory, once for each way in which it reaches a peer's bytes.
+#![allow(unsafe_code)] // registers memory
+
+use std::{ptr::NonNull, sync::Arc};
+
+use pmd_core::memory::Access;
+use pmd_host::{
+    region::Region,
+    soft::{self, ArenaOptions, DeviceConfig, ProtectionDomain, SoftBackend, Tuning},
+};
+
+use super::{Ability, Bed, Device, Place};
+use crate::{
+    any::AnyBackend,
+    memory::{Heap, Memory},
+};
+
+/// How bytes get from one side to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// Copied straight: both devices are of this process.
+    SameProcess,
+    /// Through a mapping of the peer's arena.
+    Arena,
+    /// By the kernel.
+    ProcessMemory,
+    /// In packets, which the peer's engine takes when it is polled.
+    Packets,
+}
+
+impl Path {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::SameProcess, Self::Arena, Self::ProcessMemory, Self::Packets];
+
+    /// How a device is opened that takes this path only.
+    #[must_use]
+    pub fn config(self) -> DeviceConfig {
+        DeviceConfig {
+            same_process: self == Self::SameProcess,
+            mapping: self == Self::Arena,
+            process_memory: self == Self::ProcessMemory,
+            ..DeviceConfig::default()
+        }
+    }
+}
+
+/// The soft HCA on one path.
+#[derive(Clone, Copy, Debug)]
+pub struct SoftBed(pub Path);
+
+impl Bed for SoftBed {
+    fn name(&self) -> &str {
+        match self.0 {
+            Path::SameProcess => "soft-process",
+            Path::Arena => "soft-arena",
+            Path::ProcessMemory => "soft-heap",
+            Path::Packets => "soft-packets",
+        }
+    }
+
+    fn lacks(&self, ability: Ability) -> Option<&'static str> {
+        match (ability, self.0) {
+            (Ability::Processes, Path::SameProcess) => Some("this path is for devices of one process"),
+            _ => None,
+        }
+    }
+
+    fn device(&self, _: Place) -> Arc<dyn Device> {
+        let device = soft::Device::open(self.0.config()).expect("opening a soft HCA");
+        let domain = device.protection_domain();
+        Arc::new(SoftDevice { device, path: self.0, domain })
+    }
+}
+
+struct SoftDevice {
+    device: soft::Device,
+    path: Path,
+    domain: ProtectionDomain,
+}
+
+impl SoftDevice {
+    fn register(&self, length: usize, access: Access, domain: ProtectionDomain) -> Memory {
+        if self.path == Path::Arena {
+            let arena = self.device.allocate(length.max(1), ArenaOptions::default()).expect("an arena");
+            let base = NonNull::new(arena.as_ptr()).expect("an arena is not at address 0");
+            // Registered as long as asked for, not as long as its pages.
+            // SAFETY: the arena stays mapped while its handle lives, which the memory keeps.
+            let region = unsafe { self.device.register(address(base), length as u64, access, domain) };
+            // SAFETY: as above; the arena is reached by pointer only.
+            return unsafe { with(base, length, region.expect("registering"), Box::new(arena)) };
+        }
+        let heap = Heap::new(length);
+        let base = heap.base();
+        // SAFETY: the heap memory lives as long as `Memory`, which deregisters first.
+        let region = unsafe { self.device.register(address(base), length as u64, access, domain) };
+        // SAFETY: as above.
+        unsafe { with(base, length, region.expect("registering"), Box::new(heap)) }
+    }
+}
+
+impl Device for SoftDevice {
+    fn backend(&self, completions: u32) -> AnyBackend {
+        let mut tuning = Tuning::default();
+        tuning.completions = tuning.completions.max(completions);
+        AnyBackend::new(SoftBackend::new(&self.device, self.domain, tuning).expect("a soft back end"))
+    }
+
+    fn memory(&self, length: usize, access: Access) -> Memory {
+        self.register(length, access, self.domain)
+    }
+
+    fn foreign_memory(&self, length: usize, access: Access) -> Memory {
+        self.register(length, access, self.device.protection_domain())
+    }
+}
+
+fn address(base: NonNull<u8>) -> u64 {
+    base.addr().get() as u64
+}
+
+/// Memory under the keys of a region.
+///
+/// # Safety
+/// As [`Memory::new`].
+pub(super) unsafe fn with(
+    base: NonNull<u8>,
+    length: usize,
+    region: Region,
+    backing: Box<dyn std::any::Any + Send + Sync>,
+) -> Memory {
+    let keys = (region.local_key(), region.remote_key());
+    // SAFETY: the caller's promise.
+    unsafe { Memory::new((base, length), keys, Box::new(region), backing) }
+}
