@@ -26,5 +26,7 @@
 pub mod config;
 pub mod device;
 pub mod dma;
+pub mod errno;
 pub mod lint;
 pub mod state;
+pub mod uar;
