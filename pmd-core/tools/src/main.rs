@@ -1,9 +1,10 @@
 //! The `pmd` command: what a driver engineer asks of a machine.
 //!
 //! ```text
-//!  pmd info    what is here: devices, libraries, accelerators, what the soft HCA may use     (pmd-sys, accelerators)
-//!  pmd dump    work-queue and completion-queue entries, decoded                              (pmd-core's wire)
-//!  pmd perf    latency and bandwidth between two processes, the CPU cost of post and poll    (pmd-host's back ends)
+//!  pmd info      what is here: devices, libraries, accelerators, what the soft HCA may use    (pmd-sys, accelerators)
+//!  pmd dump      work-queue and completion-queue entries, decoded                             (pmd-core's wire)
+//!  pmd perf      latency and bandwidth between two processes, the CPU cost of post and poll   (pmd-host's back ends)
+//!  pmd pingpong  a game with rdma-core's ibv_rc_pingpong, as its client or server             (pmd-host's NICs)
 //! ```
 //! With `--json` the last line of output is one object. Exit codes: 0 done and verified, 1 a transfer failed or did
 //! not verify, 2 wrong usage, 3 something asked for is not on this machine.
@@ -16,8 +17,11 @@ use crate::outcome::Outcome;
 
 mod dump;
 mod info;
+mod memory;
 mod outcome;
 mod perf;
+mod pingpong;
+mod statistics;
 
 /// Looks at RDMA devices, queue entries and the speed of the poll-mode driver.
 #[derive(Debug, Parser)]
@@ -35,6 +39,8 @@ enum Command {
     Dump(dump::Arguments),
     /// Measures the driver: latency, bandwidth, CPU cost.
     Perf(perf::Arguments),
+    /// Plays with ibv_rc_pingpong, as its client or server, and checks every message.
+    Pingpong(pingpong::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +48,9 @@ fn main() -> ExitCode {
         Command::Info(arguments) => info::run(&arguments),
         Command::Dump(arguments) => dump::run(&arguments).unwrap_or_else(|error| outcome::tell(&error)),
         Command::Perf(arguments) => perf::run(&arguments).unwrap_or_else(|error| outcome::tell(&error)),
+        Command::Pingpong(arguments) => {
+            pingpong::run(&arguments).unwrap_or_else(|error| outcome::tell(&error))
+        }
     };
     outcome.into()
 }

@@ -8,10 +8,10 @@ use pmd_host::backend::Backend;
 use super::{
     error::PerfError,
     link::{Link, Wait},
-    memory::Memory,
     peer::Window,
     progress::Progress,
 };
+use crate::memory::Memory;
 
 /// What a bandwidth test does over and over.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use super::{
     progress::Progress,
     report::{Figures, Measurement},
     side::{Role, Side, Unconnected},
-    statistics::Summary,
 };
+use crate::statistics::Summary;
 
 /// Measures every size of a plan with the server at the other end of `peer`.
 #[derive(Debug)]

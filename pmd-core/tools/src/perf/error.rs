@@ -11,8 +11,11 @@ use pmd_host::{
 };
 use thiserror::Error;
 
-use super::memory::Mismatch;
-use crate::{Failure, outcome::Outcome};
+use crate::{
+    Failure,
+    memory::{Mismatch, Outside},
+    outcome::Outcome,
+};
 
 /// Why a test gave no figures.
 #[derive(Debug, Error)]
@@ -55,8 +58,8 @@ pub(crate) enum PerfError {
     #[error(transparent)]
     Handle(#[from] pmd_core::queue::HandleError),
     /// A size is too large for the buffers of this test.
-    #[error("{size} bytes at {offset} are not inside the buffer of {length}")]
-    Buffer { size: u64, offset: u64, length: u64 },
+    #[error(transparent)]
+    Buffer(#[from] Outside),
     /// A request was refused.
     #[error(transparent)]
     Post(#[from] PostError),

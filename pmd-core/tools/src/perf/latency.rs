@@ -11,10 +11,10 @@ use pmd_host::backend::Backend;
 use super::{
     error::PerfError,
     link::{Link, Wait},
-    memory::Memory,
     peer::{Peer, Window},
     progress::Progress,
 };
+use crate::memory::Memory;
 
 /// Requests from one completion to the next. Larger messages have one each: waiting for it moves them on.
 const SIGNAL_EVERY: u32 = 64;

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::{
     plan::{Idle, MemoryChoice, Plan, Test},
     side::Side,
-    statistics::Summary,
 };
+use crate::statistics::Summary;
 
 /// What one size gave; also its JSON object.
 #[derive(Debug, Serialize)]

@@ -8,10 +8,10 @@ use super::{
     fabric::Fabric,
     latency::{Buffers, SendTurns, Shape, WriteTurns},
     link::Link,
-    memory::Memory,
     peer::{Endpoint, Peer},
     plan::{Plan, RECEIVES, Test},
 };
+use crate::memory::Memory;
 
 /// Which of the two a side is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,11 +15,13 @@ use super::{
     Arguments, PerfError, cores,
     cores::Cores,
     fabric::{Chosen, Fabric, Task},
-    memory::Memory,
     plan::{MemoryChoice, Test},
     progress::Progress,
 };
-use crate::outcome::{self, Outcome};
+use crate::{
+    memory::Memory,
+    outcome::{self, Outcome},
+};
 
 mod cost;
 mod in_process;

@@ -2,13 +2,14 @@
 
 use pmd_host::backend::{Backend, Transport};
 
-use super::{TransportChoice, error::PerfError, memory::Memory, plan::MemoryChoice};
+use super::{TransportChoice, error::PerfError, plan::MemoryChoice};
+use crate::memory::Memory;
 
 mod nic;
 mod soft;
 
 /// A device that gives registered memory to a test. Its back end is generic beside it.
-pub(super) trait Fabric {
+pub(crate) trait Fabric {
     /// Memory of `length` bytes that a peer may read and write.
     fn memory(&self, length: u64, choice: MemoryChoice) -> Result<Memory, PerfError>;
 

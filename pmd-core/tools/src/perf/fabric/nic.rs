@@ -11,10 +11,9 @@ use pmd_host::{
 use pmd_sys::Mlx5;
 
 use super::{Fabric, Task};
-use crate::perf::{
-    error::PerfError,
+use crate::{
     memory::{Memory, Owner},
-    plan::MemoryChoice,
+    perf::{error::PerfError, plan::MemoryChoice},
 };
 
 /// Opens the NIC and runs `task` over it.

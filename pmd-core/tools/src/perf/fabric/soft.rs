@@ -5,10 +5,9 @@ use pmd_core::memory::Access;
 use pmd_host::soft::{ArenaOptions, Device, DeviceConfig, ProtectionDomain, SoftBackend, Tuning};
 
 use super::{Fabric, Task};
-use crate::perf::{
-    error::PerfError,
+use crate::{
     memory::{Memory, Owner},
-    plan::MemoryChoice,
+    perf::{error::PerfError, plan::MemoryChoice},
 };
 
 /// Opens a soft HCA and runs `task` over it.

@@ -6,18 +6,18 @@ use serde::Serialize;
 
 /// Summary of a run, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(super) struct Summary {
-    pub(super) min_us: f64,
-    pub(super) p50_us: f64,
-    pub(super) p99_us: f64,
-    pub(super) p999_us: f64,
-    pub(super) max_us: f64,
-    pub(super) average_us: f64,
+pub(crate) struct Summary {
+    pub(crate) min_us: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+    pub(crate) p999_us: f64,
+    pub(crate) max_us: f64,
+    pub(crate) average_us: f64,
 }
 
 impl Summary {
     /// Sums up `samples`, each first divided by `divisor` (2 makes half a round trip). `None` of no samples.
-    pub(super) fn new(mut samples: Vec<Duration>, divisor: u32) -> Option<Self> {
+    pub(crate) fn new(mut samples: Vec<Duration>, divisor: u32) -> Option<Self> {
         samples.sort_unstable();
         let microseconds = |sample: Duration| sample.as_nanos() as f64 / 1e3 / f64::from(divisor);
         let total: Duration = samples.iter().sum();
