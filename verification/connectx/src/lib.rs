@@ -19,8 +19,9 @@
 //! doorbell, for all of them. WQEs and CQEs are decoded and encoded with [`pmd_core::wire`], the driver's own module;
 //! what keeps that honest is the byte comparison with libmlx5, whose WQEs this device executes as well.
 //!
-//! Called by: nobody. `verification -- connectx` preloads it; where no state file is named in the environment every
-//! interposed function passes through.
+//! Called by: `connectx-preload`, a library of its own that gives [`shim`]'s functions their C names, and that
+//! `verification -- connectx` preloads. Where no state file is named in the environment every interposed function passes
+//! through.
 #![warn(missing_docs)]
 
 pub mod config;
@@ -28,5 +29,6 @@ pub mod device;
 pub mod dma;
 pub mod errno;
 pub mod lint;
+pub mod shim;
 pub mod state;
 pub mod uar;
