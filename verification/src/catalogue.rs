@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::count::{Count, Tally};
 use crate::demo;
+use crate::fuzz;
 use crate::process::Task;
 use crate::style;
 use crate::suite::{Journal, Step, Suite, Work, Workspace};
@@ -11,6 +12,9 @@ use crate::weaken;
 
 /// rdma-core's libraries, which the driver loads at run time.
 const VERBS: &[&str] = &["libibverbs1", "ibverbs-providers", "librdmacm1"];
+
+/// libFuzzer's compiler.
+const FUZZER: &[&str] = &["g++"];
 
 /// rdma-core's headers, and the compiler library that reads them.
 const HEADERS: &[&str] = &["libclang1-14", "libclang-common-14-dev", "libibverbs-dev", "librdmacm-dev"];
@@ -55,6 +59,10 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
             600,
             conformance(workspace),
         ),
+        Suite {
+            packages: FUZZER,
+            ..own("fuzz", "parsers, planner and queues survive hostile input for a while", 420, fuzz::check)
+        },
         own("demo", "two processes move and verify a KV cache, and leave nothing", 600, demo::check),
     ]
 }

@@ -25,7 +25,9 @@ use table::Totals;
 mod catalogue;
 mod count;
 mod demo;
+mod fuzz;
 mod install;
+mod instrument;
 mod interrupt;
 mod process;
 mod runner;
@@ -62,6 +64,8 @@ enum Action {
         #[command(flatten)]
         options: Options,
     },
+    /// Fuzzes the targets of the `fuzz` suite for longer, or runs one input again.
+    Fuzz(fuzz::Options),
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -85,6 +89,7 @@ fn main() -> ExitCode {
     let suites = catalogue::suites(&workspace);
     match Command::parse().action {
         Action::List => list(&suites),
+        Action::Fuzz(options) => fuzz::command(&workspace, options),
         Action::All(options) => run(&suites, &workspace, options),
         Action::Run { suites: names, options } => match select(suites, &names) {
             Ok(selected) => run(&selected, &workspace, options),

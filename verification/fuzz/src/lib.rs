@@ -1,0 +1,17 @@
+//! Fuzz targets: what holds for every input, however strange.
+//!
+//! Outside of the product and not published. Each module is one target: `run` takes bytes that a fuzzer made, and
+//! panics where the driver breaks a promise. `fuzz_targets/` hands libFuzzer's bytes to them; [`seeds`] makes the
+//! committed inputs that fuzzing starts from. The suite `fuzz` of `verification` builds and runs all of this.
+//!
+//! | target | bytes become | promise |
+//! |---|---|---|
+//! | [`wqe`] | a send queue | parsing stays inside; what parses is emitted and parsed again as it was |
+//! | [`cqe`] | completion entries | the same; and a poller that meets them answers with errors at worst |
+//! | [`planted`] | | none: it panics on one pattern, to show that the fuzzer finds things |
+
+pub mod cqe;
+pub mod memory;
+pub mod planted;
+pub mod seeds;
+pub mod wqe;
