@@ -17,12 +17,13 @@ use std::{
 };
 
 use nix::errno::Errno;
+use pmd_core::ring::side::SideState;
 use thiserror::Error;
 
 use super::{
     Device, ProtectionDomain,
     exchange::{Exchange, Offered, Pair},
-    link::{LaneState, Link, LinkMemory, LinkParts, Sides},
+    link::{Link, LinkMemory, LinkParts, Sides},
     message::{Letter, Message},
     peer::Peer,
     quiet::Quiet,
@@ -183,7 +184,7 @@ impl PendingLink {
     /// Side 0: makes a link and offers it, if there is no offer or the peer gave the last one up.
     fn offer_if_due(&mut self, exchange: &mut Exchange) -> Result<(), LinkFault> {
         let Role::Offering(offer) = &mut self.role else { return Ok(()) };
-        let stands = offer.as_ref().is_some_and(|offer| offer.memory.state(1) != LaneState::Abandoned);
+        let stands = offer.as_ref().is_some_and(|offer| offer.memory.state(1) != SideState::Abandoned);
         if stands || !self.connected {
             return Ok(());
         }
@@ -215,10 +216,10 @@ impl PendingLink {
         let Role::Taking(Some(offered)) = &self.role else { return Ok(None) };
         let (memory, event) = (offered.memory.clone(), offered.event.clone());
         match memory.state(0) {
-            LaneState::Attached | LaneState::Closed => {
+            SideState::Attached | SideState::Closed => {
                 self.complete(peer, memory, event, Sides { mine: 1, theirs: 0 }).map(Some)
             }
-            LaneState::New | LaneState::Abandoned => Ok(None),
+            SideState::New | SideState::Abandoned => Ok(None),
         }
     }
 

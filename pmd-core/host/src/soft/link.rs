@@ -18,7 +18,8 @@ use pmd_core::{
     ring::{
         packet::{ConsumedLine, Consumer, LINE_BYTES, Line, LineCount, Producer},
         parking::{Parking, Published},
-        quiesce::{Active, KeyCell, Revoked},
+        quiesce::{Active, Revoked},
+        side::{Side, SideState},
     },
     sync::{AtomicU32, AtomicU64, Ordering},
 };
@@ -35,8 +36,6 @@ const VERSION: u32 = 1;
 const LANES_AT: usize = 256;
 const CONSUMED_AT: usize = 1024;
 const RINGS: usize = 4;
-/// The key of an open lane.
-const OPEN: u32 = 1;
 
 const _: () = assert!(size_of::<Lane>() == 256 && CONSUMED_AT >= LANES_AT + 2 * size_of::<Lane>());
 const _: () = assert!(CONSUMED_AT + RINGS * size_of::<ConsumedLine>() <= PAGE);
@@ -54,9 +53,8 @@ struct Header {
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(super) struct Lane {
-    state: AtomicU32,
-    /// Validated by the other side's engine in each round; revoked when this side closes.
-    open: KeyCell,
+    /// Attached once all else here is written.
+    side: Side,
     may_park: AtomicU32,
     protection_domain: AtomicU32,
     parked: Parked,
@@ -66,31 +64,6 @@ pub(super) struct Lane {
 #[derive(Debug)]
 #[repr(C, align(128))]
 struct Parked(Parking);
-
-/// How far a side has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LaneState {
-    /// Has not mapped the memory, or not yet heard of the other side.
-    New,
-    /// Has all it needs.
-    Attached,
-    /// Gave up before both were attached.
-    Abandoned,
-    /// Was connected, and is not any more.
-    Closed,
-}
-
-impl LaneState {
-    /// What another process left there, if it is a state.
-    const fn from_word(word: u32) -> Self {
-        match word {
-            0 => Self::New,
-            1 => Self::Attached,
-            2 => Self::Abandoned,
-            _ => Self::Closed,
-        }
-    }
-}
 
 /// The memory of a link, mapped.
 #[derive(Debug)]
@@ -135,8 +108,8 @@ impl LinkMemory {
     }
 
     /// How far `side` has come.
-    pub(super) fn state(&self, side: usize) -> LaneState {
-        LaneState::from_word(self.lane(side).state.load(Ordering::Acquire))
+    pub(super) fn state(&self, side: usize) -> SideState {
+        self.lane(side).side.state()
     }
 
     /// Says that this side has all it needs, and opens its lane.
@@ -144,15 +117,12 @@ impl LinkMemory {
         let lane = self.lane(side);
         lane.may_park.store(u32::from(may_park), Ordering::Relaxed);
         lane.protection_domain.store(domain.0, Ordering::Relaxed);
-        lane.open.grant(OPEN);
-        lane.state.store(1, Ordering::Release);
+        lane.side.attach();
     }
 
     /// Says that this side gave up before it was connected; the other may have been faster.
     pub(super) fn set_abandoned(&self, side: usize) -> Revoked {
-        let revoked = self.lane(side).open.revoke();
-        self.lane(side).state.store(2, Ordering::Release);
-        revoked
+        self.lane(side).side.abandon()
     }
 
     fn lane(&self, side: usize) -> &Lane {
@@ -307,13 +277,13 @@ impl Link {
     /// Whether the other end was closed, in order. (A peer that was killed is not [`alive`](Peer::alive).)
     #[inline]
     pub(crate) fn closed_by_peer(&self) -> bool {
-        matches!(self.shared.memory.state(self.shared.sides.theirs), LaneState::Closed | LaneState::Abandoned)
+        matches!(self.shared.memory.state(self.shared.sides.theirs), SideState::Closed | SideState::Abandoned)
     }
 
     /// Whether bytes may be moved directly in this round: the peer closes its end, then waits for the round's end.
     #[inline]
     pub(crate) fn is_open(&self, active: &Active<'_>) -> bool {
-        self.shared.theirs().open.validate(active, OPEN)
+        self.shared.theirs().side.is_open(active)
     }
 
     /// Closes this end: the peer's engine begins no more direct copies for this queue pair. Once the result is
@@ -339,8 +309,7 @@ impl Shared {
     }
 
     fn close(&self) -> Quiet {
-        let revoked = self.mine().open.revoke();
-        self.mine().state.store(3, Ordering::Release);
+        let revoked = self.mine().side.close();
         self.signal();
         Quiet::of_peer(&self.device, self.peer.clone(), &revoked)
     }

@@ -65,7 +65,7 @@ impl Quiet {
 }
 
 fn busy(segment: &Segment, revoked: &Revoked) -> Lines {
-    let lines = segment.activities().iter().enumerate();
+    let lines = segment.activities(revoked).iter().enumerate();
     lines
         .map(|(index, activity)| (index, activity, activity.snapshot(revoked)))
         .filter(|(_, activity, snapshot)| !snapshot.is_quiet(activity))

@@ -1,7 +1,7 @@
 //! A device's segment: engine activity lines and the region table, written by the owner, read by every peer.
 //!
 //! ```text
-//!  0        header: magic, layout version, number of activity lines ever used, closed
+//!  0        header: magic, layout version, roster: number of activity lines ever used, closed
 //!  4 KiB    256 activity lines, 64 bytes each
 //!  20 KiB   65,536 region entries, 64 bytes each (pages exist once they are used)
 //! ```
@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 
 use nix::{errno::Errno, fcntl::SealFlag};
 use pmd_core::{
-    ring::quiesce::Activity,
+    ring::quiesce::{Activity, Revoked, Roster},
     sync::{AtomicU32, AtomicU64, Ordering},
 };
 
@@ -47,10 +47,8 @@ pub(crate) struct Segment {
 struct Header {
     magic: AtomicU64,
     version: AtomicU32,
-    /// Activity lines from this one on were never used.
-    engines: AtomicU32,
-    /// Not 0: the device was dropped in order; none of its engines exists any more.
-    closed: AtomicU32,
+    /// Which activity lines were ever used, and whether the device was dropped in order.
+    roster: Roster,
 }
 
 impl Segment {
@@ -80,9 +78,9 @@ impl Segment {
         known.then_some(segment)
     }
 
-    /// The activity lines that engines ever used.
-    pub(super) fn activities(&self) -> &[Activity] {
-        let used = self.header().engines.load(Ordering::Relaxed) as usize;
+    /// The lines of every engine that could have seen what was `revoked`.
+    pub(super) fn activities(&self, revoked: &Revoked) -> &[Activity] {
+        let used = self.header().roster.counted(revoked);
         &self.all_activities()[..used.min(ENGINES)]
     }
 
@@ -99,20 +97,19 @@ impl Segment {
         unsafe { self.mapping.base().add(ENTRIES_AT).cast().as_ref() }
     }
 
-    /// Says that the line `index` is in use from now on. The owner's engine calls it before its first round, whose
-    /// fence makes it visible to a revoker that could miss the engine otherwise.
+    /// Says that the line `index` is in use from now on. The owner's engine calls it before its first round.
     pub(super) fn count_engine(&self, index: usize) {
-        self.header().engines.fetch_max(index as u32 + 1, Ordering::Relaxed);
+        self.header().roster.count(index as u32);
     }
 
     /// Says that no engine of this device exists any more. For the owner.
     pub(super) fn close(&self) {
-        self.header().closed.store(1, Ordering::Release);
+        self.header().roster.close();
     }
 
     /// Whether the owner said so.
     pub(super) fn is_closed(&self) -> bool {
-        self.header().closed.load(Ordering::Acquire) != 0
+        self.header().roster.is_closed()
     }
 
     fn header(&self) -> &Header {

@@ -137,6 +137,15 @@ impl<T> Receiver<T> {
         Some(value)
     }
 
+    /// Whether every position that was claimed has been popped. A `pop` that finds nothing says less: a value may be
+    /// there behind one whose sender has not finished writing it.
+    ///
+    /// True for all that was pushed by threads whose pushes happened before this call.
+    #[inline]
+    pub fn is_drained(&self) -> bool {
+        self.shared.tail.load(Ordering::Relaxed) == self.head
+    }
+
     /// Whether all senders are gone. Once this is true, a `pop` that follows and finds nothing is the last.
     pub fn is_disconnected(&self) -> bool {
         self.shared.senders.load(Ordering::Acquire) == 0

@@ -1,7 +1,8 @@
 //! Revoking a region while engines of other processes may be moving its bytes.
 //!
-//! Each soft HCA engine has an [`Activity`] in memory that all processes of the host share; each region has a
-//! [`KeyCell`] in its owner's table, likewise shared. Deregistering a region ends with the proof that no engine
+//! Each soft HCA engine has an [`Activity`] in memory that all processes of the host share, and each device a
+//! [`Roster`] that says how many of them were ever used; each region has a [`KeyCell`] in its owner's table, likewise
+//! shared. Deregistering a region ends with the proof that no engine
 //! touches it, without the engine taking a lock for each transfer.
 //!
 //! ```
@@ -34,6 +35,11 @@
 //!   value then has to carry the bytes of the round before.
 //! - The key is granted with release and validated with acquire: an engine that accepts a key sees the table entry
 //!   that the key stands for.
+//!
+//! - The roster counts an engine before its first round, so the same two fences decide: a revoker that does not find
+//!   the engine counted is seen by it, and its key refused.
+//! - A device that is dropped in order closes its roster (release) behind the last round of all of its engines; who
+//!   finds it closed (acquire) need not look at their activities any more.
 //!
 //! A process that dies while odd stays odd: that it is dead is the caller's knowledge, and as good as quiet.
 
@@ -97,6 +103,43 @@ impl Drop for Active<'_> {
     fn drop(&mut self) {
         let idle = self.round.wrapping_add(1);
         self.activity.count.store(idle, Ordering::Release);
+    }
+}
+
+/// The engines of one device, for revokers. Lives in shared memory, which starts zeroed: no engine, open.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Roster {
+    /// Activities from this one on were never used.
+    used: AtomicU32,
+    /// Not 0: none of the engines exists any more.
+    closed: AtomicU32,
+}
+
+impl Roster {
+    /// Without engines, as zeroed memory is.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts the engine with the activity `index`. Called before its first round.
+    pub fn count(&self, index: u32) {
+        self.used.fetch_max(index + 1, Ordering::Relaxed);
+    }
+
+    /// How many activities, from the first on, there are to take snapshots of after `revoked` took a key away.
+    pub fn counted(&self, _revoked: &Revoked) -> usize {
+        self.used.load(Ordering::Relaxed) as usize
+    }
+
+    /// Says that no engine exists any more: each has ended its last round.
+    pub fn close(&self) {
+        self.closed.store(1, Ordering::Release);
+    }
+
+    /// Whether that was said: nothing that was revoked is touched any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire) != 0
     }
 }
 

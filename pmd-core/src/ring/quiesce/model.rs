@@ -10,6 +10,7 @@ const KEY: u32 = 5;
 
 /// What owner and engine share.
 struct Host {
+    roster: Roster,
     activity: Activity,
     key: KeyCell,
     /// The region's entry in its table: written before the grant.
@@ -26,6 +27,7 @@ unsafe impl Send for Host {}
 impl Host {
     fn new() -> Arc<Self> {
         Arc::new(Self {
+            roster: Roster::new(),
             activity: Activity::new(),
             key: KeyCell::new(),
             entry: UnsafeCell::new(0),
@@ -50,10 +52,22 @@ impl Host {
         }
     }
 
-    /// Takes the region back, and checks that nobody else has it.
+    /// An engine that takes its seat first.
+    fn sit_down_and_transfer(&self) {
+        self.roster.count(0);
+        self.transfer();
+    }
+
+    /// Takes the region back from the one engine that there is.
     fn deregister(&self) {
-        let snapshot = self.activity.snapshot(&self.key.revoke());
-        while !snapshot.is_quiet(&self.activity) {
+        let revoked = self.key.revoke();
+        self.reclaim((self.roster.counted(&revoked) > 0).then(|| self.activity.snapshot(&revoked)));
+    }
+
+    /// Waits until the engine is quiet or gone, and checks that nobody else has the region.
+    fn reclaim(&self, snapshot: Option<Snapshot>) {
+        while snapshot.is_some_and(|snapshot| !snapshot.is_quiet(&self.activity) && !self.roster.is_closed())
+        {
             spin_hint();
         }
         // SAFETY: quiet.
@@ -69,6 +83,7 @@ fn nothing_writes_after_quiet() {
     loom::model(|| {
         let host = Host::new();
         host.register();
+        host.roster.count(0);
         let engine = {
             let host = host.clone();
             thread::spawn(move || {
@@ -93,6 +108,41 @@ fn a_key_comes_after_its_entry() {
             thread::spawn(move || host.transfer())
         };
         host.register();
+        engine.join().unwrap();
+    });
+}
+
+/// An engine that takes its seat while the region is revoked is either counted or refused.
+#[test]
+fn a_new_engine_is_counted_or_refused() {
+    loom::model(|| {
+        let host = Host::new();
+        host.register();
+        let engine = {
+            let host = host.clone();
+            thread::spawn(move || host.sit_down_and_transfer())
+        };
+        host.deregister();
+        engine.join().unwrap();
+        // SAFETY: all threads have ended.
+        assert_eq!(host.bytes.with(|bytes| unsafe { *bytes }), 0);
+    });
+}
+
+/// A device that was dropped in order is as good as quiet, its engine's last round being over.
+#[test]
+fn a_closed_roster_is_quiet() {
+    loom::model(|| {
+        let host = Host::new();
+        host.register();
+        let engine = {
+            let host = host.clone();
+            thread::spawn(move || {
+                host.sit_down_and_transfer();
+                host.roster.close();
+            })
+        };
+        host.deregister();
         engine.join().unwrap();
     });
 }

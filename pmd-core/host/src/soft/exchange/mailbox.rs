@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, os::fd::OwnedFd, sync::Arc};
 
-use super::super::link::{LaneState, LinkMemory};
+use pmd_core::ring::side::SideState;
+
+use super::super::link::LinkMemory;
 use crate::identity::DeviceId;
 
 /// Two queue pairs that are to be connected, seen from one of them.
@@ -37,7 +39,7 @@ struct Expected {
 impl Mailbox {
     /// Keeps an offer until it is taken, or until a later one for the same pair.
     pub(super) fn offer(&mut self, pair: Pair, offered: Offered) {
-        self.offers.retain(|_, offered| offered.memory.state(0) != LaneState::Abandoned);
+        self.offers.retain(|_, offered| offered.memory.state(0) != SideState::Abandoned);
         self.offers.insert(pair, offered);
     }
 
