@@ -8,8 +8,8 @@ use std::{
 };
 
 use pmd_core::{
-    ring::mpsc::Full,
-    sync::{AtomicBool, AtomicU32, Ordering},
+    ring::{credits::Credits, mpsc::Full},
+    sync::{AtomicBool, Ordering},
 };
 
 use super::{
@@ -149,12 +149,12 @@ impl Route {
         if !shared.connected.load(Ordering::Acquire) {
             return Err(SendError::NotConnected);
         }
-        if !shared.take_credit() {
+        if !shared.credits.take() {
             return Err(SendError::Full);
         }
         let message = OutgoingMessage { route: shared.key, bytes: MessageBytes::from(bytes), immediate };
         self.0.lane.shared().push(Command::Send(message)).map_err(|_| {
-            shared.give_credits(1);
+            shared.credits.give(1);
             SendError::Full
         })
     }
@@ -254,7 +254,7 @@ pub(crate) struct RouteShared {
     /// No handle and no transfer is left.
     pub(crate) abandoned: AtomicBool,
     /// Messages that the peer has receives for and nobody has claimed.
-    credits: AtomicU32,
+    pub(crate) credits: Credits,
 }
 
 impl RouteShared {
@@ -273,24 +273,8 @@ impl RouteShared {
             fault: OnceLock::new(),
             requested_fault: OnceLock::new(),
             abandoned: AtomicBool::new(false),
-            credits: AtomicU32::new(0),
+            credits: Credits::new(),
         }
-    }
-
-    /// Claims the right to send one message.
-    #[inline]
-    pub(crate) fn take_credit(&self) -> bool {
-        // Relaxed: a credit is a number, it orders nothing.
-        self.credits
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |credits| credits.checked_sub(1))
-            .is_ok()
-    }
-
-    pub(crate) fn give_credits(&self, credits: u32) {
-        // Saturating: a peer that gives more than it can have only harms its own receives.
-        let _ = self
-            .credits
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| Some(held.saturating_add(credits)));
     }
 
     fn fault(&self, lane: &Lane) -> Option<RouteFault> {

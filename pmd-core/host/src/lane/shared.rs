@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pmd_core::{
     ring::{
+        attention,
         mpsc::{Full, Receiver, Sender},
         parking::{Parking, Published},
     },
@@ -20,35 +21,31 @@ pub(crate) struct Attention(Arc<Doorway>);
 
 #[derive(Debug)]
 struct Doorway {
-    raised: AtomicBool,
+    raised: attention::Attention,
     parking: Parking,
     waker: Waker,
 }
 
 impl Attention {
     pub(crate) fn new(waker: Waker) -> Self {
-        Self(Arc::new(Doorway { raised: AtomicBool::new(false), parking: Parking::new(), waker }))
+        Self(Arc::new(Doorway { raised: attention::Attention::new(), parking: Parking::new(), waker }))
     }
 
     /// Called after a flag was set. When the lane has ended nobody looks, and nothing is left to stop.
     pub(crate) fn raise(&self) {
-        // Release: who takes the attention sees the flag that it was raised for.
-        self.0.raised.store(true, Ordering::Release);
+        self.0.raised.raise();
         let _ = self.published();
     }
 
     /// Whether flags are to be looked at; called by the lane.
     #[inline]
     pub(crate) fn take(&self) -> bool {
-        self.is_raised() && {
-            // Cleared before looking: a flag set meanwhile raises again.
-            self.0.raised.swap(false, Ordering::Acquire)
-        }
+        self.0.raised.take()
     }
 
     #[inline]
     pub(crate) fn is_raised(&self) -> bool {
-        self.0.raised.load(Ordering::Relaxed)
+        self.0.raised.is_raised()
     }
 
     pub(crate) fn parking(&self) -> &Parking {

@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     backend::SetupError,
     lane::{Message, MessageHandler, MessageMemory, MessageRegistrar, RouteId},
-    transfer::{Notification, RouteFault, SendError, SubmitError, TransferError},
+    transfer::{CancelOutcome, Notification, RouteFault, SendError, SubmitError, TransferError},
 };
 
 /// Heap memory under key 9.
@@ -76,6 +76,10 @@ struct Pair {
 
 impl Pair {
     fn new(receives: u32) -> Self {
+        Self::with_slots(receives, QueuePairConfig::default().send_slots)
+    }
+
+    fn with_slots(receives: u32, send_slots: u32) -> Self {
         let net = Net::default();
         let inboxes = [Inbox::default(), Inbox::default()];
         let mut lanes = [0, 1].map(|_| LaneDriver::new(net.device(sleep), short_grace()));
@@ -84,6 +88,7 @@ impl Pair {
                 handler: Some(Box::new(inboxes[side].clone())),
                 memory: Some(Arc::new(Heap)),
                 message_receives: receives,
+                config: QueuePairConfig { send_slots, ..QueuePairConfig::default() },
                 ..RouteConfig::default()
             };
             driver.open_route(lane, config).unwrap()
@@ -215,6 +220,33 @@ fn notifications_wait_for_credits_and_come_first_when_there_are_some() {
     assert!(pair.finish(&transfer).is_ok());
     pair.turns(2);
     assert_eq!(pair.inboxes[1].take().len(), 9);
+    assert_eq!(pair.not_ready(), 0);
+}
+
+#[test]
+fn the_credit_of_a_notification_that_was_given_up_is_for_anybody() {
+    let mut pair = Pair::with_slots(8, 8);
+    pair.net.script(0, |script| script.frozen = true);
+    let bytes = pair.routes[0].submit(&list(1), TransferOptions::default()).unwrap();
+    pair.drivers[0].turn();
+    for _ in 0..7 {
+        pair.routes[0].send(b"message", None).unwrap();
+    }
+    pair.drivers[0].turn();
+    // The send queue is full: the notification has its credit, and waits for a slot.
+    let notify = Some(Notification { bytes: Vec::new(), immediate: None });
+    let notified =
+        pair.routes[0].submit(&list(0), TransferOptions { notify, ..TransferOptions::default() }).unwrap();
+    pair.drivers[0].turn();
+    assert_eq!(pair.net.posts(0).len(), 8);
+    assert_eq!(pair.routes[0].send(b"message", None), Err(SendError::Full));
+    assert_eq!(pair.drivers[0].cancel(&notified), CancelOutcome::Cancelled);
+    pair.net.script(0, |script| script.frozen = false);
+    assert!(pair.drivers[0].run_until(&bytes, soon()).is_ok());
+    assert_eq!(pair.routes[0].send(b"message", None), Ok(()));
+    assert_eq!(pair.routes[0].send(b"message", None), Err(SendError::Full));
+    pair.turns(20);
+    assert_eq!(pair.inboxes[1].take().len(), 8);
     assert_eq!(pair.not_ready(), 0);
 }
 

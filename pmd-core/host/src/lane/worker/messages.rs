@@ -6,6 +6,8 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
+use pmd_core::ring::credits::{Account, Arrived};
+
 use super::buffers::Buffers;
 use crate::{
     lane::{MINIMUM_RECEIVES, Message, MessageHandler, RouteId, command::OutgoingMessage},
@@ -14,10 +16,6 @@ use crate::{
 
 /// Bytes before each message: see [`Header`].
 pub(in crate::lane) const HEADER_BYTES: usize = 4;
-
-/// Receives beyond those that credits are given for, for empty messages. At most three can be on their way: each but
-/// the first follows half of the credits being used, and a peer that has not taken them cannot use more than all.
-pub(in crate::lane) const RESERVED_RECEIVES: u32 = 4;
 
 /// What a message starts with: a magic byte, the kind, and the credits that come with it (little endian).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,14 +66,7 @@ pub(super) struct Messages {
     pub(super) buffers: Option<Buffers>,
     pub(super) inline_limit: usize,
     handler: Option<Box<dyn MessageHandler>>,
-    /// Credits set aside for notifications.
-    reserved: u32,
-    /// Credits that the peer is to be given.
-    due: u32,
-    /// So many are due before an empty message goes.
-    threshold: u32,
-    /// The peer has sent something, so it is there.
-    heard: bool,
+    pub(super) account: Account,
 }
 
 impl Messages {
@@ -85,50 +76,36 @@ impl Messages {
         receives: u32,
         inline_limit: usize,
     ) -> Self {
+        let receives = if buffers.is_some() { receives } else { 0 };
         Self {
             outgoing: VecDeque::new(),
             notifications: VecDeque::new(),
-            due: if buffers.is_some() { receives.saturating_sub(MINIMUM_RECEIVES) } else { 0 },
+            account: Account::new(receives, MINIMUM_RECEIVES),
             buffers,
             inline_limit,
             handler,
-            reserved: 0,
-            threshold: receives.div_ceil(2).max(1),
-            heard: false,
         }
     }
 
     /// Whether anything waits to be posted.
     pub(super) fn is_waiting(&self) -> bool {
-        !self.outgoing.is_empty() || !self.notifications.is_empty() || self.owes_credits()
-    }
-
-    /// Whether an empty message has to carry credits back.
-    pub(super) fn owes_credits(&self) -> bool {
-        self.heard && self.due >= self.threshold
+        !self.outgoing.is_empty() || !self.notifications.is_empty() || self.account.owes()
     }
 
     /// Header for the next message; the credits in it count as given.
     pub(super) fn header(&mut self, kind: Kind) -> Header {
-        let credits = self.due.min(u32::from(u16::MAX)) as u16;
-        self.due -= u32::from(credits);
-        Header { kind, credits }
+        Header { kind, credits: self.account.attach() }
     }
 
     /// A header whose message was not posted after all.
     pub(super) fn take_back(&mut self, header: Header) {
-        self.due += u32::from(header.credits);
+        self.account.detach(header.credits);
     }
 
-    /// Takes a credit that was set aside for notifications.
-    pub(super) fn take_reserved(&mut self) -> bool {
-        let some = self.reserved > 0;
-        self.reserved -= u32::from(some);
-        some
-    }
-
-    pub(super) fn put_reserved(&mut self) {
-        self.reserved += 1;
+    /// Gives up the notifications that `is_given_up` names. Returns credits that were kept for them, for anybody.
+    pub(super) fn give_up(&mut self, is_given_up: impl Fn(u32) -> bool) -> u32 {
+        self.notifications.retain(|&transfer| !is_given_up(transfer));
+        self.account.release_reserved(self.notifications.len() as u32)
     }
 
     /// Takes in the message in a receive's buffer: hands it to the handler and returns the credits that came with it
@@ -145,17 +122,11 @@ impl Messages {
             catch_unwind(AssertUnwindSafe(|| handler.message(route, Message { bytes, immediate })))
                 .map_err(|_| RouteFault::HandlerPanicked)?;
         }
-        Ok(self.heard(header))
-    }
-
-    /// Notes what came with a message, and returns the credits that are for anybody: waiting notifications come first.
-    fn heard(&mut self, header: Header) -> u32 {
-        self.heard = true;
-        self.due += u32::from(header.kind == Kind::Data);
-        let waiting = (self.notifications.len() as u32).saturating_sub(self.reserved);
-        let kept = waiting.min(u32::from(header.credits));
-        self.reserved += kept;
-        u32::from(header.credits) - kept
+        let arrived = match header.kind {
+            Kind::Data => Arrived::Message,
+            Kind::Credits => Arrived::Empty,
+        };
+        Ok(self.account.arrived(arrived, header.credits, self.notifications.len() as u32))
     }
 
     /// Tells the handler that no message follows, once, and drops everything that waits.
@@ -175,7 +146,7 @@ impl fmt::Debug for Messages {
             .debug_struct("Messages")
             .field("outgoing", &self.outgoing.len())
             .field("notifications", &self.notifications.len())
-            .field("due", &self.due)
+            .field("account", &self.account)
             .finish_non_exhaustive()
     }
 }

@@ -27,7 +27,7 @@ use std::{
 
 use pmd_core::{provider::Completion, ring::mpsc::Receiver};
 
-pub(in crate::lane) use self::messages::{HEADER_BYTES, RESERVED_RECEIVES};
+pub(in crate::lane) use self::messages::HEADER_BYTES;
 use self::{active::Active, buffers::Buffers, messages::Messages, slab::Slab, window::QueuePair};
 use super::{
     LaneConfig,
@@ -225,7 +225,7 @@ impl<B: Backend> Worker<B> {
         self.peeked.is_some()
     }
 
-    /// Returns whether there were commands, and whether all were taken.
+    /// Returns whether there were commands, and whether all were taken, those included that are being pushed.
     #[inline]
     fn take_commands(&mut self) -> Result<(bool, bool), LaneFault> {
         let mut any = false;
@@ -234,7 +234,9 @@ impl<B: Backend> Worker<B> {
                 return Ok((any, false));
             }
             let Some(command) = self.peeked.take().or_else(|| self.ring.pop()) else {
-                return Ok((any, true));
+                // A command may be hidden behind one that is being written: what was pushed before a flag was raised
+                // is in the lane's hands only once nothing is on its way.
+                return Ok((any, self.ring.is_drained()));
             };
             self.carry_out(command)?;
             any = true;

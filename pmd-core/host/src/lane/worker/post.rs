@@ -232,7 +232,7 @@ impl<B: Backend> Batch<'_, B> {
             }
             self.route.messages.notifications.pop_front();
         }
-        if self.route.messages.owes_credits() {
+        if self.route.messages.account.owes() {
             self.message(Kind::Credits, &[], None, |staged| Owner::Message { staged })?;
         }
         Ok(())
@@ -242,7 +242,7 @@ impl<B: Backend> Batch<'_, B> {
     fn notification(&mut self, transfer: u32) -> Result<bool, RouteFault> {
         let Some(active) = self.transfers.find_mut(transfer) else { return Ok(true) };
         let Some(notification) = active.notification.take() else { return Ok(true) };
-        if !self.route.messages.take_reserved() && !self.route.shared.take_credit() {
+        if !self.route.messages.account.take_reserved() && !self.route.shared.credits.take() {
             active.notification = Some(notification);
             return Ok(false);
         }
@@ -253,7 +253,7 @@ impl<B: Backend> Batch<'_, B> {
             active.notify = Notify::Posted;
             active.outstanding += 1;
         } else {
-            self.route.messages.put_reserved();
+            self.route.messages.account.put_reserved();
             active.notification = Some(notification);
         }
         Ok(posted)

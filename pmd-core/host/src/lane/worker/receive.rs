@@ -38,7 +38,7 @@ impl<B: Backend> Worker<B> {
         };
         let received = (id.sequence, completion.byte_length);
         let credits = route.messages.take_in(route.shared.key.id, received, completion.immediate)?;
-        route.shared.give_credits(credits);
+        route.shared.credits.give(credits);
         if let Some(buffers) = &route.messages.buffers {
             let scatter = &[buffers.receive(id.sequence)];
             let request = ReceiveRequest { id: queue.receive_id(id.sequence), scatter };

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use pmd_core::{provider::ReceiveRequest, sync::Ordering};
+use pmd_core::{provider::ReceiveRequest, ring::credits, sync::Ordering};
 
 use super::{
-    HEADER_BYTES, RESERVED_RECEIVES, RouteState, Worker,
+    HEADER_BYTES, RouteState, Worker,
     active::Active,
     buffers::Buffers,
     messages::Messages,
@@ -95,7 +95,7 @@ impl<B: Backend> Worker<B> {
         let RouteConfig { queue_pairs, config: sizes, handler, memory, message_receives, message_bytes } =
             config;
         check(queue_pairs, message_receives, message_bytes)?;
-        let receives = message_receives.saturating_add(RESERVED_RECEIVES);
+        let receives = message_receives.saturating_add(credits::RESERVED);
         let inline_limit = sizes.inline_bytes as usize;
         let message_bytes = if memory.is_some() { message_bytes } else { 0 };
         let buffers = memory.map(|registrar| {
@@ -192,7 +192,7 @@ impl<B: Backend> Worker<B> {
         let (queues, shared) = (route.queues.clone(), Arc::clone(&route.shared));
         self.connect_queues(&queues, addresses, options)?;
         self.post_all_receives(key.index).map_err(RouteError::Failed)?;
-        shared.give_credits(MINIMUM_RECEIVES);
+        shared.credits.give(MINIMUM_RECEIVES);
         shared.connected.store(true, Ordering::Release);
         Ok(())
     }

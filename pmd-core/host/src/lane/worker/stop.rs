@@ -62,7 +62,8 @@ impl<B: Backend> Worker<B> {
                 route.running.retain(|&running| running != transfer);
             }
             if active.notify == Notify::Queued {
-                route.messages.notifications.retain(|&queued| queued != transfer);
+                let credits = route.messages.give_up(|queued| queued == transfer);
+                route.shared.credits.give(credits);
             }
         }
         let grace_by = Instant::now() + self.config.grace;
