@@ -6,6 +6,7 @@ use crate::count::{Count, Tally};
 use crate::demo;
 use crate::fuzz;
 use crate::process::Task;
+use crate::softroce;
 use crate::style;
 use crate::suite::{Journal, Step, Suite, Work, Workspace};
 use crate::weaken;
@@ -62,6 +63,13 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
         Suite {
             packages: FUZZER,
             ..own("fuzz", "parsers, planner and queues survive hostile input for a while", 420, fuzz::check)
+        },
+        Suite {
+            name: "softroce",
+            proves: "the verbs back end and Debian's tools work on soft-RoCE, with lost and harmed packets too",
+            packages: softroce::PACKAGES,
+            limit: Duration::from_secs(600),
+            work: Work::Own(softroce::check),
         },
         own("demo", "two processes move and verify a KV cache, and leave nothing", 600, demo::check),
     ]

@@ -2,11 +2,13 @@
 //!
 //! Outside of the product and not published. `catalogue` lists the suites, `install` brings what they need,
 //! `runner` runs them, `table` sums up; `style`, `weaken` and `demo` are the suites that are code of their own.
+//! `softroce` gives a command, or its suite, soft-RoCE devices in a guest.
 //!
 //! ```text
 //! cargo run --release -p verification -- all
 //! cargo run --release -p verification -- list
 //! cargo run --release -p verification -- run loom weaken --verbose
+//! cargo run --release -p verification -- softroce -- ibv_devinfo -d rxe0
 //! ```
 //!
 //! Exit codes: 0 everything passed and nothing was skipped, 1 a suite failed or was skipped, 2 wrong usage,
@@ -31,6 +33,7 @@ mod instrument;
 mod interrupt;
 mod process;
 mod runner;
+mod softroce;
 mod source;
 mod style;
 mod suite;
@@ -66,6 +69,8 @@ enum Action {
     },
     /// Fuzzes the targets of the `fuzz` suite for longer, or runs one input again.
     Fuzz(fuzz::Options),
+    /// Runs a command, or the suite's steps, on soft-RoCE devices in a guest.
+    Softroce(softroce::Options),
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -90,6 +95,14 @@ fn main() -> ExitCode {
     match Command::parse().action {
         Action::List => list(&suites),
         Action::Fuzz(options) => fuzz::command(&workspace, options),
+        Action::Softroce(options) => {
+            let suites: Vec<Suite> = suites.into_iter().filter(|suite| suite.name == "softroce").collect();
+            if let Err(error) = prepare(&suites) {
+                eprintln!("{error}");
+                return ExitCode::from(NOT_HERE);
+            }
+            softroce::command(&workspace, &options)
+        }
         Action::All(options) => run(&suites, &workspace, options),
         Action::Run { suites: names, options } => match select(suites, &names) {
             Ok(selected) => run(&selected, &workspace, options),

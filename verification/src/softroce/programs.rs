@@ -1,0 +1,78 @@
+//! Builds what runs on soft-RoCE, with the profiles with which other suites build it. Called by `softroce`.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::error::SoftroceError;
+use crate::process::Task;
+use crate::suite::Workspace;
+
+/// The programs under test, as paths on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Programs {
+    /// `kv`.
+    pub(super) kv: PathBuf,
+    /// The verbs back end's tests.
+    pub(super) nic_verbs: PathBuf,
+}
+
+impl Programs {
+    /// Builds all of them.
+    pub(super) fn build(
+        workspace: &Workspace,
+        watch: &mut dyn FnMut(Option<&str>),
+    ) -> Result<Self, SoftroceError> {
+        let cargo = |arguments: &[&str]| {
+            workspace
+                .cargo()
+                .args(arguments.iter().copied())
+                .args(["--message-format=json-render-diagnostics"])
+        };
+        let kv = cargo(&["build", "--release", "-p", "kv-api", "--bin", "kv"]);
+        let nic_verbs = cargo(&["test", "--no-run", "--workspace", "--test", "nic_verbs"]);
+        Ok(Self { kv: build(&kv, "kv", watch)?, nic_verbs: build(&nic_verbs, "nic_verbs", watch)? })
+    }
+}
+
+fn build(
+    cargo: &Task,
+    name: &'static str,
+    watch: &mut dyn FnMut(Option<&str>),
+) -> Result<PathBuf, SoftroceError> {
+    watch(Some(&format!("$ {}", cargo.line())));
+    // Cargo's messages for programs are not for people.
+    let mut filtered = |line: Option<&str>| watch(line.filter(|line| !line.starts_with('{')));
+    let failed = |source| SoftroceError::NoProgram { program: "cargo".to_owned(), package: "cargo", source };
+    let ended = cargo.run(&mut filtered).map_err(failed)?;
+    if !ended.succeeded() {
+        return Err(SoftroceError::Command {
+            line: cargo.line(),
+            how: ended.describe(),
+            output: ended.stderr,
+        });
+    }
+    executable(&ended.stdout, name).ok_or(SoftroceError::NotBuilt { name })
+}
+
+/// The program of this name among the artifacts that cargo reports.
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut programs = messages.filter(|message| message["target"]["name"] == name);
+    programs.find_map(|message| message["executable"].as_str().map(PathBuf::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_found_among_cargos_messages() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"kv\"},\"executable\":null}\n\
+            {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"kv\"},\"executable\":\"/t/kv\"}\n\
+            not json\n";
+        assert_eq!(executable(messages, "kv"), Some("/t/kv".into()));
+        assert_eq!(executable(messages, "pmd"), None);
+        assert_eq!(executable("", "kv"), None);
+    }
+}
