@@ -6,7 +6,7 @@
 
 use std::ffi::{c_char, c_int, c_ulong, c_void};
 
-use connectx::shim;
+use connectx::{shim, uar};
 use libc::{mode_t, off_t, size_t, ssize_t};
 
 /// `open(2)`. A variadic function's third argument arrives where a plain one's does (System V x86-64, AAPCS64).
@@ -153,4 +153,28 @@ pub unsafe extern "C" fn fstat64(descriptor: c_int, into: *mut libc::stat) -> c_
 #[unsafe(no_mangle)]
 pub extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int {
     shim::socket(domain, kind, protocol)
+}
+
+/// `sigaction(2)`.
+///
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sigaction(
+    signal: c_int,
+    new: *const libc::sigaction,
+    old: *mut libc::sigaction,
+) -> c_int {
+    // SAFETY: passed on as it came.
+    unsafe { uar::sigaction(signal, new, old) }
+}
+
+/// `signal(2)`.
+///
+/// # Safety
+/// As the C library's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn signal(signal: c_int, handler: libc::sighandler_t) -> libc::sighandler_t {
+    // SAFETY: passed on as it came.
+    unsafe { uar::signal(signal, handler) }
 }

@@ -71,5 +71,7 @@ next!(/// `stat(2)`.
     stat, c"stat64", (path: *const c_char, into: *mut libc::stat) -> c_int);
 next!(/// `fstat(2)`.
     fstat, c"fstat64", (descriptor: c_int, into: *mut libc::stat) -> c_int);
+next!(/// `sigaction(2)`.
+    sigaction, c"sigaction", (signal: c_int, new: *const libc::sigaction, old: *mut libc::sigaction) -> c_int);
 next!(/// `socket(2)`.
     socket, c"socket", (domain: c_int, kind: c_int, protocol: c_int) -> c_int);

@@ -8,14 +8,25 @@
 //! A page is ordinary memory of this process. Called by: `kernel`, which maps pages and starts the watch; `shim`, which
 //! reports what is unmapped.
 
-#[allow(dead_code)] // the watch that reads them comes next
+mod handlers;
+#[allow(dead_code, reason = "the device comes next")]
 mod pages;
+#[allow(dead_code, reason = "the device comes next")]
+mod stores;
+#[cfg(target_arch = "x86_64")]
+#[allow(dead_code, reason = "the device comes next")]
+mod trap;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "no_trap.rs"]
+mod trap;
 
 use std::io;
 
 use crate::{config::Mode, device::Device, errno::Errno};
 
+pub use handlers::{sigaction, signal};
 pub use pages::PageKind;
+pub use stores::Doorbells;
 
 /// What a driver asked `mmap` for.
 #[derive(Clone, Copy, Debug)]

@@ -12,8 +12,12 @@ use crate::errno::Errno;
 pub(super) const PAGE_BYTES: usize = 4096;
 /// Pages that a process can have mapped.
 const PAGES_MAX: usize = 1024;
-/// BlueFlame halves of a page: four registers of two.
-const HALVES: usize = 8;
+/// Where the doorbell and BlueFlame registers begin.
+pub(super) const REGISTERS_START: usize = 0x800;
+/// Bytes of half a BlueFlame register; drivers use the halves in turn.
+pub(super) const HALF_BYTES: usize = 256;
+/// Halves in a page: four registers of two.
+pub(super) const HALVES: usize = 8;
 /// An entry that is being filled in: no page has this address.
 const CLAIMED: usize = 1;
 
