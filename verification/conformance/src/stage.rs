@@ -140,6 +140,9 @@ impl Stage {
             self.backend(end.place).reset(end.handle).expect("resetting");
             assert_eq!(self.state(end), QueuePairState::Reset);
         }
+        // What was polled before belongs to the past.
+        self.take(link.left);
+        self.take(link.right);
         let options = self.context.bed.options();
         self.connect(link, &options)
     }

@@ -1,6 +1,10 @@
 //! The cases. Each module holds one claim about back ends, lanes or endpoints; `main` makes tests of all of them.
 
+mod atomics;
 mod data;
+mod order;
+mod payload;
+mod queues;
 
 use crate::{bed::Ability, context::Context};
 
@@ -28,5 +32,5 @@ const fn case_with(name: &'static str, needs: &'static [Ability], run: fn(&Conte
 /// All cases, the simplest first.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    [data::CASES].concat()
+    [data::CASES, order::CASES, payload::CASES, queues::CASES, atomics::CASES].concat()
 }
