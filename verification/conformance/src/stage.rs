@@ -136,6 +136,12 @@ impl Stage {
 
     /// Resets both ends and connects them again.
     pub fn renew(&mut self, link: Link) -> Link {
+        let options = self.context.bed.options();
+        self.renew_with(link, &options)
+    }
+
+    /// As [`Stage::renew`], with these options.
+    pub fn renew_with(&mut self, link: Link, options: &ConnectOptions) -> Link {
         for end in [link.left, link.right] {
             self.backend(end.place).reset(end.handle).expect("resetting");
             assert_eq!(self.state(end), QueuePairState::Reset);
@@ -143,8 +149,7 @@ impl Stage {
         // What was polled before belongs to the past.
         self.take(link.left);
         self.take(link.right);
-        let options = self.context.bed.options();
-        self.connect(link, &options)
+        self.connect(link, options)
     }
 
     /// The back end of a place.
@@ -247,6 +252,13 @@ impl Stage {
             news |= count > 0;
         }
         news
+    }
+
+    /// Polls both places so many times.
+    pub fn poll_times(&mut self, times: u64) {
+        for _ in 0..times {
+            self.poll();
+        }
     }
 
     /// Waits until `ready` says so, polling both places.

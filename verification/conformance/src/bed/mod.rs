@@ -46,10 +46,10 @@ pub enum Ability {
     Nop,
     /// Errors carry the syndrome that the InfiniBand specification names.
     ExactErrors,
-    /// A request that does not reach a queue pair any more fails once the retries are used up.
-    RetryLimit,
     /// The peer notices a request that it refuses: its queue pair goes to the error state.
     RefusalFailsPeer,
+    /// A write waits until the messages before it were received.
+    MessageOrder,
     /// Peers in other processes.
     Processes,
 }
@@ -59,8 +59,8 @@ impl fmt::Display for Ability {
         formatter.write_str(match self {
             Self::Nop => "NOP",
             Self::ExactErrors => "exact error codes",
-            Self::RetryLimit => "a limit of retries",
             Self::RefusalFailsPeer => "errors at the peer that refuses",
+            Self::MessageOrder => "writes that wait for earlier messages",
             Self::Processes => "peers in other processes",
         })
     }

@@ -61,6 +61,9 @@ impl Bed for SoftBed {
     fn lacks(&self, ability: Ability) -> Option<&'static str> {
         match (ability, self.0) {
             (Ability::Processes, Path::SameProcess) => Some("this path is for devices of one process"),
+            (Ability::MessageOrder, Path::SameProcess | Path::Arena | Path::ProcessMemory) => {
+                Some("a direct write may overtake the payload of an earlier message")
+            }
             _ => None,
         }
     }

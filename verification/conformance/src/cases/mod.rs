@@ -2,9 +2,12 @@
 
 mod atomics;
 mod data;
+mod errors;
+mod lifetime;
 mod order;
 mod payload;
 mod queues;
+mod ready;
 
 use crate::{bed::Ability, context::Context};
 
@@ -32,5 +35,15 @@ const fn case_with(name: &'static str, needs: &'static [Ability], run: fn(&Conte
 /// All cases, the simplest first.
 #[must_use]
 pub fn all() -> Vec<Case> {
-    [data::CASES, order::CASES, payload::CASES, queues::CASES, atomics::CASES].concat()
+    [
+        data::CASES,
+        order::CASES,
+        payload::CASES,
+        queues::CASES,
+        atomics::CASES,
+        lifetime::CASES,
+        ready::CASES,
+        errors::CASES,
+    ]
+    .concat()
 }

@@ -125,6 +125,7 @@ impl QueuePair {
     fn give_back(means: &Means<'_>, pending: &Pending, bytes: Vec<u8>) -> Result<(u32, Vec<u8>), Syndrome> {
         let length = bytes.len() as u32;
         let fits = pending.signaled && (1..=means.completions.room()).contains(&bytes.len());
+        means.check(&pending.target).ok_or(Syndrome::LocalProtection)?;
         if means.manner.scatter_to_completion && fits {
             return Ok((length, bytes));
         }
@@ -207,6 +208,12 @@ impl Means<'_> {
             }
         }
         Ok(bytes)
+    }
+
+    /// Whether all of a scatter list may be written, also where the driver copies the bytes itself.
+    fn check(&self, list: &[DataSegment]) -> Option<()> {
+        let wish = |segment: &DataSegment| self.local(*segment, segment.length, Access::LOCAL_WRITE);
+        list.iter().all(|segment| self.net.reach(wish(segment)).is_some()).then_some(())
     }
 
     /// Puts bytes into a scatter list; `None` when a part of it may not be written, or it is too short.
