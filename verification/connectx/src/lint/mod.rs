@@ -4,7 +4,11 @@
 //! for. The sources are the ConnectX PRM ("Work Request Operation", "Completion Queue") and, for order, rdma-core's
 //! `post_send_db`.
 
+mod report;
+
 use std::fmt;
+
+pub(crate) use report::report;
 
 /// A broken rule, with the values that show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +128,22 @@ pub enum Rule {
         producer: u32,
         /// Consumer index in the doorbell record.
         consumer: u32,
+    },
+    /// A gather entry without bytes, which hardware takes for 2 GiB.
+    #[error("data segment {segment} has length 0, which hardware reads as 2 GiB: leave empty entries out")]
+    ZeroLength {
+        /// Which data segment.
+        segment: usize,
+    },
+    /// The arm doorbell and the arm record differ.
+    #[error(
+        "arm doorbell {rung:#010x}, but the arm record says {record:#010x}: the record must be written first"
+    )]
+    WrongArmRecord {
+        /// Sequence, command and consumer index in the doorbell.
+        rung: u32,
+        /// What the record holds.
+        record: u32,
     },
     /// A doorbell for a queue pair that is not there, or not this process's.
     #[error("doorbell for QPN {number:#x}, which this process does not have")]

@@ -18,10 +18,10 @@ use std::{
 };
 
 pub use objects::{
-    CompletionQueue, ConnectedPath, MemoryRegion, Process, ProcessIndex, QueuePair, QueuePairKind,
-    SendProgress, SharedReceiveQueue, Stall, state,
+    Asynchronous, AsynchronousKind, CompletionQueue, ConnectedPath, MemoryRegion, Process, ProcessIndex,
+    QueuePair, QueuePairKind, SendProgress, SharedReceiveQueue, Stall, state,
 };
-pub use tables::{Capacity, Counters, Table, Tables};
+pub use tables::{AsynchronousEvents, Capacity, Counters, Table, Tables};
 
 /// First bytes of a state file that is ready.
 const MAGIC: u64 = u64::from_le_bytes(*b"connectx");

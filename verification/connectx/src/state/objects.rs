@@ -58,6 +58,8 @@ pub struct MemoryRegion {
     pub length: u64,
     /// Address by which work requests name the first byte.
     pub virtual_start: u64,
+    /// A peer's SEND_INVAL took the key away.
+    pub invalidated: bool,
 }
 
 /// A completion queue.
@@ -84,6 +86,10 @@ pub struct CompletionQueue {
     pub armed_solicited: bool,
     /// The queue overran: nothing is written any more.
     pub overrun: bool,
+    /// `producer` after the last CQE that was solicited or an error.
+    pub solicited_producer: u32,
+    /// Events raised, ever; its low two bits are the sequence number that the next arm must carry.
+    pub fired: u32,
     /// What the program calls it in events.
     pub user_handle: u64,
     /// Completion channel: read end's descriptor in the owner, or -1.
@@ -174,6 +180,8 @@ pub struct SendProgress {
     pub consumer: u16,
     /// Producer index as of the last doorbell; beyond it the device does not look.
     pub rung: u16,
+    /// Bytes moved of the WQE at `consumer`.
+    pub offset: u64,
     /// Why it waits.
     pub stall: Stall,
     /// Retries so far of the WQE at `consumer`.
@@ -228,6 +236,8 @@ pub struct QueuePair {
     pub register: u32,
     /// Next receive, running free.
     pub receive_consumer: u16,
+    /// `SQ_DRAINED` is wanted when the send queue has drained.
+    pub notify_drained: bool,
     /// Send side.
     pub send: SendProgress,
     /// The path.
@@ -259,5 +269,44 @@ pub struct SharedReceiveQueue {
     /// Fewer receives than this raise `SRQ_LIMIT_REACHED`, once; 0 is off.
     pub limit: u32,
     /// What the program calls it in events.
+    pub user_handle: u64,
+}
+
+/// What happened to an object or to the port, as `enum ibv_event_type` numbers it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+pub enum AsynchronousKind {
+    /// A completion queue overran.
+    #[default]
+    CompletionQueueError = 0,
+    /// A queue pair cannot go on: its completion queue overran.
+    QueuePairFatal = 1,
+    /// A peer sent what this queue pair does not take.
+    QueuePairRequestError = 2,
+    /// A peer reached for memory that it may not use.
+    QueuePairAccessError = 3,
+    /// The send queue has drained.
+    SendQueueDrained = 5,
+    /// The port came up.
+    PortActive = 9,
+    /// The port went down.
+    PortError = 10,
+    /// A shared receive queue holds fewer receives than its limit.
+    SharedReceiveLimit = 15,
+    /// A queue pair in error takes no more receives from its shared queue.
+    LastReceiveReached = 16,
+}
+
+/// An event for a process's asynchronous descriptor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Asynchronous {
+    /// Whose.
+    pub owner: ProcessIndex,
+    /// What happened.
+    pub kind: AsynchronousKind,
+    /// QPN, CQN, SRQN or port.
+    pub number: u32,
+    /// What the program calls the object; the port's number for a port.
     pub user_handle: u64,
 }

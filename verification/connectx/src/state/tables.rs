@@ -1,6 +1,8 @@
 //! The tables, and how entries are found, made and freed.
 
-use super::objects::{CompletionQueue, MemoryRegion, Process, ProcessIndex, QueuePair, SharedReceiveQueue};
+use super::objects::{
+    Asynchronous, CompletionQueue, MemoryRegion, Process, ProcessIndex, QueuePair, SharedReceiveQueue,
+};
 
 /// Entries of each kind; also what `ibv_query_device` reports.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +19,8 @@ impl Capacity {
     pub const QUEUE_PAIRS: usize = 4096;
     /// Shared receive queues.
     pub const SHARED_RECEIVES: usize = 256;
+    /// Asynchronous events that wait for their processes.
+    pub const EVENTS: usize = 1024;
 }
 
 /// An entry of a table: knows the number that drivers use for it.
@@ -151,6 +155,33 @@ pub struct Counters {
     pub faults: u64,
 }
 
+/// Asynchronous events that their processes have not fetched yet, in order.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct AsynchronousEvents {
+    waiting: [Asynchronous; Capacity::EVENTS],
+    count: u32,
+}
+
+impl AsynchronousEvents {
+    /// Adds one. When all places are taken it is lost, as on hardware whose event queue overruns.
+    pub fn push(&mut self, event: Asynchronous) {
+        if let Some(place) = self.waiting.get_mut(self.count as usize) {
+            *place = event;
+            self.count += 1;
+        }
+    }
+
+    /// Takes out, in order, those that `wanted` says.
+    pub fn take(&mut self, wanted: impl Fn(&Asynchronous) -> bool) -> Vec<Asynchronous> {
+        let waiting = self.waiting[..self.count as usize].to_vec();
+        let (taken, left): (Vec<_>, Vec<_>) = waiting.into_iter().partition(wanted);
+        self.waiting[..left.len()].copy_from_slice(&left);
+        self.count = left.len() as u32;
+        taken
+    }
+}
+
 /// Everything the device knows.
 #[derive(Debug)]
 #[repr(C)]
@@ -165,6 +196,8 @@ pub struct Tables {
     pub queue_pairs: Table<QueuePair, { Capacity::QUEUE_PAIRS }>,
     /// Shared receive queues by SRQN.
     pub shared_receives: Table<SharedReceiveQueue, { Capacity::SHARED_RECEIVES }>,
+    /// Events for asynchronous descriptors.
+    pub asynchronous: AsynchronousEvents,
     /// Protection domains ever made; the next one's number.
     pub domains: u32,
     /// The port is down: nothing gets an answer.
@@ -195,6 +228,7 @@ impl Tables {
         self.completion_queues.iter_mut().filter(|object| object.owner == index).for_each(clear);
         self.queue_pairs.iter_mut().filter(|object| object.owner == index).for_each(clear);
         self.shared_receives.iter_mut().filter(|object| object.owner == index).for_each(clear);
+        self.asynchronous.take(|event| event.owner == index);
         self.processes.remove(index.into());
     }
 
