@@ -94,6 +94,7 @@ pub(super) fn register(context: &Context, call: &Call) -> Result<Reply, CommandE
         start: memory.start,
         length: memory.length,
         virtual_start: memory.virtual_start,
+        ..MemoryRegion::default()
     });
     let key = region.ok_or(CommandError::Full("memory region"))?.key;
     let handle = objects.add(Kind::MemoryRegion, Object { number: key, ..Object::default() });

@@ -44,19 +44,12 @@ impl Registry {
             return Ok(registry);
         }
         prepare_process();
-        let device: &'static Device = Box::leak(Box::new(Self::open_device(config).map_err(Errno::from)?));
+        let device: &'static Device = Box::leak(Box::new(Device::open(config.clone()).map_err(Errno::from)?));
         let registry =
             Box::leak(Box::new(Self { device, contexts: Mutex::default(), channels: Mutex::default() }));
         CURRENT.store(registry, Ordering::Release);
         uar::start(device).map_err(Errno::from)?;
         Ok(registry)
-    }
-
-    fn open_device(config: &Config) -> std::io::Result<Device> {
-        let state = crate::state::SharedState::open(&config.state)?;
-        let process = state.lock().add_process(std::process::id());
-        let process = process.ok_or_else(|| std::io::Error::from_raw_os_error(libc::EMFILE))?;
-        Ok(Device { config: config.clone(), state, process })
     }
 
     /// The context of a descriptor; `None` where it is no context of this process.
