@@ -1,4 +1,5 @@
-//! The C library's names, and nothing else: what each does is in [`connectx::shim`].
+//! The C library's names, one of libibverbs', and nothing else: what each does is in [`connectx::shim`] and
+//! [`connectx::uar`].
 //!
 //! A package of its own, so that programs that link `connectx` (the launcher, its tests) do not interpose their own
 //! `open` and `write`. The launcher preloads it; the loader calls it in place of the C library.
@@ -8,6 +9,7 @@ use std::ffi::{c_char, c_int, c_ulong, c_void};
 
 use connectx::{shim, uar};
 use libc::{mode_t, off_t, size_t, ssize_t};
+use pmd_sys::verbs::{ibv_context, ibv_device};
 
 /// `open(2)`. A variadic function's third argument arrives where a plain one's does (System V x86-64, AAPCS64).
 ///
@@ -177,4 +179,14 @@ pub unsafe extern "C" fn sigaction(
 pub unsafe extern "C" fn signal(signal: c_int, handler: libc::sighandler_t) -> libc::sighandler_t {
     // SAFETY: passed on as it came.
     unsafe { uar::signal(signal, handler) }
+}
+
+/// `ibv_open_device(3)` of libibverbs.
+///
+/// # Safety
+/// As libibverbs'.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ibv_open_device(device: *mut ibv_device) -> *mut ibv_context {
+    // SAFETY: passed on as it came.
+    unsafe { uar::open_device(device) }
 }

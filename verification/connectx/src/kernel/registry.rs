@@ -123,4 +123,5 @@ fn prepare_process() {
 extern "C" fn forget_everything() {
     CURRENT.store(ptr::null_mut(), Ordering::Release);
     descriptors::clear();
+    uar::forget_all();
 }

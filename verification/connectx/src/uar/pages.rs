@@ -109,9 +109,17 @@ impl Pages {
 
     /// Takes out the pages that begin in a range.
     pub(super) fn forget(&self, address: usize, length: usize) {
+        self.in_range(address, length).for_each(|page| page.address.store(0, Ordering::Release));
+    }
+
+    /// Whether a page begins in a range.
+    pub(super) fn any_in(&self, address: usize, length: usize) -> bool {
+        self.in_range(address, length).next().is_some()
+    }
+
+    fn in_range(&self, address: usize, length: usize) -> impl Iterator<Item = &Page> {
         let range = address..address.saturating_add(length);
-        let gone = self.mapped().filter(|page| range.contains(&page.address()));
-        gone.for_each(|page| page.address.store(0, Ordering::Release));
+        self.mapped().filter(move |page| range.contains(&page.address()))
     }
 }
 
