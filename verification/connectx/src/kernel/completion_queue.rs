@@ -2,7 +2,6 @@
 
 use super::{
     abi::attribute,
-    channel::Channel,
     command::{Call, Reply},
     context::Context,
     error::CommandError,
@@ -168,32 +167,18 @@ pub(super) fn destroy_by_ioctl(context: &Context, request: &Request) -> Result<(
     request.room(attribute::DESTROY_RESPONSE).fill(&answer)
 }
 
-/// Gives `comp_events_reported` and `async_events_reported`: as many as the program has read. Those that it has not
+/// When this returns the device writes no more CQEs to it. Gives `comp_events_reported` and `async_events_reported`: as many as the program has read. Those that it has not
 /// are taken back, because it will never acknowledge them.
 fn destroy(context: &Context, handle: u32) -> Result<Answer, CommandError> {
-    let mut objects = context.objects();
-    let object = objects.find(Kind::CompletionQueue, handle)?;
-    let in_use = context.device().lock().queue_pairs.iter().any(|queue_pair| {
-        [queue_pair.send_completions, queue_pair.receive_completions].contains(&object.number)
-    });
-    if in_use {
-        return Err(CommandError::Busy { kind: Kind::CompletionQueue.name(), handle });
-    }
-    let object = objects.remove(Kind::CompletionQueue, handle)?;
-    drop(objects);
-    let queue = context.device().lock().completion_queues.find(object.number).copied().unwrap_or_default();
-    remove(context, object.number);
+    let delivery = context.registry().stop_delivery();
+    let object = context.objects().find(Kind::CompletionQueue, handle)?;
+    let queue = context.device().destroy_completion_queue(object.number)?;
+    let object = context.objects().remove(Kind::CompletionQueue, handle)?;
     let channel = context.registry().channel(queue.channel);
-    let unread = channel.map_or(0, |channel: std::sync::Arc<Channel>| {
-        channel.take_back(|record| record == object.user_handle.to_ne_bytes())
-    });
-    let completions = queue.events_reported.saturating_sub(unread);
-    Ok(Answer::default().u32(&[completions, events::settle(context, &object)]))
-}
-
-/// Frees a queue. When this returns the device writes no more CQEs to it.
-pub(super) fn remove(context: &Context, number: u32) {
-    context.device().lock().completion_queues.remove(number);
+    let unread =
+        channel.map_or(0, |channel| channel.take_back(|record| record == object.user_handle.to_ne_bytes()));
+    let completions = queue.events_reported.saturating_sub(unread + object.lost);
+    Ok(Answer::default().u32(&[completions, events::settle(context, &object, &delivery)]))
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ use super::{
     events,
     ioctl::Request,
     memory::{Answer, Fields},
-    objects::{Kind, Objects},
-    query, queue_pair, region,
+    objects::{Kind, Object, Objects},
+    query, region,
     registry::Registry,
 };
 use crate::{device::Device, port::Port};
@@ -115,15 +115,16 @@ impl Context {
         Ok(reader)
     }
 
-    /// Destroys what is left.
+    /// Destroys what is left; what somebody else destroyed already is as good.
     pub(super) fn close(&self) {
+        let device = self.device();
         let objects: Vec<_> = self.objects().drain().collect();
-        for (kind, object) in objects {
+        for (kind, Object { number, .. }) in objects {
             match kind {
-                Kind::QueuePair => queue_pair::remove(self, object.number),
-                Kind::CompletionQueue => super::completion_queue::remove(self, object.number),
-                Kind::SharedReceiveQueue => super::shared_receive_queue::remove(self, object.number),
-                Kind::MemoryRegion => region::remove(self, object.number),
+                Kind::QueuePair => drop(device.destroy_queue_pair(number)),
+                Kind::CompletionQueue => drop(device.destroy_completion_queue(number)),
+                Kind::SharedReceiveQueue => drop(device.destroy_shared_receive_queue(number)),
+                Kind::MemoryRegion => region::remove(self, number),
                 Kind::AddressHandle | Kind::RegisterPage | Kind::Domain => {}
             }
         }

@@ -49,6 +49,8 @@ pub(super) struct Object {
     pub(super) capacity: [u32; 5],
     /// Asynchronous events written for it so far.
     pub(super) events: u32,
+    /// Of completion queues: completion events that did not fit into their channel.
+    pub(super) lost: u32,
 }
 
 /// All objects of a context.
@@ -80,6 +82,12 @@ impl Objects {
     pub(super) fn remove(&mut self, kind: Kind, handle: u32) -> Result<Object, CommandError> {
         let object = self.entries.remove(&(kind, handle));
         object.ok_or(CommandError::NoObject { kind: kind.name(), handle })
+    }
+
+    /// The object of this number.
+    pub(super) fn numbered(&mut self, kind: Kind, number: u32) -> Option<&mut Object> {
+        let all = self.entries.range_mut((kind, 0)..=(kind, u32::MAX));
+        all.map(|(_, object)| object).find(|object| object.number == number)
     }
 
     /// Takes out all, those that need others first.

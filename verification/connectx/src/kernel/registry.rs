@@ -26,7 +26,13 @@ pub(super) struct Registry {
     pub(super) device: &'static Device,
     contexts: Mutex<BTreeMap<c_int, Arc<Context>>>,
     channels: Mutex<BTreeMap<c_int, Arc<Channel>>>,
+    /// Held from taking events of the device until they are written.
+    delivery: Mutex<()>,
 }
+
+/// No event is delivered while this lives.
+#[derive(Debug)]
+pub(super) struct Stopped<'a>(#[expect(dead_code, reason = "held, not read")] MutexGuard<'a, ()>);
 
 impl Registry {
     /// This process's registry, if it opened the device.
@@ -45,8 +51,12 @@ impl Registry {
         }
         prepare_process();
         let device: &'static Device = Box::leak(Box::new(Device::open(config.clone()).map_err(Errno::from)?));
-        let registry =
-            Box::leak(Box::new(Self { device, contexts: Mutex::default(), channels: Mutex::default() }));
+        let registry = Box::leak(Box::new(Self {
+            device,
+            contexts: Mutex::default(),
+            channels: Mutex::default(),
+            delivery: Mutex::default(),
+        }));
         CURRENT.store(registry, Ordering::Release);
         uar::start(device).map_err(Errno::from)?;
         Ok(registry)
@@ -55,6 +65,16 @@ impl Registry {
     /// The context of a descriptor; `None` where it is no context of this process.
     pub(super) fn context(&self, descriptor: c_int) -> Option<Arc<Context>> {
         lock(&self.contexts).get(&descriptor).cloned()
+    }
+
+    /// All contexts.
+    pub(super) fn contexts(&self) -> Vec<Arc<Context>> {
+        lock(&self.contexts).values().cloned().collect()
+    }
+
+    /// Waits until no event is on its way, and keeps new ones back. What is destroyed meanwhile gets none afterwards.
+    pub(super) fn stop_delivery(&self) -> Stopped<'_> {
+        Stopped(lock(&self.delivery))
     }
 
     /// Enters a context.

@@ -145,9 +145,7 @@ pub(super) fn modify(context: &Context, call: &Call) -> Result<Reply, CommandErr
                 value: limit.into(),
             });
         }
-        if let Some(queue) = context.device().lock().shared_receives.find_mut(object.number) {
-            queue.limit = limit;
-        }
+        context.device().set_shared_receive_limit(object.number, limit)?;
     }
     Ok(Reply::default())
 }
@@ -175,23 +173,13 @@ pub(super) fn destroy_by_ioctl(context: &Context, request: &Request) -> Result<(
     request.room(attribute::DESTROY_RESPONSE).fill(&answer)
 }
 
-/// Gives `events_reported`.
+/// Gives `events_reported`. When this returns the device takes no more receives from it.
 fn destroy(context: &Context, handle: u32) -> Result<Answer, CommandError> {
-    let mut objects = context.objects();
-    let number = objects.find(Kind::SharedReceiveQueue, handle)?.number;
-    let in_use = context.device().lock().queue_pairs.iter().any(|pair| pair.shared_receives == number);
-    if in_use {
-        return Err(CommandError::Busy { kind: Kind::SharedReceiveQueue.name(), handle });
-    }
-    let object = objects.remove(Kind::SharedReceiveQueue, handle)?;
-    drop(objects);
-    remove(context, number);
-    Ok(Answer::default().u32(&[events::settle(context, &object)]))
-}
-
-/// Frees a queue. When this returns the device takes no more receives from it.
-pub(super) fn remove(context: &Context, number: u32) {
-    context.device().lock().shared_receives.remove(number);
+    let delivery = context.registry().stop_delivery();
+    let object = context.objects().find(Kind::SharedReceiveQueue, handle)?;
+    context.device().destroy_shared_receive_queue(object.number)?;
+    let object = context.objects().remove(Kind::SharedReceiveQueue, handle)?;
+    Ok(Answer::default().u32(&[events::settle(context, &object, &delivery)]))
 }
 
 /// Index and tag, in 24 bits.

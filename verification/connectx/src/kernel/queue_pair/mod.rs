@@ -11,7 +11,7 @@ use super::{
     events,
     ioctl::Request,
     memory::{Answer, Fields},
-    objects::{Kind, Object},
+    objects::Kind,
 };
 use crate::state::{QueuePair, state};
 
@@ -76,16 +76,13 @@ pub(super) fn destroy_by_ioctl(context: &Context, request: &Request) -> Result<(
     request.room(attribute::DESTROY_RESPONSE).fill(&answer)
 }
 
-/// Gives `events_reported`.
+/// Gives `events_reported`. When this returns the device executes nothing more of it.
 fn destroy(context: &Context, handle: u32) -> Result<Answer, CommandError> {
-    let object: Object = context.objects().remove(Kind::QueuePair, handle)?;
-    remove(context, object.number);
-    Ok(Answer::default().u32(&[events::settle(context, &object)]))
-}
-
-/// Frees a queue pair. When this returns the device executes nothing more of it.
-pub(super) fn remove(context: &Context, number: u32) {
-    context.device().lock().queue_pairs.remove(number);
+    let delivery = context.registry().stop_delivery();
+    let object = context.objects().find(Kind::QueuePair, handle)?;
+    context.device().destroy_queue_pair(object.number)?;
+    let object = context.objects().remove(Kind::QueuePair, handle)?;
+    Ok(Answer::default().u32(&[events::settle(context, &object, &delivery)]))
 }
 
 #[cfg(test)]
