@@ -9,9 +9,16 @@
 //! x86_64 and aarch64 are supported. On x86_64 ordinary stores reach the device in program order, so that
 //! `to_device` only holds the compiler back; write-combining stores do not, so that the other two are `sfence`.
 
+//!
+//! Under loom each barrier is the fence that a thread which stands for the device pairs with, and records and doorbells
+//! are atomics without an ordering: the models of [`crate::queue`] run against these.
+
 #![allow(unsafe_code)] // Barriers are instructions, and device registers are raw addresses.
 
 use core::arch::asm;
+
+#[cfg(loom)]
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!(
@@ -23,6 +30,8 @@ compile_error!(
 /// `udma_to_device_barrier`.
 #[inline(always)]
 pub fn to_device() {
+    #[cfg(loom)]
+    fence(Ordering::Release);
     #[cfg(target_arch = "x86_64")]
     // SAFETY: emits no instruction; it only keeps the compiler from moving memory accesses across.
     unsafe {
@@ -40,6 +49,8 @@ pub fn to_device() {
 /// `udma_from_device_barrier`.
 #[inline(always)]
 pub fn from_device() {
+    #[cfg(loom)]
+    fence(Ordering::Acquire);
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a barrier has no effect but order.
     unsafe {
@@ -57,6 +68,8 @@ pub fn from_device() {
 /// depends on the loads in practice. A device that is another processor makes it worth a name.
 #[inline(always)]
 pub fn before_release() {
+    #[cfg(loom)]
+    fence(Ordering::Release);
     #[cfg(target_arch = "x86_64")]
     // SAFETY: emits no instruction; it only keeps the compiler from moving memory accesses across. Loads are not
     // reordered with later stores on this architecture.
@@ -83,6 +96,8 @@ pub fn write_combining_start() {
 /// `mmio_flush_writes`.
 #[inline(always)]
 pub fn flush_writes() {
+    #[cfg(loom)]
+    fence(Ordering::Release);
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a barrier has no effect but order.
     unsafe {
@@ -95,14 +110,36 @@ pub fn flush_writes() {
     }
 }
 
+/// A word of a doorbell record that has several, by its number.
+///
+/// # Safety
+/// `record` points to a record with that word.
+#[inline(always)]
+pub(crate) unsafe fn record_word(record: *mut u32, word: usize) -> *mut u32 {
+    #[cfg(loom)]
+    // SAFETY: the caller's promise; a model's record is made of loom's atomics.
+    return unsafe { record.cast::<AtomicU32>().add(word).cast() };
+    #[cfg(not(loom))]
+    // SAFETY: the caller's promise.
+    unsafe {
+        record.add(word)
+    }
+}
+
 /// Stores a doorbell record: one 32-bit store. `word` is as it lies in memory, from [`crate::wire::doorbell`].
 ///
 /// # Safety
 /// `record` is valid for a write of four bytes, aligned to four, and written by this thread only.
 #[inline(always)]
 pub unsafe fn store_record(record: *mut u32, word: u32) {
+    #[cfg(loom)]
+    // SAFETY: the caller's promise; a model's record is made of loom's atomics.
+    unsafe { &*record.cast::<AtomicU32>() }.store(word, Ordering::Relaxed);
+    #[cfg(not(loom))]
     // SAFETY: the caller's promise is the one that write_volatile asks for.
-    unsafe { record.write_volatile(word) }
+    unsafe {
+        record.write_volatile(word);
+    }
 }
 
 /// Stores a doorbell: one 64-bit store, never split. `word` is as it lies in memory, from
@@ -113,8 +150,14 @@ pub unsafe fn store_record(record: *mut u32, word: u32) {
 /// stands for one.
 #[inline(always)]
 pub unsafe fn store_doorbell(register: *mut u64, word: u64) {
+    #[cfg(loom)]
+    // SAFETY: the caller's promise; a model's register is one of loom's atomics.
+    unsafe { &*register.cast::<AtomicU64>() }.store(word, Ordering::Relaxed);
+    #[cfg(not(loom))]
     // SAFETY: the caller's promise is the one that write_volatile asks for.
-    unsafe { register.write_volatile(word) }
+    unsafe {
+        register.write_volatile(word);
+    }
 }
 
 /// Words of one basic block: the step of a BlueFlame copy.
@@ -137,6 +180,13 @@ pub unsafe fn copy_blue_flame(
     blocks: usize,
 ) {
     debug_assert!(ring_blocks.is_power_of_two() && blocks <= ring_blocks);
+    #[cfg(loom)]
+    {
+        let _ = (ring, blocks);
+        // SAFETY: the caller's promise. Under loom the first word stands for all, and says which block was copied.
+        unsafe { store_doorbell(register, first as u64 + 1) };
+    }
+    #[cfg(not(loom))]
     for block in 0..blocks {
         let source = ((first.wrapping_add(block)) & (ring_blocks - 1)) * BLOCK_WORDS;
         for word in 0..BLOCK_WORDS {
@@ -149,5 +199,5 @@ pub unsafe fn copy_blue_flame(
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -8,7 +8,10 @@
 
 use core::ptr::NonNull;
 
-use super::error::{QueueError, check_alignment, check_count};
+use super::{
+    error::{QueueError, check_alignment, check_count},
+    lines::Lines,
+};
 use crate::{
     mmio,
     provider::CompletionQueueMemory,
@@ -24,10 +27,10 @@ const FORM_MASK: u8 = 0xfc;
 /// Completion queue over memory that a device writes.
 #[derive(Debug)]
 pub struct CompletionQueue {
-    buffer: NonNull<u8>,
+    lines: Lines,
     /// Entries, a power of two.
     count: u32,
-    /// Log2 of an entry's bytes: 6 or 7.
+    /// Log2 of an entry's lines: 0 or 1.
     shift: u32,
     /// Entries consumed, free-running.
     consumer: u32,
@@ -93,14 +96,14 @@ impl CompletionQueue {
     pub unsafe fn new(memory: CompletionQueueMemory) -> Result<Self, QueueError> {
         check_count(memory.cqe_count, MAX_ENTRIES)?;
         let shift = match memory.cqe_size {
-            64 => 6,
-            128 => 7,
+            64 => 0,
+            128 => 1,
             given => return Err(QueueError::EntrySize { given }),
         };
         check_alignment(memory.buffer, memory.cqe_size as usize)?;
         check_alignment(memory.doorbell_record, 8)?;
         let queue = Self {
-            buffer: memory.buffer,
+            lines: Lines::new(memory.buffer),
             count: memory.cqe_count,
             shift,
             consumer: 0,
@@ -111,7 +114,7 @@ impl CompletionQueue {
         };
         for index in 0..queue.count {
             // SAFETY: the byte lies in the entry, which is the queue's until the device writes it.
-            unsafe { queue.entry(index).add(cqe::OP_OWN).write_volatile(cqe::OP_OWN_INITIAL) };
+            unsafe { queue.lines.set_ownership(queue.line(index), cqe::OP_OWN_INITIAL) };
         }
         Ok(queue)
     }
@@ -201,30 +204,32 @@ impl CompletionQueue {
             }
         }
         self.consumer = self.consumer.wrapping_add(freed);
-        mmio::to_device();
+        // What is given back was only read here, so that the barrier of `publish` is enough.
         self.publish();
     }
 
     /// Puts the indexes of an empty queue near the end of their range.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn start_at(&mut self, index: u32) {
         (self.consumer, self.published) = (index, index);
         for offset in 0..self.count {
             let stale = u8::from(!cqe::owner_bit(index.wrapping_add(offset), self.count));
             // SAFETY: the byte lies in the entry, which no device writes meanwhile.
-            unsafe { self.entry(index.wrapping_add(offset)).add(cqe::OP_OWN).write(stale) };
+            unsafe { self.lines.set_ownership(self.line(index.wrapping_add(offset)), stale) };
         }
     }
 
     /// Copies an entry over another one that software owns, which keeps its owner bit.
     fn copy(&mut self, from: u32, to: u32) {
-        let size = 1usize << self.shift;
-        let target = self.buffer_at(to);
+        let owner = u8::from(cqe::owner_bit(to, self.count));
+        let (from, to) = (self.line(from), self.line(to));
         // SAFETY: both entries lie in the buffer, are different and owned by software until they are consumed.
         unsafe {
-            target.copy_from_nonoverlapping(self.buffer_at(from), size);
-            let op_own = target.add(size - 1);
-            op_own.write(op_own.read() & !1 | u8::from(cqe::owner_bit(to, self.count)));
+            for line in 0..1 << self.shift {
+                self.lines.copy_line(from - line, to - line);
+            }
+            let op_own = self.lines.ownership(to);
+            self.lines.set_ownership(to, op_own & !1 | owner);
         }
     }
 
@@ -243,40 +248,32 @@ impl CompletionQueue {
     #[inline(always)]
     fn is_owned(&self, index: u32) -> bool {
         // SAFETY: the byte lies in the buffer; the device may be writing it, so that the read is volatile.
-        let op_own = unsafe { self.entry(index).add(cqe::OP_OWN).read_volatile() };
+        let op_own = unsafe { self.lines.ownership(self.line(index)) };
         ownership(op_own, index, self.count)
     }
 
     #[inline(always)]
     fn view(&self, index: u32) -> Entry<'_> {
-        let entry = self.entry(index).cast::<Cqe64>();
+        let line = self.line(index);
         // SAFETY: callers checked ownership: the device does not write the entry until it is consumed, which
         // needs `&mut self`. A 128-byte entry has 64 bytes before its 64-byte form.
         unsafe {
-            let preceding = if self.shift == 7 { Some(entry.sub(1).as_ref()) } else { None };
-            Entry { view: CqeView(entry.as_ref()), preceding }
+            let preceding = if self.shift == 1 { Some(self.lines.entry(line - 1)) } else { None };
+            Entry { view: CqeView(self.lines.entry(line)), preceding }
         }
     }
 
-    /// The 64-byte form of an entry.
+    /// The line that holds the 64-byte form of an entry: its last. A masked slot lies in the buffer (`new`'s contract).
     #[inline(always)]
-    fn entry(&self, index: u32) -> NonNull<u8> {
-        let in_second_half = (1usize << self.shift) - size_of::<Cqe64>();
-        // SAFETY: the 64-byte form is the last part of the entry, which lies in the buffer.
-        unsafe { self.buffer_at(index).add(in_second_half) }
-    }
-
-    #[inline(always)]
-    fn buffer_at(&self, index: u32) -> NonNull<u8> {
+    fn line(&self, index: u32) -> usize {
         let slot = (index & (self.count - 1)) as usize;
-        // SAFETY: a masked slot lies in the buffer (`new`'s contract).
-        unsafe { self.buffer.add(slot << self.shift) }
+        (slot << self.shift) | self.shift as usize
     }
 
     #[inline(always)]
     fn store_record(&mut self, word: usize, value: u32) {
         let record = self.doorbell_record.as_ptr().cast::<u32>();
         // SAFETY: `new`'s contract: two aligned words that only this queue writes; `word` is 0 or 1.
-        unsafe { mmio::store_record(record.add(word), value) };
+        unsafe { mmio::store_record(mmio::record_word(record, word), value) };
     }
 }

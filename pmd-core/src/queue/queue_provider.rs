@@ -176,7 +176,6 @@ impl<H: Hardware> QueueProvider<H> {
     /// are there already raise none: poll once more after arming, then sleep.
     pub fn arm(&mut self, solicited_only: bool) {
         let register = self.completion_queue.arm(solicited_only);
-        crate::mmio::to_device();
         self.hardware.arm(register);
     }
 

@@ -5,7 +5,10 @@
 use alloc::boxed::Box;
 use core::ptr::NonNull;
 
-use super::error::{QueueError, check_alignment, check_count};
+use super::{
+    error::{QueueError, check_alignment, check_count},
+    lines::Lines,
+};
 use crate::{
     memory::Sge,
     provider::PostError,
@@ -20,7 +23,7 @@ const MAX_STRIDE_SHIFT: u32 = 12;
 /// Slots of `1 << stride_shift` bytes, in which `reserved` units stand before the data segments.
 #[derive(Debug)]
 pub(super) struct Slots {
-    buffer: NonNull<Unit>,
+    lines: Lines,
     mask: u32,
     /// Units from one slot to the next.
     stride: u32,
@@ -59,7 +62,7 @@ impl Slots {
         let max_sges = max_sges.min(stride - reserved);
         let kept = if keep_lists { count * max_sges } else { 0 };
         let lists = alloc::vec![Sge::default(); kept as usize].into_boxed_slice();
-        Ok(Self { buffer: buffer.cast(), mask: count - 1, stride, reserved, max_sges, lists })
+        Ok(Self { lines: Lines::new(buffer), mask: count - 1, stride, reserved, max_sges, lists })
     }
 
     #[inline]
@@ -114,7 +117,7 @@ impl Slots {
         debug_assert!(self.reserved == 1);
         let index = ((slot & self.mask) * self.stride) as usize;
         // SAFETY: a masked slot lies in the buffer (`new`'s contract), and its first unit is within it.
-        unsafe { self.buffer.add(index).write(unit) };
+        unsafe { self.lines.write_unit(index, unit) };
     }
 
     /// What was posted to a slot; empty when lists are not kept.
@@ -143,6 +146,6 @@ impl Slots {
         let index = ((slot & self.mask) * self.stride + unit) as usize;
         // SAFETY: a masked slot lies in the buffer (`new`'s contract); `unit` is below the stride, because `check`
         // bounds the list by the units behind the reserved one.
-        unsafe { self.buffer.add(index).write(bytes) };
+        unsafe { self.lines.write_unit(index, bytes) };
     }
 }

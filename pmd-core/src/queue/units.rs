@@ -4,18 +4,16 @@
 
 use core::ptr::NonNull;
 
+use super::lines::{Block, Lines};
 use crate::wire::{
     BASIC_BLOCK, UNIT, UNITS_PER_BLOCK, Unit,
     inline::{self, InlineHeader},
 };
 
-/// One WQE that fits into one slot.
-pub(super) type Block = [Unit; UNITS_PER_BLOCK];
-
 /// Memory of a send queue: a power of two of 64-byte slots.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UnitRing {
-    buffer: NonNull<u8>,
+    lines: Lines,
     /// Slots - 1.
     mask: u32,
 }
@@ -25,7 +23,7 @@ impl UnitRing {
     /// `buffer` is 64-byte aligned and valid for writes of `count` slots while this value or a copy of it lives,
     /// and accessed by nobody but the device; `count` is a power of two.
     pub(super) unsafe fn new(buffer: NonNull<u8>, count: u32) -> Self {
-        Self { buffer, mask: count - 1 }
+        Self { lines: Lines::new(buffer), mask: count - 1 }
     }
 
     #[inline(always)]
@@ -34,15 +32,15 @@ impl UnitRing {
     }
 
     pub(super) fn buffer(&self) -> NonNull<u8> {
-        self.buffer
+        self.lines.base()
     }
 
     /// Writes a whole slot: a WQE of up to four units, the rest zero.
     #[inline(always)]
     pub(super) fn write_block(&mut self, position: u32, block: Block) {
         let slot = (position & self.mask) as usize;
-        // SAFETY: a masked slot lies in the buffer (`new`'s contract), which is aligned for bytes at least.
-        unsafe { self.buffer.cast::<Block>().add(slot).write(block) }
+        // SAFETY: a masked slot lies in the buffer (`new`'s contract).
+        unsafe { self.lines.write_line(slot, block) }
     }
 
     /// A writer that starts at a slot and wraps at the end of the buffer unit by unit.
@@ -71,7 +69,7 @@ impl UnitWriter<'_> {
     pub(super) fn push(&mut self, unit: Unit) {
         let index = (self.unit & self.ring.unit_mask()) as usize;
         // SAFETY: a masked unit lies in the buffer (`UnitRing::new`'s contract).
-        unsafe { self.ring.buffer.cast::<Unit>().add(index).write(unit) };
+        unsafe { self.ring.lines.write_unit(index, unit) };
         self.unit = self.unit.wrapping_add(1);
     }
 
@@ -96,8 +94,6 @@ impl UnitWriter<'_> {
         // SAFETY: `push_inline` cuts what it copies at the end of the buffer, and a WQE is never longer than the
         // buffer (`SendQueue::post` refuses it), so that the second piece ends before the first one starts.
         // `bytes` is borrowed, the buffer is not: they do not overlap.
-        unsafe {
-            self.ring.buffer.add(offset).copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len());
-        }
+        unsafe { self.ring.lines.write_bytes(offset, bytes) }
     }
 }

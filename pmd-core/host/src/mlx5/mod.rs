@@ -19,7 +19,7 @@ mod setup;
 #[cfg(test)]
 mod tests;
 
-pub use hardware::{Mlx5Doorbell, Mlx5Hardware};
+pub use hardware::Mlx5Hardware;
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -60,7 +60,7 @@ fn no_flag_is_lost() {
         if lane.attention.take() {
             seen = lane.look();
         }
-        setting.map(|thread| thread.join().unwrap());
+        setting.into_iter().for_each(|thread| thread.join().unwrap());
         assert!(seen == [true; 2] || lane.attention.is_raised(), "seen {seen:?}, and nothing raised");
     });
 }
