@@ -7,7 +7,7 @@ use std::{io, mem::MaybeUninit, ptr, thread, time::Duration};
 use pmd_core::sync::{AtomicU32, Ordering};
 
 use super::{Watch, pages::PAGES};
-use crate::{config::Mode, device::Device};
+use crate::{config::Mode, device::Device, kernel::events};
 
 /// Longest sleep where nothing is due: what a wake lost to a dying process may cost.
 const IDLE: Duration = Duration::from_millis(20);
@@ -44,6 +44,7 @@ fn serve(watch: &'static Watch) {
             watch.scanner.scan(device, &PAGES);
         }
         let due = device.run_due();
+        events::deliver(device);
         if wake.swap(0, Ordering::AcqRel) == 0 {
             wait(wake, due.map_or(pause, |due| due.min(pause)));
         }
