@@ -5,9 +5,12 @@ mod data;
 mod errors;
 mod lifetime;
 mod order;
+mod parking;
 mod payload;
 mod queues;
 mod ready;
+mod registration;
+mod shared;
 
 use crate::{bed::Ability, context::Context};
 
@@ -44,6 +47,9 @@ pub fn all() -> Vec<Case> {
         lifetime::CASES,
         ready::CASES,
         errors::CASES,
+        shared::CASES,
+        registration::CASES,
+        parking::CASES,
     ]
     .concat()
 }
