@@ -5,7 +5,7 @@
 //!        |  map                                         |  start
 //!   pages   which addresses are registers               |
 //!        |                +-----------------------------+-------------------+
-//!   trap   each store faults      step   when the program polls      service   a thread, now and then
+//!   trap   each store faults      polls   when the program polls      service   a thread, now and then
 //!        |                               |                              |   also: what is due, events
 //!   stores   what a store means      scan   what was stored since the last look
 //!        +-------------------------------+------------------------------+
@@ -17,9 +17,9 @@
 
 mod handlers;
 mod pages;
+mod polls;
 mod scan;
 mod service;
-mod step;
 mod stores;
 #[cfg(target_arch = "x86_64")]
 mod trap;
@@ -36,7 +36,7 @@ use crate::{config::Mode, device::Device, errno::Errno};
 
 pub use handlers::{sigaction, signal};
 pub use pages::PageKind;
-pub use step::open_device;
+pub use polls::open_device;
 pub use stores::Doorbells;
 
 /// What this process watches; null before the device is opened, and in children after fork.
