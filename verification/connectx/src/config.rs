@@ -12,7 +12,7 @@ pub const LINK: &str = "CONNECTX_LINK";
 pub const UAR: &str = "CONNECTX_UAR";
 /// What a broken rule does: `abort` (default) or `report`.
 pub const LINT: &str = "CONNECTX_LINT";
-/// Faults to inject, as [`crate::fault`](crate) parses them.
+/// Faults to inject, as [`crate::fault`] parses them.
 pub const FAULTS: &str = "CONNECTX_FAULTS";
 /// Uverbs interface: `ioctl` (default) or `write`, the older one.
 pub const INTERFACE: &str = "CONNECTX_INTERFACE";

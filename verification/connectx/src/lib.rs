@@ -28,6 +28,7 @@ pub mod config;
 pub mod device;
 pub mod dma;
 pub mod errno;
+pub mod fault;
 pub mod kernel;
 pub mod lint;
 pub mod port;

@@ -64,7 +64,7 @@ impl Turn<'_> {
         if !self.has_room(&queue, consumer) {
             return self.overrun(&queue, consumer);
         }
-        if write(self.pid(queue.owner), &queue, entry).is_err() {
+        if self.loses_completion() || write(self.pid(queue.owner), &queue, entry).is_err() {
             return;
         }
         self.tables.counters.completions += 1;

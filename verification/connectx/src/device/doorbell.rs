@@ -4,9 +4,13 @@
 //! order of a post can be checked (rdma-core `post_send_db`: WQEs, record, doorbell); the other modes may see them
 //! late and may miss some, so there the record alone counts.
 
-use pmd_core::wire::{basic_blocks, doorbell};
+use pmd_core::wire::doorbell;
 
-use super::{Device, turn::Turn, wqe::block_address};
+use super::{
+    Device,
+    turn::Turn,
+    wqe::{Fetched, block_address, blocks_of},
+};
 use crate::{
     config::Mode,
     dma,
@@ -31,7 +35,7 @@ impl Rung {
 
     /// Index past the WQE.
     fn end(self) -> u16 {
-        self.index.wrapping_add(basic_blocks(self.units & pmd_core::wire::MAX_UNITS))
+        self.index.wrapping_add(blocks_of(self.units))
     }
 }
 
@@ -41,6 +45,9 @@ impl Device {
     pub fn ring(&self, register: u64) {
         let rung = Rung::new(register);
         if self.turn(|turn| turn.ring(rung)) {
+            self.run(rung.number);
+        }
+        if self.faults.repeats_doorbell() && self.turn(|turn| turn.ring_again(rung)) {
             self.run(rung.number);
         }
     }
@@ -82,6 +89,12 @@ impl Turn<'_> {
         self.accept(&queue_pair, record)
     }
 
+    /// Takes a doorbell that a fault has doubled.
+    fn ring_again(&mut self, rung: Rung) -> bool {
+        self.tables.counters.faults += 1;
+        self.ring(rung)
+    }
+
     /// Makes the record the end of what is executed.
     fn accept(&mut self, queue_pair: &QueuePair, record: u16) -> bool {
         let consumer = queue_pair.send.consumer;
@@ -101,11 +114,11 @@ impl Turn<'_> {
     fn check_doorbell(&self, queue_pair: &QueuePair, rung: Rung, record: u16) -> Result<(), (Rule, String)> {
         let ahead = rung.end().wrapping_sub(record) as i16;
         let wqe = self.fetch(queue_pair, rung.index).ok();
-        let dump = || wqe.as_ref().map(super::wqe::Fetched::dump).unwrap_or_default();
+        let dump = || wqe.as_ref().map(Fetched::dump).unwrap_or_default();
         if ahead > 0 {
             return Err((Rule::RecordBehindDoorbell { rung: rung.end(), record }, dump()));
         }
-        let expected = wqe.as_ref().map_or(0, super::wqe::Fetched::head);
+        let expected = wqe.as_ref().map_or(0, Fetched::head);
         if expected != rung.word {
             return Err((Rule::WrongDoorbell { found: rung.word, expected }, dump()));
         }

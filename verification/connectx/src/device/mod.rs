@@ -39,9 +39,11 @@
 
 mod arm;
 mod completion;
+mod datagram;
 mod destroy;
 mod doorbell;
 mod events;
+mod faults;
 mod flush;
 mod gather;
 mod link;
@@ -58,7 +60,10 @@ mod wqe;
 use std::io;
 
 use crate::{
-    config::Config,
+    config::{self, Config},
+    fault::Plan,
+    lint,
+    port::Port,
     state::{Guard, ProcessIndex, SharedState},
 };
 
@@ -74,18 +79,28 @@ pub struct Device {
     pub state: SharedState,
     /// This process in the tables.
     pub process: ProcessIndex,
+    /// The port that all paths lead to.
+    port: Port,
+    /// What goes wrong without anybody's fault.
+    faults: Plan,
 }
 
 impl Device {
     /// Opens the state file of `config` and enters this process into its tables.
     ///
     /// # Errors
-    /// What the system says to the file, or `EMFILE` when the table of processes is full.
+    /// What the system says to the file, `EMFILE` when the table of processes is full, and `InvalidInput` for a fault
+    /// list that is not understood, whose reason is written to standard error too.
     pub fn open(config: Config) -> io::Result<Self> {
+        let faults = Plan::parse(&config.faults).map_err(|error| {
+            lint::write(&format!("connectx: {}: {error}\n", config::FAULTS));
+            io::Error::new(io::ErrorKind::InvalidInput, error)
+        })?;
         let state = SharedState::open(&config.state)?;
         let process = state.lock().add_process(std::process::id());
         let process = process.ok_or_else(|| io::Error::from_raw_os_error(libc::EMFILE))?;
-        Ok(Self { config, state, process })
+        let port = Port::new(config.link);
+        Ok(Self { config, state, process, port, faults })
     }
 
     /// Takes the device to work on it.

@@ -14,6 +14,7 @@ use pmd_core::{
 use super::{
     Device,
     completion::Entry,
+    faults::Fate,
     gather::{self, Forbidden, Right, Span},
     receives::Message,
     responder::{Atomic, Stop},
@@ -95,7 +96,12 @@ impl Turn<'_> {
     }
 
     fn attempt(&mut self, queue_pair: &QueuePair, fetched: &Fetched, wqe: &SendWqe<'_>) -> Step {
-        match self.execute(queue_pair, wqe) {
+        let progress = match self.fate(queue_pair) {
+            Fate::Executed => self.execute(queue_pair, wqe),
+            Fate::Stopped(stop) => Err(stop),
+            Fate::Waits(step) => return step,
+        };
+        match progress {
             Ok(Progress::Done(outcome)) => self.finish(queue_pair, wqe, &outcome),
             Ok(Progress::Part(offset)) => {
                 let advance = |queue_pair: &mut QueuePair| {
@@ -125,7 +131,9 @@ impl Turn<'_> {
             Operation::Send { extra, address_vector: None, data } => {
                 self.send(queue_pair, &wqe.control, *extra, data)
             }
-            Operation::Send { .. } => Ok(DONE),
+            Operation::Send { extra, address_vector: Some(address), data } => {
+                self.send_datagram(queue_pair, &wqe.control, *extra, address, data).map(|()| DONE)
+            }
             Operation::Write { remote, immediate, data } => {
                 self.write(queue_pair, &wqe.control, *remote, *immediate, data)
             }
@@ -276,8 +284,9 @@ impl Turn<'_> {
     /// Completes a WQE with an error; the queue pair goes to its error state, and flushes the rest.
     fn fail(&mut self, queue_pair: &QueuePair, fetched: &Fetched, syndrome: Syndrome) -> Step {
         self.tables.counters.work_requests += 1;
-        let index = queue_pair.send.consumer;
-        self.update(queue_pair.number, |queue_pair| advance(&mut queue_pair.send, fetched.blocks()));
+        let (index, rung) = (queue_pair.send.consumer, queue_pair.send.rung);
+        let blocks = fetched.blocks().min(rung.wrapping_sub(index));
+        self.update(queue_pair.number, |queue_pair| advance(&mut queue_pair.send, blocks));
         self.fail_send(queue_pair, index, fetched.opcode(), syndrome);
         match queue_pair.kind {
             QueuePairKind::Reliable => self.enter_error(queue_pair.number),

@@ -57,11 +57,8 @@ impl Turn<'_> {
         let is_connected = peer.kind == queue_pair.kind
             && peer.path.remote == queue_pair.number
             && peer.path.receive_sequence == path.send_sequence;
-        if is_connected && takes_packets(peer) && !self.tables.link_down {
-            Ok(*peer)
-        } else {
-            Err(Stop::NoAnswer)
-        }
+        let arrives = self.leads_here(path.lid, &path.gid) && !self.tables.link_down;
+        if is_connected && arrives && takes_packets(peer) { Ok(*peer) } else { Err(Stop::NoAnswer) }
     }
 
     /// The memory that a WRITE goes to. One with an immediate needs a receive as well.

@@ -6,8 +6,8 @@
 use std::ops::Range;
 
 use pmd_core::wire::{
-    BASIC_BLOCK, ControlFlags, DataItem, DataItems, Opcode, Operation, SendDump, SendWqe, Service, UNIT,
-    WireError, basic_blocks, control,
+    BASIC_BLOCK, ControlFlags, DataItem, DataItems, MAX_UNITS, Opcode, Operation, SendDump, SendWqe, Service,
+    UNIT, WireError, basic_blocks, control,
 };
 
 use super::turn::Turn;
@@ -50,9 +50,9 @@ impl Fetched {
         (self.head() >> 40) as u16
     }
 
-    /// Blocks that the WQE takes; at least one, so that walking always gets on.
+    /// Blocks that the WQE takes.
     pub(super) fn blocks(&self) -> u16 {
-        basic_blocks(self.units().clamp(1, pmd_core::wire::MAX_UNITS))
+        blocks_of(self.units())
     }
 
     /// Text for a violation.
@@ -89,6 +89,11 @@ impl Turn<'_> {
     }
 }
 
+/// Blocks for a ds, valid or not; at least one, so that walking always gets on.
+pub(super) fn blocks_of(units: u8) -> u16 {
+    basic_blocks(units.clamp(1, MAX_UNITS))
+}
+
 /// Where basic block `index` of a send queue lies.
 pub(super) fn block_address(queue_pair: &QueuePair, index: u16) -> u64 {
     let slot = u64::from(index) & (u64::from(queue_pair.send_slots.max(1)) - 1);
@@ -120,9 +125,7 @@ fn check_place(fetched: &Fetched, queue_pair: &QueuePair) -> Result<(), Rule> {
     }
     match u32::from(fetched.units()) {
         0 => Err(wrong_size(fetched, "a WQE has at least its control segment")),
-        units if units > pmd_core::wire::MAX_UNITS.into() => {
-            Err(wrong_size(fetched, "the field has six bits"))
-        }
+        units if units > MAX_UNITS.into() => Err(wrong_size(fetched, "the field has six bits")),
         units if units > queue_pair.send_slots * 4 => {
             Err(wrong_size(fetched, "the WQE is larger than its queue"))
         }

@@ -8,7 +8,9 @@ mod report;
 
 use std::fmt;
 
-pub(crate) use report::report;
+#[cfg(test)]
+pub(crate) use report::seen;
+pub(crate) use report::{report, write};
 
 /// A broken rule, with the values that show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,6 +6,10 @@ use crate::config::OnViolation;
 
 /// Writes each violation to standard error, then aborts or goes on. Called with the device given back.
 pub(crate) fn report(then: OnViolation, violations: &[Violation]) {
+    #[cfg(test)]
+    if then == OnViolation::Report {
+        return seen::note(violations);
+    }
     for violation in violations {
         write(&format!("{violation}\n"));
     }
@@ -25,5 +29,26 @@ pub(crate) fn write(text: &str) {
             Ok(written) if written > 0 => left = &left[written.min(left.len())..],
             _ => return,
         }
+    }
+}
+
+/// In tests, what was reported on this thread.
+#[cfg(test)]
+pub(crate) mod seen {
+    use std::cell::RefCell;
+
+    use super::Violation;
+
+    thread_local! {
+        static SEEN: RefCell<Vec<Violation>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn note(violations: &[Violation]) {
+        SEEN.with_borrow_mut(|seen| seen.extend_from_slice(violations));
+    }
+
+    /// Takes what was reported since the last call.
+    pub(crate) fn take() -> Vec<Violation> {
+        SEEN.take()
     }
 }

@@ -17,7 +17,9 @@ use tempfile::TempDir;
 use crate::{
     config::{Config, Link, Mode, OnViolation},
     device::{Attributes, Device, ModifyQueuePair},
-    state::{CompletionQueue, ConnectedPath, MemoryRegion, QueuePair, QueuePairKind, state},
+    state::{
+        CompletionQueue, ConnectedPath, MemoryRegion, QueuePair, QueuePairKind, SharedReceiveQueue, state,
+    },
 };
 
 /// What both ends of a test connection may do.
@@ -200,6 +202,28 @@ pub(super) fn queue_pair(device: &Device, completions: u32, plan: Plan) -> Made 
     Made { number, send, receive }
 }
 
+/// Makes a shared receive queue of 16 slots, linked in order. Gives its number, its buffer and its record.
+pub(super) fn shared_receives(device: &Device) -> (u32, NonNull<u8>, NonNull<u32>) {
+    let (buffer, record) = (memory(16 * 64), memory(8).cast::<u32>());
+    for slot in 0..16u16 {
+        let link = pmd_core::wire::NextSegment { next_index: (slot + 1) % 16 };
+        // SAFETY: the first unit of a slot.
+        link.emit(unsafe { buffer.add(usize::from(slot) * 64).cast().as_mut() });
+    }
+    let queue = device.lock().shared_receives.add(|number, _| SharedReceiveQueue {
+        number,
+        owner: device.process,
+        domain: 1,
+        buffer: buffer.as_ptr() as u64,
+        record: record.as_ptr() as u64,
+        shift: 6,
+        slots: 16,
+        user_handle: 0x5_0000,
+        ..SharedReceiveQueue::default()
+    });
+    (queue.expect("room").number, buffer, record)
+}
+
 /// The path of test connections: one retry of four microseconds, no RNR retry.
 pub(super) fn path(remote: u32) -> ConnectedPath {
     ConnectedPath {
@@ -210,6 +234,7 @@ pub(super) fn path(remote: u32) -> ConnectedPath {
         rnr_retry: 0,
         minimum_rnr_timer: 1,
         port: 1,
+        lid: 1,
         q_key: 0x1111_1111,
         ..ConnectedPath::default()
     }

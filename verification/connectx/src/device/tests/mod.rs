@@ -2,3 +2,21 @@
 
 mod bench;
 mod operations;
+mod raw;
+mod rules;
+mod shared;
+mod syndromes;
+mod waiting;
+
+use std::time::{Duration, Instant};
+
+use super::Device;
+
+/// Lets everything that waits come to its end, as a service thread does.
+fn wait(device: &Device) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while let Some(rest) = device.run_due() {
+        assert!(Instant::now() < deadline, "something waits for ever");
+        std::thread::sleep(rest);
+    }
+}
