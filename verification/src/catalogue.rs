@@ -43,8 +43,8 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
         commands("unit", "unit, property and integration tests pass", &[], 1200, unit(workspace)),
         commands("docs", "documentation builds and its examples run", &[], 600, docs(workspace)),
         commands("no_std", "pmd-core links and works without std or libc", &[], 300, no_std(workspace)),
-        commands("loom", "the rings' models hold in every interleaving", &[], 600, loom(workspace)),
-        own("weaken", "every ordering of the rings is needed", 900, weaken::check),
+        commands("loom", "models of rings, queues and protocols hold always", &[], 600, loom(workspace)),
+        own("weaken", "every ordering and barrier is needed by a model", 900, weaken::check),
         commands(
             "bindings",
             "committed bindings are what the headers give",

@@ -31,6 +31,7 @@ mod fuzz;
 mod install;
 mod instrument;
 mod interrupt;
+mod mutation;
 mod process;
 mod runner;
 mod softroce;

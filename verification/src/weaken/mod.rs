@@ -1,36 +1,30 @@
-//! Shows that every ordering in the rings is needed: weakens one at a time and expects a loom model to fail.
+//! Shows that every ordering and every barrier is needed: weakens one at a time and expects a loom model to fail.
 //!
-//! Run by the `weaken` suite. `finder` lists the ways to weaken a source, `sandbox` builds and runs the models of
-//! a copy of pmd-core, `verdict` reads what came of it. A mutant that no model notices is a failure: either the
-//! ordering is stronger than it must be, or the models do not look where it matters.
+//! Run by the `weaken` suite. `finder` lists the ways to weaken a source, [`mutation`](crate::mutation) plants them in a
+//! copy of pmd-core and tries each. A mutant that no model notices is a failure: either the ordering is stronger than it
+//! must be, or the models do not look where it matters.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::catalogue::loom_cargo;
 use crate::count::Tally;
+use crate::mutation::plant::Fault;
+use crate::mutation::sandbox::{Built, Sandbox};
+use crate::mutation::verdict::{self, Verdict};
+use crate::mutation::{left, patience, tabulate, try_all};
 use crate::source::{is_test_file, is_test_name, rust_files};
 use crate::suite::{Journal, Workspace};
 
 use finder::Mutation;
-use sandbox::{Built, Sandbox};
-use verdict::Verdict;
 
 mod finder;
-mod sandbox;
-mod verdict;
 
-/// Copies that are built and run at the same time.
-const WORKERS: usize = 2;
-
-/// A model of a mutant may take this long, and this many times as long as it takes unchanged.
-const LEAST_TIME: Duration = Duration::from_secs(30);
-const TIMES_UNCHANGED: u32 = 20;
+/// Folders of pmd-core whose modules have models.
+const MODELLED: [&str; 2] = ["src/ring", "src/queue"];
 
 /// One ordering, weakened.
 struct Mutant {
@@ -42,8 +36,9 @@ struct Mutant {
 }
 
 impl Mutant {
-    fn place(&self) -> String {
-        format!("pmd-core/{}:{}", self.file.display(), self.mutation.line)
+    fn name(&self) -> String {
+        let place = format!("pmd-core/{}:{}", self.file.display(), self.mutation.line);
+        format!("{place:<44} {}", self.mutation.change)
     }
 }
 
@@ -54,72 +49,102 @@ struct Model {
     time: Duration,
 }
 
-/// The models of each module of `ring`, the quickest first.
+/// The models of each module, the quickest first.
 type Models = BTreeMap<String, Vec<Model>>;
 
-/// Weakens each ordering of pmd-core's rings in turn, and counts those that a model catches.
+/// Weakens each ordering of pmd-core's rings and queues in turn, and counts those that a model catches.
 pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Duration) -> Tally {
     let deadline = Instant::now() + limit;
-    try_all(workspace, journal, deadline).unwrap_or_else(|error| {
+    try_each(workspace, journal, deadline).unwrap_or_else(|error| {
         journal.fail(format!("pmd-core cannot be copied or built: {error}"));
         Tally::default()
     })
 }
 
-fn try_all(workspace: &Workspace, journal: &mut Journal<'_>, deadline: Instant) -> io::Result<Tally> {
+fn try_each(workspace: &Workspace, journal: &mut Journal<'_>, deadline: Instant) -> io::Result<Tally> {
     let mutants = mutants(&workspace.root.join("pmd-core"))?;
-    journal.line(format!("{} ways to weaken an ordering; building the models unchanged", mutants.len()));
+    journal.line(format!("{} ways to weaken an ordering; building all of them", mutants.len()));
     let folder = tempfile::tempdir()?;
-    let sandboxes: Vec<Sandbox> = (0..WORKERS)
-        .map(|worker| Sandbox::new(workspace, folder.path(), &format!("pmd-core-{worker}")))
-        .collect::<io::Result<_>>()?;
-    let Some(models) = unchanged(&sandboxes[0], journal, deadline)? else { return Ok(Tally::default()) };
-    let verdicts = in_parallel(&sandboxes, &mutants, &models, deadline, journal);
-    Ok(tabulate(&mutants, &verdicts, journal))
+    let sandbox = Sandbox::new(workspace, folder.path(), "pmd-core-weakened", &["", "sys"])?;
+    sandbox.plant(&faults(&mutants))?;
+    let built = sandbox.build(loom_cargo(sandbox.workspace()), left(deadline))?;
+    let binary = match built {
+        Built::Binaries(mut binaries) => binaries.remove("pmd-core"),
+        Built::Broken(why) => {
+            journal.fail(format!("the models do not build: {why}"));
+            return Ok(Tally::default());
+        }
+    };
+    let Some(binary) = binary else {
+        journal.fail("cargo built no models");
+        return Ok(Tally::default());
+    };
+    let Some(models) = unchanged(&sandbox, &binary, journal, deadline)? else { return Ok(Tally::default()) };
+    let attempt = |index: usize| {
+        let models = models.get(&mutants[index].module).map_or(&[][..], Vec::as_slice);
+        try_one(&sandbox, &binary, index + 1, models, deadline)
+            .unwrap_or_else(|error| Verdict::Broken { why: error.to_string() })
+    };
+    let name = |index: usize| mutants[index].name();
+    let verdicts = try_all(mutants.len(), deadline, attempt, |index, verdict| {
+        journal.line(format!("{}: {}", name(index), verdict.describe()));
+    });
+    Ok(tabulate(&verdicts, name, journal))
 }
 
-/// Every mutant of the rings, by file and place.
+/// Every mutant of modules with models, by file and place.
 fn mutants(package: &Path) -> io::Result<Vec<Mutant>> {
     let mut found = Vec::new();
-    for path in rust_files(&package.join("src/ring"))? {
-        let file = path.strip_prefix(package).unwrap_or(&path).to_owned();
-        if is_test_file(&file) {
-            continue;
-        }
-        let module = module_of(&file);
-        for mutation in finder::mutations(&fs::read_to_string(&path)?) {
-            found.push(Mutant { file: file.clone(), module: module.clone(), mutation });
+    for folder in MODELLED.iter().map(|folder| package.join(folder)).filter(|folder| folder.is_dir()) {
+        for path in rust_files(&folder)? {
+            let file = path.strip_prefix(package).unwrap_or(&path).to_owned();
+            if is_test_file(&file) {
+                continue;
+            }
+            let module = module_of(&file);
+            for mutation in finder::mutations(&fs::read_to_string(&path)?) {
+                found.push(Mutant { file: file.clone(), module: module.clone(), mutation });
+            }
         }
     }
     Ok(found)
 }
 
-/// `src/ring/packet/producer.rs` belongs to `ring::packet`; `src/ring/mod.rs` to `ring`.
+/// The mutants as faults, by file, numbered from 1.
+fn faults(mutants: &[Mutant]) -> BTreeMap<PathBuf, Vec<Fault>> {
+    let mut faults: BTreeMap<PathBuf, Vec<Fault>> = BTreeMap::new();
+    for (index, mutant) in mutants.iter().enumerate() {
+        let Mutation { range, replacement, .. } = &mutant.mutation;
+        let fault = Fault { number: index + 1, range: range.clone(), replacement: replacement.clone() };
+        faults.entry(mutant.file.clone()).or_default().push(fault);
+    }
+    faults
+}
+
+/// `src/ring/packet/producer.rs` belongs to `ring::packet`; `src/ring/mod.rs` to `ring`. Everything below `queue` has
+/// its models together.
 fn module_of(file: &Path) -> String {
     let parts: Vec<String> =
         file.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
-    match parts.get(2).map(String::as_str) {
-        None | Some("mod") => "ring".to_owned(),
-        Some(module) => format!("ring::{module}"),
+    match (parts.get(1).map(String::as_str), parts.get(2).map(String::as_str)) {
+        (Some("ring"), Some(module)) if module != "mod" => format!("ring::{module}"),
+        (folder, _) => folder.unwrap_or_default().to_owned(),
     }
 }
 
-/// Runs every model of the unchanged copy: a model that fails as it is cannot show anything.
-fn unchanged(sandbox: &Sandbox, journal: &mut Journal<'_>, deadline: Instant) -> io::Result<Option<Models>> {
-    let binary = match sandbox.build(left(deadline))? {
-        Built::Binary(binary) => binary,
-        Built::Broken(why) => {
-            journal.fail(format!("the unchanged models do not build: {why}"));
-            return Ok(None);
-        }
-    };
-    let list = sandbox.run(&binary, &[], left(deadline))?;
+/// Runs every model with nothing switched on: a model that fails as it is cannot show anything.
+fn unchanged(
+    sandbox: &Sandbox,
+    binary: &Path,
+    journal: &mut Journal<'_>,
+    deadline: Instant,
+) -> io::Result<Option<Models>> {
+    let list = sandbox.run(binary, &[], 0, left(deadline))?;
     let mut models = Models::new();
-    for name in
-        list.stdout.lines().filter_map(|line| line.strip_suffix(": test")).filter(|name| is_model(name))
-    {
+    for name in list.stdout.lines().filter_map(|line| line.strip_suffix(": test")) {
+        let Some(module) = modelled(name) else { continue };
         let start = Instant::now();
-        let ended = sandbox.run(&binary, &[name.to_owned()], left(deadline))?;
+        let ended = sandbox.run(binary, &[name], 0, left(deadline))?;
         if !ended.succeeded() {
             journal.output(&ended.output);
             journal.fail(format!("{name} fails with nothing weakened: {}", ended.describe()));
@@ -127,86 +152,35 @@ fn unchanged(sandbox: &Sandbox, journal: &mut Journal<'_>, deadline: Instant) ->
         }
         let model = Model { name: name.to_owned(), time: start.elapsed() };
         journal.line(format!("{name}: {:.1} s unchanged", model.time.as_secs_f64()));
-        let module: Vec<&str> = name.split("::").take(2).collect();
-        models.entry(module.join("::")).or_default().push(model.clone());
-        models.entry("ring".to_owned()).or_default().push(model);
+        models.entry(module).or_default().push(model);
     }
     models.values_mut().for_each(|of_module| of_module.sort_by_key(|model| model.time));
     Ok(Some(models))
 }
 
-/// Whether a test of pmd-core is a loom model of the rings.
-fn is_model(test: &str) -> bool {
-    test.starts_with("ring::") && test.split("::").any(is_test_name)
+/// The module that a loom model is of, `ring::spsc` for `ring::spsc::model::..`; none for another test.
+fn modelled(test: &str) -> Option<String> {
+    let parts: Vec<&str> = test.split("::").collect();
+    let model = parts.iter().position(|part| is_test_name(part) && part.starts_with("model"))?;
+    let module = parts[..model].join("::");
+    let is_modelled = MODELLED.iter().any(|folder| folder.strip_prefix("src/") == parts.first().copied());
+    is_modelled.then_some(module)
 }
 
-/// Shares the mutants among the copies.
-fn in_parallel(
-    sandboxes: &[Sandbox],
-    mutants: &[Mutant],
-    models: &Models,
-    deadline: Instant,
-    journal: &mut Journal<'_>,
-) -> Vec<Verdict> {
-    let next = AtomicUsize::new(0);
-    let (sender, verdicts) = channel();
-    let mut found = vec![Verdict::NotTried; mutants.len()];
-    thread::scope(|scope| {
-        for sandbox in sandboxes {
-            let (sender, next) = (sender.clone(), &next);
-            scope.spawn(move || work(sandbox, mutants, models, deadline, next, &sender));
-        }
-        drop(sender);
-        for (index, verdict) in verdicts {
-            let mutant: &Mutant = &mutants[index];
-            journal.line(format!("{}: {}: {}", mutant.place(), mutant.mutation.change, verdict.describe()));
-            found[index] = verdict;
-        }
-    });
-    found
-}
-
-/// One worker: takes mutants until there is none left or the time is over.
-fn work(
+/// Runs the models of a mutant's module until one fails.
+fn try_one(
     sandbox: &Sandbox,
-    mutants: &[Mutant],
-    models: &Models,
+    binary: &Path,
+    number: usize,
+    models: &[Model],
     deadline: Instant,
-    next: &AtomicUsize,
-    verdicts: &Sender<(usize, Verdict)>,
-) {
-    while Instant::now() < deadline {
-        let index = next.fetch_add(1, Ordering::Relaxed);
-        let Some(mutant) = mutants.get(index) else { return };
-        let models = models.get(&mutant.module).map_or(&[][..], Vec::as_slice);
-        let verdict = try_one(sandbox, mutant, models, deadline)
-            .unwrap_or_else(|error| Verdict::Broken { why: error.to_string() });
-        if verdicts.send((index, verdict)).is_err() {
-            return;
-        }
-    }
-}
-
-/// Builds one mutant, runs the models of its module until one fails, and puts the source back.
-fn try_one(sandbox: &Sandbox, mutant: &Mutant, models: &[Model], deadline: Instant) -> io::Result<Verdict> {
+) -> io::Result<Verdict> {
     if models.is_empty() {
-        return Ok(Verdict::Broken { why: format!("{} has no model", mutant.module) });
+        return Ok(Verdict::Broken { why: "its module has no model".to_owned() });
     }
-    let source = sandbox.read(&mutant.file)?;
-    sandbox.write(&mutant.file, &mutant.mutation.apply(&source))?;
-    let verdict = build_and_run(sandbox, models, deadline);
-    sandbox.write(&mutant.file, &source)?;
-    verdict
-}
-
-fn build_and_run(sandbox: &Sandbox, models: &[Model], deadline: Instant) -> io::Result<Verdict> {
-    let binary = match sandbox.build(left(deadline))? {
-        Built::Binary(binary) => binary,
-        Built::Broken(why) => return Ok(Verdict::Broken { why }),
-    };
     for model in models {
-        let limit = (model.time * TIMES_UNCHANGED).max(LEAST_TIME).min(left(deadline));
-        let ended = sandbox.run(&binary, std::slice::from_ref(&model.name), limit)?;
+        let limit = patience(model.time, deadline);
+        let ended = sandbox.run(binary, &[&model.name], number, limit)?;
         if let Some(verdict) = verdict::read(&model.name, &ended) {
             return Ok(verdict);
         }
@@ -214,47 +188,30 @@ fn build_and_run(sandbox: &Sandbox, models: &[Model], deadline: Instant) -> io::
     Ok(Verdict::Survived)
 }
 
-/// Writes the table of all mutants, and fails for each that was not caught.
-fn tabulate(mutants: &[Mutant], verdicts: &[Verdict], journal: &mut Journal<'_>) -> Tally {
-    let mut tally = Tally::default();
-    journal.line("");
-    for (mutant, verdict) in mutants.iter().zip(verdicts) {
-        let line = format!("{:<44} {:<44} {}", mutant.place(), mutant.mutation.change, verdict.describe());
-        journal.line(line);
-        tally.passed += usize::from(verdict.is_caught());
-        tally.failed += usize::from(!verdict.is_caught());
-    }
-    for (mutant, verdict) in mutants.iter().zip(verdicts).filter(|(_, verdict)| !verdict.is_caught()) {
-        journal.fail(format!("{}: {}: {}", mutant.place(), mutant.mutation.change, verdict.describe()));
-    }
-    tally
-}
-
-fn left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_file_belongs_to_the_module_below_ring() {
+    fn a_file_belongs_to_a_module_with_models() {
         for (file, module) in [
             ("src/ring/spsc.rs", "ring::spsc"),
             ("src/ring/spsc/mod.rs", "ring::spsc"),
             ("src/ring/packet/producer.rs", "ring::packet"),
             ("src/ring/mod.rs", "ring"),
+            ("src/queue/completion.rs", "queue"),
+            ("src/queue/lines/mod.rs", "queue"),
         ] {
             assert_eq!(module_of(Path::new(file)), module);
         }
     }
 
     #[test]
-    fn models_of_the_rings_are_known_by_their_path() {
-        assert!(is_model("ring::spsc::model::a_value_arrives"));
-        assert!(!is_model("queue::model::a_value_arrives"));
-        assert!(!is_model("ring::spsc::a_value_arrives"));
+    fn models_are_known_by_their_path() {
+        assert_eq!(modelled("ring::spsc::model::a_value_arrives").as_deref(), Some("ring::spsc"));
+        assert_eq!(modelled("queue::model::an_entry_arrives").as_deref(), Some("queue"));
+        assert_eq!(modelled("ring::credits::tests::a_credit"), None);
+        assert_eq!(modelled("wire::model::a_value_arrives"), None);
     }
 
     #[test]
@@ -265,28 +222,10 @@ mod tests {
         for file in ["mod.rs", "model.rs", "tests.rs"] {
             fs::write(ring.join(file), "\nfn a() { x.load(Ordering::Acquire); }").expect("a file");
         }
-        let found: Vec<String> = mutants(package.path()).expect("files").iter().map(Mutant::place).collect();
-        assert_eq!(found, ["pmd-core/src/ring/spsc/mod.rs:2"]);
-    }
-
-    #[test]
-    fn a_mutant_that_is_not_caught_fails_the_suite() {
-        let mutant = |line| Mutant {
-            file: "src/ring/a.rs".into(),
-            module: "ring::a".to_owned(),
-            mutation: Mutation {
-                range: 0..0,
-                replacement: "",
-                line,
-                change: "Release -> Relaxed".to_owned(),
-            },
-        };
-        let caught = Verdict::Caught { model: "m".to_owned(), says: "no".to_owned() };
-        let mut watch = |_: Option<&str>| ();
-        let mut journal = Journal::new(&mut watch);
-        let tally = tabulate(&[mutant(1), mutant(2)], &[caught, Verdict::Survived], &mut journal);
-        assert_eq!((tally.passed, tally.failed), (1, 1));
-        let problem = journal.problem.expect("a problem");
-        assert!(problem.starts_with("pmd-core/src/ring/a.rs:2: Release -> Relaxed: SURVIVED"), "{problem}");
+        let found = mutants(package.path()).expect("files");
+        let places: Vec<&Path> = found.iter().map(|mutant| mutant.file.as_path()).collect();
+        assert_eq!(places, [Path::new("src/ring/spsc/mod.rs")]);
+        assert!(found[0].name().starts_with("pmd-core/src/ring/spsc/mod.rs:2 "), "{}", found[0].name());
+        assert_eq!(faults(&found)[Path::new("src/ring/spsc/mod.rs")][0].number, 1);
     }
 }

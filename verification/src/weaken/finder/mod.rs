@@ -1,4 +1,4 @@
-//! Finds every ordering in a source and says how to weaken just that one.
+//! Finds every ordering and every named barrier in a source and says how to weaken just that one.
 
 use std::ops::Range;
 
@@ -13,19 +13,16 @@ pub(crate) struct Mutation {
     /// The bytes that it replaces.
     pub(crate) range: Range<usize>,
     /// What stands there instead.
-    pub(crate) replacement: &'static str,
+    pub(crate) replacement: String,
     /// The line, from 1.
     pub(crate) line: usize,
     /// What it does, for the table: `Release -> Relaxed`.
     pub(crate) change: String,
 }
 
-impl Mutation {
-    /// The source with this one change.
-    pub(crate) fn apply(&self, source: &str) -> String {
-        [&source[..self.range.start], self.replacement, &source[self.range.end..]].concat()
-    }
-}
+/// Barriers of `pmd_core::mmio` that say which stores and loads they order. `flush_writes` is none of them: it hurries a
+/// doorbell along, which no model shows.
+const BARRIERS: [&str; 4] = ["to_device", "from_device", "before_release", "write_combining_start"];
 
 /// Orderings that promise something, with what is left when the promise is taken back.
 ///
@@ -49,7 +46,7 @@ pub(crate) fn mutations(source: &str) -> Vec<Mutation> {
             found.push(mutation);
             at = end;
         } else {
-            found.extend(ordering(&code, at));
+            found.extend(ordering(source, &code, at));
             at += 1;
         }
     }
@@ -90,16 +87,17 @@ fn item_end(code: &[Token<'_>], start: usize) -> usize {
     code.len()
 }
 
-/// A fence is taken out whole, with the path before its name.
+/// A fence or a barrier is taken out whole, with the path before its name.
 fn fence(source: &str, code: &[Token<'_>], at: usize) -> Option<(Mutation, usize)> {
-    if !(code[at].is("fence") && code.get(at + 1)?.is("(")) || at > 0 && code[at - 1].is("fn") {
+    let orders = code[at].is("fence") || BARRIERS.iter().any(|name| code[at].is(name));
+    if !orders || !code.get(at + 1)?.is("(") || at > 0 && code[at - 1].is("fn") {
         return None;
     }
     let close = at + code[at..].iter().position(|token| token.is(")"))?;
     let start = path_start(code, at);
     let range = code[start].offset..code[close].end();
     let change = format!("{} -> removed", &source[range.clone()]);
-    Some((Mutation { range, replacement: "()", line: code[at].line, change }, close))
+    Some((Mutation { range, replacement: "()".to_owned(), line: code[at].line, change }, close))
 }
 
 fn path_start(code: &[Token<'_>], mut at: usize) -> usize {
@@ -109,14 +107,15 @@ fn path_start(code: &[Token<'_>], mut at: usize) -> usize {
     at
 }
 
-/// An ordering by its name, `Ordering::Release` or imported `Release`.
-fn ordering(code: &[Token<'_>], at: usize) -> Vec<Mutation> {
+/// An ordering by its name with the path before it, `Ordering::Release`, or imported, `Release`.
+fn ordering(source: &str, code: &[Token<'_>], at: usize) -> Vec<Mutation> {
     let token = code[at];
     let Some((_, weaker)) = WEAKER.iter().find(|(name, _)| token.is(name)) else { return Vec::new() };
-    let has_path = at >= 2 && code[at - 1].is(":") && code[at - 2].is(":");
-    let mutation = |weaker: &&'static str| Mutation {
-        range: token.offset..token.end(),
-        replacement: if has_path { weaker } else { imported(weaker) },
+    let start = code[path_start(code, at)].offset;
+    let path = &source[start..token.offset];
+    let mutation = |weaker: &&str| Mutation {
+        range: start..token.end(),
+        replacement: if path.is_empty() { imported(weaker).to_owned() } else { format!("{path}{weaker}") },
         line: token.line,
         change: format!("{} -> {weaker}", token.text),
     };

@@ -7,7 +7,10 @@ fn found(source: &str) -> Vec<(usize, String)> {
 }
 
 fn applied(source: &str) -> Vec<String> {
-    mutations(source).iter().map(|mutation| mutation.apply(source)).collect()
+    let apply = |Mutation { range, replacement, .. }: Mutation| {
+        [&source[..range.start], &replacement, &source[range.end..]].concat()
+    };
+    mutations(source).into_iter().map(apply).collect()
 }
 
 #[test]
@@ -80,4 +83,10 @@ fn models_and_tests_are_left_alone() {
 #[test]
 fn code_that_is_left_out_of_tests_ships() {
     assert_eq!(found("#[cfg(not(test))]\nfn a() { x.load(Ordering::Acquire); }").len(), 1);
+}
+
+#[test]
+fn a_named_barrier_is_removed_where_it_is_used() {
+    let source = "pub fn to_device() {}\nmmio::to_device();\nmmio::flush_writes();";
+    assert_eq!(applied(source), ["pub fn to_device() {}\n();\nmmio::flush_writes();"]);
 }

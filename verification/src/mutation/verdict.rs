@@ -1,25 +1,25 @@
-//! What became of a weakened ordering.
+//! What became of a planted fault.
 
 use crate::process::Ended;
 
-/// How a mutant ended.
+/// How a fault ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// A model failed, as it must.
+pub(crate) enum Verdict {
+    /// A check failed, as it must.
     Caught {
-        /// The model.
-        model: String,
+        /// The check.
+        check: String,
         /// What it said.
         says: String,
     },
-    /// Every model passed: the ordering is not needed, or the models do not look.
+    /// Every check passed: what was changed is not needed, or the checks do not look.
     Survived,
-    /// A model neither failed nor ended.
+    /// A check neither failed nor ended.
     Hung {
-        /// The model.
-        model: String,
+        /// The check.
+        check: String,
     },
-    /// A model's process died without a word from loom.
+    /// A check's process died without a word.
     Crashed {
         /// How it died.
         how: String,
@@ -34,34 +34,34 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    /// Whether the models did what they are there for.
-    pub(super) fn is_caught(&self) -> bool {
+    /// Whether the checks did what they are there for.
+    pub(crate) fn is_caught(&self) -> bool {
         matches!(self, Self::Caught { .. })
     }
 
     /// One line for the table.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
-            Self::Caught { model, says } => format!("caught by {model}: {says}"),
-            Self::Survived => "SURVIVED: no model fails without it".to_owned(),
-            Self::Hung { model } => format!("HUNG in {model}"),
-            Self::Crashed { how } => format!("CRASHED without a failed model: {how}"),
-            Self::Broken { why } => format!("NOT BUILT: {why}"),
+            Self::Caught { check, says } => format!("caught by {check}: {says}"),
+            Self::Survived => "SURVIVED: no check fails".to_owned(),
+            Self::Hung { check } => format!("HUNG in {check}"),
+            Self::Crashed { how } => format!("CRASHED without a failed check: {how}"),
+            Self::Broken { why } => format!("NOT TRIED: {why}"),
             Self::NotTried => "NOT TRIED: the suite's time was over".to_owned(),
         }
     }
 }
 
-/// Reads one model's end; none when the model passed, so that the next one has its say.
-pub(super) fn read(model: &str, ended: &Ended) -> Option<Verdict> {
+/// Reads one check's end; none when it passed, so that the next one has its say.
+pub(crate) fn read(check: &str, ended: &Ended) -> Option<Verdict> {
     if ended.succeeded() {
         return None;
     }
-    let model = model.to_owned();
-    // A model that fails may take its process down with it: loom's own drop checks panic during a panic.
+    let check = check.to_owned();
+    // A check that fails may take its process down with it: loom's own drop checks panic during a panic.
     Some(match (panic_message(&ended.stderr), ended.status) {
-        (Some(says), _) => Verdict::Caught { model, says },
-        (None, None) => Verdict::Hung { model },
+        (Some(says), _) => Verdict::Caught { check, says },
+        (None, None) => Verdict::Hung { check },
         (None, Some(status)) => Verdict::Crashed { how: status.to_string() },
     })
 }
@@ -98,11 +98,11 @@ mod tests {
 
     fn caught() -> Verdict {
         let says = "Causality violation: Concurrent read and write accesses.".to_owned();
-        Verdict::Caught { model: "m".to_owned(), says }
+        Verdict::Caught { check: "m".to_owned(), says }
     }
 
     #[test]
-    fn a_model_that_passes_gives_no_verdict() {
+    fn a_check_that_passes_gives_no_verdict() {
         assert_eq!(read("m", &ended(Some(0), "test result: ok. 1 passed")), None);
     }
 
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn silence_is_never_caught() {
-        assert_eq!(read("m", &ended(None, "running 1 test")), Some(Verdict::Hung { model: "m".to_owned() }));
+        assert_eq!(read("m", &ended(None, "running 1 test")), Some(Verdict::Hung { check: "m".to_owned() }));
         let crashed = read("m", &ended(Some(11), "running 1 test"));
         assert!(matches!(crashed, Some(Verdict::Crashed { .. })), "{crashed:?}");
         assert!(!crashed.is_some_and(|verdict| verdict.is_caught()));
