@@ -1,11 +1,14 @@
 //! The device in one process: driven by the driver's own queues, and by WQEs written by hand.
 
 mod bench;
+mod completions;
+mod faults;
 mod operations;
 mod raw;
 mod rules;
 mod shared;
 mod syndromes;
+mod unreliable;
 mod waiting;
 
 use std::time::{Duration, Instant};
