@@ -2,12 +2,13 @@
 //!
 //! Outside of the product and not published. `catalogue` lists the suites, `install` brings what they need,
 //! `runner` runs them, `table` sums up; `style`, `weaken` and `demo` are the suites that are code of their own.
-//! `softroce` gives a command, or its suite, soft-RoCE devices in a guest.
+//! `softroce` gives a command, or its suite, soft-RoCE devices in a guest, `connectx` a simulated ConnectX.
 //!
 //! ```text
 //! cargo run --release -p verification -- all
 //! cargo run --release -p verification -- list
 //! cargo run --release -p verification -- run loom weaken --verbose
+//! cargo run --release -p verification -- connectx -- ibv_devinfo -v
 //! cargo run --release -p verification -- softroce -- ibv_devinfo -d rxe0
 //! ```
 //!
@@ -25,6 +26,7 @@ use suite::{Outcome, Report, Suite, Workspace};
 use table::Totals;
 
 mod catalogue;
+mod connectx;
 mod count;
 mod demo;
 mod fuzz;
@@ -70,6 +72,8 @@ enum Action {
     },
     /// Fuzzes the targets of the `fuzz` suite for longer, or runs one input again.
     Fuzz(fuzz::Options),
+    /// Runs a command with a simulated ConnectX.
+    Connectx(connectx::Options),
     /// Runs a command, or the suite's steps, on soft-RoCE devices in a guest.
     Softroce(softroce::Options),
 }
@@ -95,6 +99,7 @@ fn main() -> ExitCode {
     let suites = catalogue::suites(&workspace);
     match Command::parse().action {
         Action::List => list(&suites),
+        Action::Connectx(options) => connectx::command(&workspace, &options),
         Action::Fuzz(options) => fuzz::command(&workspace, options),
         Action::Softroce(options) => {
             let suites: Vec<Suite> = suites.into_iter().filter(|suite| suite.name == "softroce").collect();

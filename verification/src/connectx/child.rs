@@ -1,0 +1,84 @@
+//! Runs the command: in the foreground, with this process's input and output, and with the signals that this process
+//! gets.
+#![allow(unsafe_code)] // a signal handler, which calls only kill
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::libc;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+use super::error::ConnectxError;
+
+/// Signals that end a command, which is then waited for, so that its device is cleared away.
+const FORWARDED: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// The command, for the handler.
+static CHILD: AtomicI32 = AtomicI32::new(0);
+
+/// Runs a command to its end and gives its exit code: 128 and the number of the signal that ended it.
+///
+/// # Errors
+/// [`ConnectxError::Start`].
+pub(super) fn run(words: &[OsString], environment: &[(OsString, OsString)]) -> Result<u8, ConnectxError> {
+    let Some((program, arguments)) = words.split_first() else { return Ok(0) };
+    let failed = |source| ConnectxError::Start { program: program.clone(), source };
+    let mut command = Command::new(program);
+    command.args(arguments).envs(environment.iter().cloned());
+    let mut child = command.spawn().map_err(failed)?;
+    CHILD.store(child.id().cast_signed(), Ordering::SeqCst);
+    forward().map_err(|error| failed(error.into()))?;
+    let status = child.wait();
+    CHILD.store(0, Ordering::SeqCst);
+    status.map(code).map_err(failed)
+}
+
+fn code(status: ExitStatus) -> u8 {
+    let by_signal = status.signal().map(|signal| 128 + signal);
+    status.code().or(by_signal).map_or(1, |code| code as u8)
+}
+
+fn forward() -> nix::Result<()> {
+    let flags = SaFlags::SA_SIGINFO | SaFlags::SA_RESTART;
+    let action = SigAction::new(SigHandler::SigAction(pass_on), flags, SigSet::empty());
+    for signal in FORWARDED {
+        // SAFETY: the handler touches an atomic and calls a function that is safe in a signal handler.
+        unsafe { sigaction(signal, &action) }?;
+    }
+    Ok(())
+}
+
+/// What the terminal sends, it sends to the command as well.
+extern "C" fn pass_on(signal: libc::c_int, information: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    let child = CHILD.load(Ordering::SeqCst);
+    // SAFETY: the kernel gives a handler of this kind its information.
+    let from_kernel = unsafe { (*information).si_code } == libc::SI_KERNEL;
+    if child > 0 && !from_kernel {
+        // SAFETY: takes plain numbers; the process is a child that has not been waited for.
+        unsafe { libc::kill(child, signal) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Result<u8, ConnectxError> {
+        run(&["sh", "-c", script].map(OsString::from), &[("CONNECTX_TEST".into(), "42".into())])
+    }
+
+    #[test]
+    fn the_exit_code_is_the_commands() {
+        assert!(matches!(shell("exit $CONNECTX_TEST"), Ok(42)));
+        assert!(matches!(shell("kill -KILL $$"), Ok(137)));
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_is_named() {
+        let error = run(&["no-such-command-here".into()], &[]).expect_err("not installed");
+        assert_eq!(error.exit_code(), 3);
+        assert!(error.to_string().contains("no-such-command-here"), "{error}");
+    }
+}

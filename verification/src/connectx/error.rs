@@ -1,0 +1,49 @@
+//! Why a command does not get a simulated device.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+
+/// What went wrong before or around the command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectxError {
+    /// Two settings exclude each other.
+    #[error("{0} cannot be had with {1}")]
+    Contradiction(&'static str, &'static str),
+    /// The preloaded library does not build.
+    #[error("the simulated device does not build:\n{0}")]
+    Build(String),
+    /// A file or folder cannot be made or read.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The command does not start.
+    #[error("{program:?} does not start: {source}")]
+    Start {
+        /// What was to run.
+        program: OsString,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl ConnectxError {
+    /// For results about a file.
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+
+    /// 2 for wrong usage, 3 for what is not on this machine, else 1.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Contradiction(..) => 2,
+            Self::Start { source, .. } if source.kind() == io::ErrorKind::NotFound => 3,
+            Self::Build(_) | Self::File { .. } | Self::Start { .. } => 1,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The simulated ConnectX: gives a command a device `mlx5_0` that is not there.
+//!
+//! ```text
+//! settings (command line) ─→ simulated (folder: state, sysfs tree; preloaded library) ─→ child (COMMAND) ─→ counters
+//! ```
+//! The device itself is the package `connectx`; this module makes what it needs, runs COMMAND with it, and says what
+//! happened. A rule of the hardware that COMMAND's driver broke fails it.
+//!
+//! Called by `main` for the command `connectx`, and by the suites that run on the device.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::suite::Workspace;
+
+use error::ConnectxError;
+use settings::Settings;
+use simulated::Simulated;
+
+mod child;
+mod error;
+mod settings;
+mod simulated;
+mod sysfs;
+
+/// Runs COMMAND, or a shell, with a ConnectX `mlx5_0` that is simulated under the installed libmlx5.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    settings: Settings,
+    /// Says nothing about what the device did, unless a rule was broken.
+    #[arg(long)]
+    quiet: bool,
+    /// A command and its arguments; else $SHELL.
+    #[arg(last = true)]
+    command: Vec<OsString>,
+}
+
+/// Does what the command line asks for. The exit code is COMMAND's, 128 and the signal's number where one ended it; 1
+/// where COMMAND ended with 0 and its driver broke a rule, or where the device could not be made; 2 for settings that
+/// exclude each other; 3 where COMMAND is not on this machine.
+pub(crate) fn command(workspace: &Workspace, options: &Options) -> ExitCode {
+    run(workspace, options).unwrap_or_else(|error| {
+        eprintln!("connectx: {error}");
+        ExitCode::from(error.exit_code())
+    })
+}
+
+fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode, ConnectxError> {
+    options.settings.check()?;
+    let mut hidden = |_: Option<&str>| {};
+    let simulated = Simulated::new(workspace, &options.settings, &mut hidden)?;
+    let code = child::run(&words(options), &simulated.environment())?;
+    let counters = simulated.counters()?;
+    if !options.quiet || counters.violations > 0 {
+        eprintln!("connectx: {}", simulated::summary(&counters));
+    }
+    let broken = code == 0 && counters.violations > 0;
+    Ok(ExitCode::from(if broken { 1 } else { code }))
+}
+
+/// What to run.
+fn words(options: &Options) -> Vec<OsString> {
+    if !options.command.is_empty() {
+        return options.command.clone();
+    }
+    vec![std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())]
+}
