@@ -126,7 +126,8 @@ impl Turn<'_> {
         if waiting > queue.entries {
             // Ahead by a little rather than behind by almost 2^24.
             let (number, producer) = (queue.number, queue.producer & INDEX_BITS);
-            self.violate(number, Rule::ConsumerPastProducer { number, consumer, producer }, String::new());
+            let rule = Rule::ConsumerPastProducer { number, consumer, producer };
+            self.violate_at(queue.owner, number, rule);
         }
         waiting < queue.entries
     }
@@ -136,7 +137,7 @@ impl Turn<'_> {
         let CompletionQueue { number, entries, producer, .. } = *queue;
         let rule =
             Rule::CompletionQueueOverrun { number, producer: producer & INDEX_BITS, consumer, entries };
-        self.violate(number, rule, String::new());
+        self.violate_at(queue.owner, number, rule);
         if let Some(queue) = self.tables.completion_queues.find_mut(number) {
             queue.overrun = true;
         }

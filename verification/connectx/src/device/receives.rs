@@ -196,7 +196,7 @@ impl Turn<'_> {
         if u32::from(record.wrapping_sub(counter)) > queue_pair.receive_slots {
             let (consumer, slots) = (counter, queue_pair.receive_slots);
             let rule = Rule::ReceiveQueueOverflow { record, consumer, slots };
-            self.violate(queue_pair.number, rule, String::new());
+            self.violate_at(queue_pair.owner, queue_pair.number, rule);
         }
         let slot = u64::from(counter) & u64::from(queue_pair.receive_slots - 1);
         let mut bytes = vec![0; 1 << queue_pair.receive_shift];
@@ -225,7 +225,7 @@ impl Turn<'_> {
         let waiting = record.wrapping_sub(queue.taken);
         if u32::from(waiting) > queue.slots {
             let rule = Rule::ReceiveQueueOverflow { record, consumer: queue.taken, slots: queue.slots };
-            self.violate(queue.number, rule, String::new());
+            self.violate_at(queue.owner, queue.number, rule);
         }
         Ok(waiting)
     }

@@ -74,15 +74,7 @@ impl Turn<'_> {
             self.require_receive(peer)?;
         }
         let target = self.remote(peer, remote, length, Access::REMOTE_WRITE);
-        match target {
-            Ok(target) => Ok(target),
-            Err(syndrome) => {
-                if immediate && peer.kind == QueuePairKind::Reliable {
-                    self.fail_next_receive(peer, Syndrome::LocalAccess);
-                }
-                Err(self.refuse(peer, syndrome))
-            }
-        }
+        target.map_err(|syndrome| self.refuse(peer, syndrome))
     }
 
     /// The memory that a READ comes from.
@@ -180,13 +172,6 @@ impl Turn<'_> {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(Stop::NotReady { timer: peer.path.minimum_rnr_timer }),
             Err(_) => Err(Stop::NoAnswer),
-        }
-    }
-
-    fn fail_next_receive(&mut self, peer: &QueuePair, syndrome: Syndrome) {
-        if let Ok(Some(receive)) = self.next_receive(peer) {
-            self.take_receive(peer, &receive);
-            self.fail_receive(peer, receive.counter, syndrome);
         }
     }
 

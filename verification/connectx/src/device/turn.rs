@@ -27,10 +27,17 @@ impl Device {
 }
 
 impl Turn<'_> {
-    /// Notes a broken rule; it is reported when the turn is over.
+    /// Notes that this process has broken a rule; it is reported when the turn is over.
     pub(super) fn violate(&mut self, object: u32, rule: Rule, dump: String) {
         self.tables.counters.violations += 1;
-        self.violations.push(Violation { rule, object, dump });
+        self.violations.push(Violation { rule, object, is_own: true, dump });
+    }
+
+    /// Notes that the owner of an object has broken a rule which this process's work has met.
+    pub(super) fn violate_at(&mut self, owner: ProcessIndex, object: u32, rule: Rule) {
+        self.tables.counters.violations += 1;
+        let is_own = owner == self.device.process;
+        self.violations.push(Violation { rule, object, is_own, dump: String::new() });
     }
 
     /// A queue pair of this process.

@@ -176,6 +176,8 @@ pub struct Violation {
     pub rule: Rule,
     /// QPN or CQN.
     pub object: u32,
+    /// Whether it is this process's: another process's mistake is told here, but is not this one's end.
+    pub is_own: bool,
     /// The WQE or CQE, as `pmd dump` shows it; empty where there is none.
     pub dump: String,
 }

@@ -4,7 +4,8 @@
 use super::Violation;
 use crate::config::OnViolation;
 
-/// Writes each violation to standard error, then aborts or goes on. Called with the device given back.
+/// Writes each violation to standard error, then aborts where one is this process's, or goes on. Called with the device
+/// given back.
 pub(crate) fn report(then: OnViolation, violations: &[Violation]) {
     #[cfg(test)]
     if then == OnViolation::Report {
@@ -13,7 +14,7 @@ pub(crate) fn report(then: OnViolation, violations: &[Violation]) {
     for violation in violations {
         write(&format!("{violation}\n"));
     }
-    if then == OnViolation::Abort && !violations.is_empty() {
+    if then == OnViolation::Abort && violations.iter().any(|violation| violation.is_own) {
         std::process::abort();
     }
 }
