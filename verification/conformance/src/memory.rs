@@ -48,6 +48,11 @@ impl Memory {
         self.local
     }
 
+    /// First byte, as a pointer.
+    pub(crate) const fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
     /// First byte.
     #[must_use]
     pub fn address(&self) -> u64 {

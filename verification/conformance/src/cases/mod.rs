@@ -3,6 +3,7 @@
 mod atomics;
 mod data;
 mod errors;
+mod lane;
 mod lifetime;
 mod order;
 mod parking;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<Case> {
         shared::CASES,
         registration::CASES,
         parking::CASES,
+        &lane::cases(),
     ]
     .concat()
 }
