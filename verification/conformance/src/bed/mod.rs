@@ -9,7 +9,7 @@ mod soft;
 use std::{fmt, sync::Arc};
 
 use pmd_core::memory::Access;
-use pmd_host::backend::ConnectOptions;
+use pmd_host::{backend::ConnectOptions, endpoint::EndpointConfig};
 use thiserror::Error;
 
 use crate::{any::AnyBackend, memory::Memory};
@@ -77,9 +77,42 @@ pub trait Bed: Send + Sync {
     /// The device of a place. Each call opens it anew, with a protection domain of its own.
     fn device(&self, place: Place) -> Arc<dyn Device>;
 
+    /// How an endpoint is opened that uses this bed's devices; `None` where there are no other processes.
+    fn endpoint(&self, place: Place) -> Option<EndpointConfig> {
+        let _ = place;
+        None
+    }
+
+    /// Names this bed to a process of its own, for [`of_part`].
+    fn part(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether memory for endpoints comes from arenas, which peers map.
+    fn maps_memory(&self) -> bool {
+        false
+    }
+
     /// How queue pairs are connected here.
     fn options(&self) -> ConnectOptions {
         ConnectOptions { timeout: 14, retry_count: 6, rnr_retry: 6, ..ConnectOptions::default() }
+    }
+}
+
+/// The bed that a parent process named by [`Bed::part`].
+#[must_use]
+pub fn of_part(part: &str) -> Option<Arc<dyn Bed>> {
+    let words: Vec<&str> = part.split(' ').collect();
+    match words[..] {
+        [name] => {
+            let path = Path::ALL.into_iter().find(|path| SoftBed(*path).name() == name)?;
+            Some(Arc::new(SoftBed(path)))
+        }
+        [name, left, right] => {
+            let driver = [Driver::Verbs, Driver::Mlx5].into_iter().find(|driver| driver.name() == name)?;
+            Some(Arc::new(NicBed::open(driver, left, Some(right)).ok()?))
+        }
+        _ => None,
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use pmd_core::memory::Access;
 use pmd_host::{
+    backend::Transport,
+    endpoint::{EndpointConfig, TransportChoice},
     mlx5::Mlx5Backend,
     nic::{self, NicBackendOptions, NicOptions},
     verbs::VerbsBackend,
@@ -23,6 +25,17 @@ pub enum Driver {
     Verbs,
     /// This driver.
     Mlx5,
+}
+
+impl Driver {
+    /// Name of its bed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Verbs => "verbs",
+            Self::Mlx5 => "mlx5",
+        }
+    }
 }
 
 /// Queue pairs between two NICs, or of one NIC to itself.
@@ -55,10 +68,7 @@ impl NicBed {
 
 impl Bed for NicBed {
     fn name(&self) -> &str {
-        match self.driver {
-            Driver::Verbs => "verbs",
-            Driver::Mlx5 => "mlx5",
-        }
+        self.driver.name()
     }
 
     fn lacks(&self, ability: Ability) -> Option<&'static str> {
@@ -74,6 +84,19 @@ impl Bed for NicBed {
         }
     }
 
+    fn endpoint(&self, place: Place) -> Option<EndpointConfig> {
+        let transport = TransportChoice::Only(match self.driver {
+            Driver::Verbs => Transport::Verbs,
+            Driver::Mlx5 => Transport::Mlx5,
+        });
+        let nic = options(&self.devices[place as usize]);
+        Some(EndpointConfig { transport, nic, ..EndpointConfig::default() })
+    }
+
+    fn part(&self) -> Option<String> {
+        Some(format!("{} {} {}", self.driver.name(), self.devices[0], self.devices[1]))
+    }
+
     fn device(&self, place: Place) -> Arc<dyn Device> {
         let name = &self.devices[place as usize];
         let opened = || open(name).unwrap_or_else(|error| panic!("opening {name} again: {error}"));
@@ -82,7 +105,11 @@ impl Bed for NicBed {
 }
 
 fn open(name: &str) -> Result<nic::Device, nic::OpenError> {
-    nic::Device::open(&NicOptions { device: Some(name.to_owned()), ..NicOptions::default() })
+    nic::Device::open(&options(name))
+}
+
+fn options(name: &str) -> NicOptions {
+    NicOptions { device: Some(name.to_owned()), ..NicOptions::default() }
 }
 
 struct NicDevice {

@@ -5,6 +5,8 @@ use std::{ptr::NonNull, sync::Arc};
 
 use pmd_core::memory::Access;
 use pmd_host::{
+    backend::Transport,
+    endpoint::{EndpointConfig, TransportChoice},
     region::Region,
     soft::{self, ArenaOptions, DeviceConfig, ProtectionDomain, SoftBackend, Tuning},
 };
@@ -51,7 +53,7 @@ pub struct SoftBed(pub Path);
 impl Bed for SoftBed {
     fn name(&self) -> &str {
         match self.0 {
-            Path::SameProcess => "soft-process",
+            Path::SameProcess => "soft-direct",
             Path::Arena => "soft-arena",
             Path::ProcessMemory => "soft-heap",
             Path::Packets => "soft-packets",
@@ -66,6 +68,19 @@ impl Bed for SoftBed {
             }
             _ => None,
         }
+    }
+
+    fn endpoint(&self, _: Place) -> Option<EndpointConfig> {
+        let transport = TransportChoice::Only(Transport::SharedMemory);
+        Some(EndpointConfig { transport, soft: self.0.config(), ..EndpointConfig::default() })
+    }
+
+    fn part(&self) -> Option<String> {
+        Some(self.name().to_owned())
+    }
+
+    fn maps_memory(&self) -> bool {
+        self.0 == Path::Arena
     }
 
     fn device(&self, _: Place) -> Arc<dyn Device> {

@@ -8,6 +8,7 @@ mod lifetime;
 mod order;
 mod parking;
 mod payload;
+pub mod process;
 mod queues;
 mod ready;
 mod registration;
@@ -52,6 +53,7 @@ pub fn all() -> Vec<Case> {
         registration::CASES,
         parking::CASES,
         &lane::cases(),
+        process::CASES,
     ]
     .concat()
 }

@@ -49,7 +49,7 @@ fn send(lanes: &Lanes, route: &Route, bytes: &[u8], immediate: Option<u32>) -> u
 
 fn expected(id: u64) -> (Vec<u8>, Option<u32>) {
     let bytes = pattern(id, id as usize % 65);
-    (bytes, (id % 3 == 0).then_some(id as u32))
+    (bytes, id.is_multiple_of(3).then_some(id as u32))
 }
 
 fn in_order(context: &Context) {

@@ -43,13 +43,9 @@ fn permuted(context: &Context) {
         target.fill(0);
         let outcome = lanes.outcome(lanes.submit(0, &work, TransferOptions::default()));
         assert_eq!(outcome.expect("the transfer").bytes as usize, count * block);
-        for index in 0..count {
-            let (mine, theirs) = (index * block, places[index] * block);
-            assert!(
-                here.read(mine, block) == there.read(theirs, block),
-                "block {index} to {}",
-                places[index]
-            );
+        for (index, place) in places.iter().enumerate() {
+            let (mine, theirs) = (here.read(index * block, block), there.read(place * block, block));
+            assert!(mine == theirs, "block {index} to {place}");
         }
         assert!(source.read(0, count * block) == pattern(round, count * block));
     }
