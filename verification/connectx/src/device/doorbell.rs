@@ -95,15 +95,19 @@ impl Turn<'_> {
         self.ring(rung)
     }
 
-    /// Makes the record the end of what is executed.
+    /// Makes the record the end of what is executed. A queue pair in RESET or INIT takes no work, and its record may
+    /// still be that of before its reset: the driver zeroes it afterwards.
     fn accept(&mut self, queue_pair: &QueuePair, record: u16) -> bool {
+        if !takes_work(queue_pair) {
+            return false;
+        }
         let consumer = queue_pair.send.consumer;
         if u32::from(record.wrapping_sub(consumer)) > queue_pair.send_slots {
             let rule = Rule::SendQueueOverflow { record, consumer, slots: queue_pair.send_slots };
             self.violate(queue_pair.number, rule, String::new());
         }
         self.update(queue_pair.number, |queue_pair| queue_pair.send.rung = record);
-        !matches!(queue_pair.state, state::RESET | state::INIT)
+        true
     }
 
     fn send_record(&self, queue_pair: &QueuePair) -> Result<u16, dma::DmaFault> {
@@ -161,15 +165,23 @@ impl Turn<'_> {
     /// Queue pairs of this process with WQEs past those executed.
     fn moved(&mut self) -> Vec<u32> {
         let own = self.device.process;
-        let queue_pairs: Vec<QueuePair> =
-            self.tables.queue_pairs.iter().filter(|queue_pair| queue_pair.owner == own).copied().collect();
+        let working = |queue_pair: &&QueuePair| queue_pair.owner == own && takes_work(queue_pair);
+        let queue_pairs: Vec<QueuePair> = self.tables.queue_pairs.iter().filter(working).copied().collect();
         let mut moved = Vec::new();
         for queue_pair in queue_pairs {
             let Ok(record) = self.send_record(&queue_pair) else { continue };
-            if record != queue_pair.send.rung && self.accept(&queue_pair, record) {
+            if record == queue_pair.send.rung {
+                continue;
+            }
+            self.tables.counters.doorbells += 1;
+            if self.accept(&queue_pair, record) {
                 moved.push(queue_pair.number);
             }
         }
         moved
     }
+}
+
+fn takes_work(queue_pair: &QueuePair) -> bool {
+    !matches!(queue_pair.state, state::RESET | state::INIT)
 }

@@ -32,7 +32,8 @@
 //! | RTS | receiver not ready, no answer, delayed | nothing until `due`, then the same WQE again, or gives up |
 //! | SQD | as RTS | finishes a WQE that was begun, then raises `SQ_DRAINED`; nothing else |
 //! | SQE, ERR | - | completes what is posted as flushed, in order |
-//! | RESET, INIT, RTR | - | nothing; a doorbell is remembered |
+//! | RTR | - | nothing; a doorbell is remembered |
+//! | RESET, INIT | - | nothing; a doorbell is forgotten |
 //!
 //! A responder that refuses a request of a reliable connection goes to ERR itself, as the InfiniBand specification
 //! (9.9.3) wants; on an unreliable connection it drops the message.

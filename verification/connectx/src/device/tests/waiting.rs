@@ -4,7 +4,7 @@ use pmd_core::wire::{DataSegment, Opcode, RemoteSegment};
 
 use super::{
     bench::{ALL, Fabric, Plan, Region, connect, path, register, step},
-    raw::Raw,
+    raw::{self, Raw},
     wait,
 };
 use crate::{
@@ -126,6 +126,22 @@ fn reset_forgets_and_the_queue_pair_can_be_used_again() {
     left.connect(path(right.number()));
     left.post_send(local(&source, 8));
     assert_eq!((left.poll_syndromes(), right.poll_syndromes()), (vec![(0, 0)], vec![(0, 0)]));
+}
+
+/// The library zeroes the record after the kernel has reset the queue pair; a scan may come in between.
+#[test]
+fn the_record_of_before_a_reset_is_not_taken_for_new_work() {
+    let (mut left, right) = patient(7);
+    let nop = left.control(Opcode::Nop, 1).to_bytes();
+    left.post(&[nop]);
+    assert_eq!(left.poll_syndromes(), [(0, 0)]);
+    left.device.modify_queue_pair(left.number(), &to(state::RESET)).expect("to RESET");
+    left.device.run_moved();
+    left.device.ring(raw::head(&nop));
+    left.set_record(0);
+    left.connect(path(right.number()));
+    left.device.run_moved();
+    assert_eq!(left.poll(), []);
 }
 
 #[test]
