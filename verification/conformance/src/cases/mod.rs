@@ -1,6 +1,7 @@
 //! The cases. Each module holds one claim about back ends, lanes or endpoints; `main` makes tests of all of them.
 
 mod atomics;
+mod chance;
 mod data;
 mod errors;
 mod lane;
@@ -53,6 +54,7 @@ pub fn all() -> Vec<Case> {
         registration::CASES,
         parking::CASES,
         &lane::cases(),
+        chance::CASES,
         process::CASES,
     ]
     .concat()

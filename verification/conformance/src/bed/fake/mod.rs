@@ -38,7 +38,7 @@ use crate::{
 pub struct Manner {
     /// Bytes of a completion entry.
     pub cqe_size: u32,
-    /// Small results and messages arrive in the completion entry.
+    /// Small messages arrive in the completion entry.
     pub scatter_to_completion: bool,
     /// Largest WQE that BlueFlame takes.
     pub blue_flame: u32,

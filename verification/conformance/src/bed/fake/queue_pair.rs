@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use pmd_core::{
     provider::SendQueueMemory,
-    wire::{Cqe, DataSegment, ErrorCompletion, Opcode, RequesterCompletion, Side, Syndrome, doorbell},
+    wire::{
+        Cqe, DataSegment, ErrorCompletion, Opcode, RequesterCompletion, Scatter, Side, Syndrome, doorbell,
+    },
 };
 use pmd_host::backend::ConnectOptions;
 
@@ -159,23 +161,16 @@ impl QueuePair {
         }
     }
 
-    pub(super) fn requester(
-        &self,
-        completions: &mut Completions,
-        pending: &Pending,
-        length: u32,
-        payload: &[u8],
-    ) {
-        let (scatter, preceding) = Completions::carry(payload);
+    pub(super) fn requester(&self, completions: &mut Completions, pending: &Pending, length: u32) {
         let completion = RequesterCompletion {
             queue_pair: self.number,
             operation: pending.opcode,
             wqe_counter: pending.index,
             byte_count: length,
             timestamp: 0,
-            scatter,
+            scatter: Scatter::Memory,
         };
-        completions.push(Cqe::Requester(completion), &preceding);
+        completions.push(Cqe::Requester(completion), &[0x5a; 64]);
     }
 
     pub(super) fn requester_error(

@@ -108,10 +108,8 @@ impl QueuePair {
             && let Some(pending) = self.pending.pop_front()
         {
             self.not_ready = 0;
-            match outcome.and_then(|bytes| Self::give_back(means, &pending, bytes)) {
-                Ok((length, payload)) if pending.signaled => {
-                    self.requester(means.completions, &pending, length, &payload);
-                }
+            match outcome.and_then(|bytes| Self::give_back(means, &pending, &bytes)) {
+                Ok(length) if pending.signaled => self.requester(means.completions, &pending, length),
                 Ok(_) => {}
                 Err(syndrome) => {
                     self.requester_error(means.completions, pending.opcode, pending.index, syndrome);
@@ -121,16 +119,11 @@ impl QueuePair {
         }
     }
 
-    /// Puts the result of a read or atomic into memory, or leaves it to the completion entry.
-    fn give_back(means: &Means<'_>, pending: &Pending, bytes: Vec<u8>) -> Result<(u32, Vec<u8>), Syndrome> {
-        let length = bytes.len() as u32;
-        let fits = pending.signaled && (1..=means.completions.room()).contains(&bytes.len());
-        means.check(&pending.target).ok_or(Syndrome::LocalProtection)?;
-        if means.manner.scatter_to_completion && fits {
-            return Ok((length, bytes));
-        }
-        means.spread(&pending.target, &bytes).ok_or(Syndrome::LocalProtection)?;
-        Ok((length, Vec::new()))
+    /// Puts the result of a read or atomic into memory, also where small messages go into completion entries: what lies
+    /// in an entry until the driver polls it, a fence would not wait for.
+    fn give_back(means: &Means<'_>, pending: &Pending, bytes: &[u8]) -> Result<u32, Syndrome> {
+        means.spread(&pending.target, bytes).ok_or(Syndrome::LocalProtection)?;
+        Ok(bytes.len() as u32)
     }
 
     fn decode(&self, means: &Means<'_>) -> Work {
@@ -208,12 +201,6 @@ impl Means<'_> {
             }
         }
         Ok(bytes)
-    }
-
-    /// Whether all of a scatter list may be written, also where the driver copies the bytes itself.
-    fn check(&self, list: &[DataSegment]) -> Option<()> {
-        let wish = |segment: &DataSegment| self.local(*segment, segment.length, Access::LOCAL_WRITE);
-        list.iter().all(|segment| self.net.reach(wish(segment)).is_some()).then_some(())
     }
 
     /// Puts bytes into a scatter list; `None` when a part of it may not be written, or it is too short.
