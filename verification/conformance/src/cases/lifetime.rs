@@ -5,7 +5,7 @@ use pmd_core::{
     queue::QueuePairState,
     wire::Syndrome,
 };
-use pmd_host::backend::{Backend, ConnectOptions, SetupError};
+use pmd_host::backend::{Backend, ConnectOptions, QueuePairAddress, SetupError};
 
 use super::{Case, case};
 use crate::{
@@ -22,6 +22,7 @@ pub(super) const CASES: &[Case] = &[
     case("lifetime::nothing_is_written_after_the_flush", quiet_after_flush),
     case("lifetime::a_reset_is_silent", reset_is_silent),
     case("lifetime::a_queue_pair_is_used_again_and_again", reuse),
+    case("lifetime::a_nic_draws_new_sequence_numbers_for_each_life", new_sequence),
     case("lifetime::a_destroyed_queue_pair_is_gone", destroyed),
     case("lifetime::queue_pairs_come_and_go_beside_others", come_and_go),
     case("lifetime::a_connected_queue_pair_is_not_connected_again", connected_twice),
@@ -197,6 +198,23 @@ fn reuse(context: &Context) {
         if life % 4 == 2 {
             stage.backend(Place::Right).fail(link.right.handle).expect("failing");
         }
+        link = stage.renew(link);
+    }
+    stage.nothing_more();
+}
+
+/// A packet of an earlier life must not fit into a later one. Software back ends have no such packets.
+fn new_sequence(context: &Context) {
+    let (mut stage, mut link) = Stage::connected(context);
+    let (here, there) = stage.memories(64);
+    let mut earlier = Vec::new();
+    for life in 0..8 {
+        let address = stage.backend(Place::Right).address(link.right.handle).expect("an address");
+        if let QueuePairAddress::Fabric(address) = address {
+            assert!(!earlier.contains(&address.packet_sequence), "{address:?} after {earlier:?}");
+            earlier.push(address.packet_sequence);
+        }
+        works(&mut stage, link, (&here, &there), life);
         link = stage.renew(link);
     }
     stage.nothing_more();
