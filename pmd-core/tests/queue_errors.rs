@@ -9,7 +9,10 @@ use pmd_core::{
         Provider, ReceiveRequest, SendFlags, SendRequest,
     },
     queue::QueuePairState,
-    wire::{Cqe, ErrorCompletion, Opcode, RequesterCompletion, Scatter, Side, Syndrome},
+    wire::{
+        Cqe, ErrorCompletion, Opcode, Received, RequesterCompletion, ResponderCompletion, Scatter, Side,
+        Syndrome,
+    },
 };
 use queue_device::{
     number,
@@ -234,4 +237,30 @@ fn payload_in_an_entry_that_nobody_asked_for_is_refused() {
     let refused = setup.provider.poll(&mut [Completion::EMPTY; 4]);
     assert_eq!(refused, Err(CompletionQueueError::Malformed { opcode: 0 }));
     assert_eq!(setup.buffer.read(64, 8), [0; 8]);
+}
+
+/// A peer with other software may send so: it must not cost this side its completion queue.
+#[test]
+fn a_send_that_invalidates_completes_a_receive() {
+    for shared in [false, true] {
+        let mut setup = Plan { shared, ..Plan::default() }.build();
+        setup.provider.hardware_mut().budget = Some(0);
+        setup.receive(41, &[]);
+        let entry = Cqe::Responder(ResponderCompletion {
+            received: Received::SendInvalidate(0x1234),
+            queue_pair: number(1).0,
+            byte_count: 0,
+            wqe_counter: 0,
+            ..ResponderCompletion::default()
+        });
+        setup.provider.hardware_mut().complete(entry, &[0; 64]);
+        let expected = Completion {
+            id: 41,
+            queue_pair: number(1),
+            byte_length: 0,
+            immediate: None,
+            result: Ok(CompletionKind::Receive),
+        };
+        assert_eq!(setup.poll(), [expected]);
+    }
 }

@@ -122,7 +122,10 @@ impl Attached {
         let immediate = || Some(entry.view.immediate());
         match entry.view.opcode() {
             Ok(CqeOpcode::Requester) => self.requester_with_payload(entry, completion),
-            Ok(CqeOpcode::ResponderSend) => self.responder(entry, CompletionKind::Receive, None, completion),
+            // Which key the peer invalidated is not told: this driver has no memory windows.
+            Ok(CqeOpcode::ResponderSend | CqeOpcode::ResponderSendInvalidate) => {
+                self.responder(entry, CompletionKind::Receive, None, completion)
+            }
             Ok(CqeOpcode::ResponderSendImmediate) => {
                 self.responder(entry, CompletionKind::Receive, immediate(), completion)
             }

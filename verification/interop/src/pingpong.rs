@@ -96,22 +96,28 @@ const ENDLESS: Game = Game { name: "endless", size: 64, turns: 100_000_000, both
 /// Into the game, but not to its end.
 const A_WHILE: Duration = Duration::from_millis(300);
 
+/// Waits until our side has the other one's address, and lets them play a little.
+fn play_a_while(ours: &mut Process) {
+    while !ours.line().starts_with("remote address") {}
+    thread::sleep(A_WHILE);
+}
+
 fn dying_server(options: &PingpongOptions) {
     let port = free_port();
     let mut theirs = debian(options, &ENDLESS, port, None);
     wait_for_listener(port);
-    let ours = pmd(options, &ENDLESS, port, Some("127.0.0.1"));
-    thread::sleep(A_WHILE);
+    let mut ours = pmd(options, &ENDLESS, port, Some("127.0.0.1"));
+    play_a_while(&mut ours);
     theirs.kill();
     gave_up(&ours.finish());
 }
 
 fn dying_client(options: &PingpongOptions) {
     let port = free_port();
-    let ours = pmd(options, &ENDLESS, port, None);
+    let mut ours = pmd(options, &ENDLESS, port, None);
     wait_for_listener(port);
     let mut theirs = debian(options, &ENDLESS, port, Some("127.0.0.1"));
-    thread::sleep(A_WHILE);
+    play_a_while(&mut ours);
     theirs.kill();
     gave_up(&ours.finish());
 }
