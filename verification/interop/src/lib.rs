@@ -11,6 +11,7 @@
 //! suites run them on the simulated ConnectX, and `interop` in a guest with soft-RoCE as well. Checks fail by panicking,
 //! as tests do.
 
+pub mod bytes;
 pub mod exchange;
 pub mod harness;
 pub mod peer;
