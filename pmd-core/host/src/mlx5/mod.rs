@@ -164,8 +164,9 @@ impl Mlx5Backend {
         let all = self.broken.is_some() || happened.shared_receive_failed;
         for index in 0..self.queue_pairs.len() {
             let Some(Some(created)) = self.queue_pairs.get_mut(index) else { continue };
-            if all || happened.queue_pairs.contains(&created.control.number().0) {
-                // The device has failed it; moving it again makes sure that everything is flushed.
+            let named = happened.queue_pairs.contains(&created.control.number().0);
+            if all || named && created.control.has_failed() {
+                // Moving it again makes sure that everything is flushed.
                 let _ = created.control.fail();
                 let _ = self.provider.set_state(QueuePairHandle(index as u32), QueuePairState::Error);
             }

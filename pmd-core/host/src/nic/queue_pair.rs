@@ -121,6 +121,19 @@ impl QueuePair {
         }
     }
 
+    /// Whether the device has it in an error state. An asynchronous event may be older than a reset, so it alone does
+    /// not tell. A device that does not answer counts as one that failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        let (mut attributes, mut initial) = (ibv_qp_attr::default(), ibv_qp_init_attr::default());
+        let queue_pair = self.queue_pair.as_ptr();
+        // SAFETY: the queue pair is live; both structures are filled in.
+        let answer = unsafe {
+            let verbs = self.device.verbs();
+            verbs.ibv_query_qp(queue_pair, &mut attributes, IBV_QP_STATE as i32, &mut initial)
+        };
+        status("ibv_query_qp", answer).is_err() || [IBV_QPS_ERR, IBV_QPS_SQE].contains(&attributes.qp_state)
+    }
+
     /// To Reset, with another first sequence number, so that packets of the old connection are not taken for new
     /// ones.
     ///

@@ -237,7 +237,12 @@ impl VerbsBackend {
             .filter(|(_, queues)| queues.state != QueuePairState::Reset && concerned(queues))
             .map(|(handle, _)| handle)
             .collect();
-        // The device has failed them; moving them again makes sure that everything is flushed.
-        failed.into_iter().for_each(|handle| self.stop(handle));
+        for handle in failed {
+            let control = self.controls.get(handle.0 as usize).and_then(Option::as_ref);
+            if all || control.is_some_and(|control| control.queue_pair.has_failed()) {
+                // Moving it again makes sure that everything is flushed.
+                self.stop(handle);
+            }
+        }
     }
 }
