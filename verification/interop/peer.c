@@ -203,7 +203,7 @@ static void to_receive(struct side *side, unsigned lid, unsigned number, unsigne
 		.dest_qp_num = number,
 		.rq_psn = sequence,
 		.max_dest_rd_atomic = 4,
-		.min_rnr_timer = 1,
+		.min_rnr_timer = 12,
 		.ah_attr = { .dlid = lid, .port_num = side->port },
 	};
 
@@ -225,7 +225,7 @@ static void to_send(struct side *side)
 		.qp_state = IBV_QPS_RTS,
 		.timeout = 14,
 		.retry_cnt = 6,
-		.rnr_retry = 6,
+		.rnr_retry = 7,
 		.sq_psn = side->sequence,
 		.max_rd_atomic = 4,
 	};

@@ -14,6 +14,13 @@ use crate::weaken;
 /// rdma-core's libraries, which the driver loads at run time.
 const VERBS: &[&str] = &["libibverbs1", "ibverbs-providers", "librdmacm1"];
 
+/// What libmlx5 runs from on the simulated ConnectX.
+const PROVIDERS: &[&str] = &["libibverbs1", "ibverbs-providers"];
+
+/// Software that is not ours, to talk to: rdma-core's ping-pongs, and what compiles a verbs program.
+const PEERS: &[&str] =
+    &["gcc", "libc6-dev", "libibverbs-dev", "libibverbs1", "ibverbs-providers", "ibverbs-utils"];
+
 /// libFuzzer's compiler.
 const FUZZER: &[&str] = &["g++"];
 
@@ -64,6 +71,14 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
             packages: FUZZER,
             ..own("fuzz", "parsers, planner and queues survive hostile input for a while", 420, fuzz::check)
         },
+        commands("bytes", "queue entries equal libmlx5's, byte by byte", PROVIDERS, 300, bytes(workspace)),
+        commands(
+            "interop",
+            "our driver exchanges data with ibv_rc_pingpong and with a verbs program in C",
+            PEERS,
+            400,
+            interop(workspace),
+        ),
         Suite {
             name: "softroce",
             proves: "the verbs back end and Debian's tools work on soft-RoCE, with lost and harmed packets too",
@@ -147,6 +162,49 @@ fn verbs(workspace: &Workspace) -> Vec<Step> {
 fn conformance(workspace: &Workspace) -> Vec<Step> {
     let arguments = ["run", "-p", "conformance", "--", "--bed", "fake", "--bed", "soft"];
     vec![Step { task: workspace.cargo().args(arguments), count: Count::TestResults }]
+}
+
+/// libmlx5 itself, unmodified, on the simulated ConnectX.
+fn bytes(workspace: &Workspace) -> Vec<Step> {
+    let build = workspace.cargo().args(["build", "-p", "interop", "--bins"]);
+    let program = workspace.target.join("debug/bytes");
+    let run = on_connectx(workspace, &[]).args([program]).args(["--device", "mlx5_0"]);
+    vec![Step { task: build, count: Count::Nothing }, Step { task: run, count: Count::TestResults }]
+}
+
+/// Over both back ends of NICs, on an InfiniBand port, then over RoCE, where addresses are others.
+fn interop(workspace: &Workspace) -> Vec<Step> {
+    let build = workspace.cargo().args(["build", "-p", "interop", "-p", "pmd-tools", "--bins"]);
+    let peer = workspace.target.join("debug/interop-peer");
+    let compile = Task::new("cc", &workspace.root)
+        .args([
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-Wno-sign-compare",
+            "-Werror",
+            "verification/interop/peer.c",
+            "-o",
+        ])
+        .args([&peer])
+        .args(["-libverbs"]);
+    let run = |settings: &[&str], transports: &str| {
+        on_connectx(workspace, settings)
+            .args([workspace.target.join("debug/interop")])
+            .args(["--device", "mlx5_0", "--transport", transports, "--peer"])
+            .args([&peer])
+    };
+    let infiniband = run(&[], "mlx5,verbs");
+    let ethernet = run(&["--link", "roce"], "mlx5,verbs").args(["check", "exchange"]);
+    let build = [build, compile].map(|task| Step { task, count: Count::Nothing });
+    let run = [infiniband, ethernet].map(|task| Step { task, count: Count::TestResults });
+    build.into_iter().chain(run).collect()
+}
+
+/// This command again, to run a program on the simulated ConnectX.
+fn on_connectx(workspace: &Workspace, settings: &[&str]) -> Task {
+    let this = std::env::current_exe().unwrap_or_else(|_| "verification".into());
+    Task::new(this, &workspace.root).args(["connectx"]).args(settings.iter().copied()).args(["--"])
 }
 
 fn check_style(workspace: &Workspace, journal: &mut Journal<'_>, _limit: Duration) -> Tally {

@@ -64,13 +64,8 @@ impl<B: Backend> Side<B> {
             panic!("a NIC has an address in the fabric");
         };
         let theirs = FabricAddress { mtu, ..peer.address };
-        let options = ConnectOptions {
-            mtu: Some(mtu),
-            retry_count: 6,
-            rnr_retry: 6,
-            minimum_rnr_timer: 1,
-            ..ConnectOptions::default()
-        };
+        // A receive may come as late as the machine is slow: a message waits for it without end.
+        let options = ConnectOptions { mtu: Some(mtu), rnr_retry: 7, ..ConnectOptions::default() };
         backend.connect(queue_pair, &QueuePairAddress::Fabric(theirs), &options).expect("connecting");
         peer.connect(&ours, mtu);
         Self { backend, queue_pair, shared, memory }
