@@ -53,13 +53,18 @@ impl Turn<'_> {
 
     /// Raises the event of a queue if it is armed; `notable` for solicited entries and errors.
     pub(super) fn raise_armed(&mut self, number: u32, notable: bool) {
-        let Some(queue) = self.tables.completion_queues.find_mut(number) else { return };
+        let tables = &mut *self.tables;
+        let Some(queue) = tables.completion_queues.find_mut(number) else { return };
         if !queue.armed || queue.armed_solicited && !notable {
             return;
         }
         queue.armed = false;
         queue.fired = queue.fired.wrapping_add(1);
         if queue.channel >= 0 {
+            if queue.events_pending == 0 {
+                tables.raised += 1;
+                queue.raised = tables.raised;
+            }
             queue.events_pending += 1;
             let owner = queue.owner;
             self.wake(owner);

@@ -31,13 +31,17 @@ pub enum Event {
 }
 
 impl Device {
-    /// Takes the events of this process, oldest first among those of a kind. Completion events count as reported.
+    /// Takes the events of this process: of completion queues, in the order in which they were raised, then the
+    /// asynchronous ones. Completion events count as reported.
     pub fn take_events(&self) -> Vec<Event> {
         let mut tables = self.lock();
         let process = self.process;
-        let mut events = Vec::new();
         let own = tables.completion_queues.iter_mut().filter(|queue| queue.owner == process);
-        for queue in own.filter(|queue| queue.events_pending > 0) {
+        let mut raised: Vec<_> = own.filter(|queue| queue.events_pending > 0).collect();
+        // Programs with one channel for several queues rely on it: a send completes before its answer arrives.
+        raised.sort_by_key(|queue| queue.raised);
+        let mut events = Vec::new();
+        for queue in raised {
             let (number, user_handle, channel) = (queue.number, queue.user_handle, queue.channel);
             let pending = std::mem::take(&mut queue.events_pending);
             queue.events_reported += pending;

@@ -96,6 +96,8 @@ pub struct CompletionQueue {
     pub channel: i32,
     /// Events raised that the owner's service thread has not written to the channel yet.
     pub events_pending: u32,
+    /// When the oldest of them was raised, as [`super::Tables::raised`] counts.
+    pub raised: u64,
     /// Events written to the channel, ever; `ibv_destroy_cq` waits for as many acknowledgements.
     pub events_reported: u32,
 }

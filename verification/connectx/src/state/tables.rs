@@ -198,6 +198,8 @@ pub struct Tables {
     pub shared_receives: Table<SharedReceiveQueue, { Capacity::SHARED_RECEIVES }>,
     /// Events for asynchronous descriptors.
     pub asynchronous: AsynchronousEvents,
+    /// Times that a completion queue without pending events got one, of all processes: their order.
+    pub raised: u64,
     /// Protection domains ever made; the next one's number.
     pub domains: u32,
     /// The port is down: nothing gets an answer.

@@ -122,6 +122,31 @@ fn an_armed_queue_tells_once_and_one_that_has_entries_at_once() {
 }
 
 #[test]
+fn events_of_several_queues_come_in_the_order_of_their_completions() {
+    let fabric = Fabric::new();
+    let first = Raw::new(&fabric, Plan::default());
+    let completions = completion_queue(&first.device, 16, 64);
+    let second = Raw::on(first.device.clone(), completions, Plan::default());
+    let mut raws = [first, second];
+    for raw in &raws {
+        raw.connect(path(raw.number()));
+        let number = raw.completions.number;
+        let arm = Arm { sequence: 0, solicited_only: false, consumer_index: 0, completion_queue: number };
+        raw.set_arm_record(arm.record());
+        raw.device.arm(u64::from_be(arm.register()));
+    }
+    for raw in raws.iter_mut().rev() {
+        let control = raw.control(Opcode::Nop, 1).to_bytes();
+        raw.post(&[control]);
+    }
+    let numbers = raws[0].device.take_events().into_iter().map(|event| match event {
+        Event::Completion { number, .. } | Event::Asynchronous { number, .. } => number,
+    });
+    assert_eq!(numbers.collect::<Vec<_>>(), [raws[1].completions.number, raws[0].completions.number]);
+    assert_eq!(seen::take().len(), 0);
+}
+
+#[test]
 fn a_queue_armed_for_solicited_events_waits_for_one_or_for_an_error() {
     let fabric = Fabric::new();
     let (mut left, mut right) = pair(&fabric, Plan::default());
