@@ -8,10 +8,14 @@
 //! |---|---|---|
 //! | [`wqe`] | a send queue | parsing stays inside; what parses is emitted and parsed again as it was |
 //! | [`cqe`] | completion entries | the same; and a poller that meets them answers with errors at worst |
+//! | [`control`] | the control connection's stream | parsing takes memory only for what has arrived; valid frames come back |
+//! | [`planner`] | two caches and a block table | the planned work requests copy what a naive copy copies, and nothing else |
 //! | [`planted`] | | none: it panics on one pattern, to show that the fuzzer finds things |
 
+pub mod control;
 pub mod cqe;
 pub mod memory;
+pub mod planner;
 pub mod planted;
 pub mod seeds;
 pub mod wqe;

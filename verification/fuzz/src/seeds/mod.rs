@@ -2,7 +2,9 @@
 //!
 //! `cargo run --bin seeds` writes them below `seeds/`, and with `--check` compares; the suite does the latter.
 
+mod control;
 mod cqe;
+mod planner;
 mod wqe;
 
 /// Names and bytes of a target's seeds.
@@ -11,7 +13,13 @@ pub type Seeds = Vec<(String, Vec<u8>)>;
 /// Every target, with its seeds.
 #[must_use]
 pub fn all() -> Vec<(&'static str, Seeds)> {
-    vec![("wqe", wqe::seeds()), ("cqe", cqe::seeds()), ("planted", vec![("p".into(), b"p".to_vec())])]
+    vec![
+        ("wqe", wqe::seeds()),
+        ("cqe", cqe::seeds()),
+        ("control", control::seeds()),
+        ("planner", planner::seeds()),
+        ("planted", vec![("p".into(), b"p".to_vec())]),
+    ]
 }
 
 /// Bytes that look random and never change (splitmix64).
