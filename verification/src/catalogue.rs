@@ -6,6 +6,7 @@ use crate::count::{Count, Tally};
 use crate::demo;
 use crate::fuzz;
 use crate::process::Task;
+use crate::sanitise;
 use crate::softroce;
 use crate::style;
 use crate::suite::{Journal, Step, Suite, Work, Workspace};
@@ -67,9 +68,21 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
             600,
             conformance(workspace),
         ),
+        own(
+            "tsan",
+            "rings and soft HCA have no data race that the thread sanitiser sees",
+            600,
+            sanitise::threads,
+        ),
+        own(
+            "asan",
+            "rings and back ends touch no memory but theirs, and leak none",
+            600,
+            sanitise::addresses,
+        ),
         Suite {
             packages: FUZZER,
-            ..own("fuzz", "parsers, planner and queues survive hostile input for a while", 420, fuzz::check)
+            ..own("fuzz", "parsers, planner and queues survive hostile input for a while", 600, fuzz::check)
         },
         commands("bytes", "queue entries equal libmlx5's, byte by byte", PROVIDERS, 300, bytes(workspace)),
         commands(

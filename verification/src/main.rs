@@ -36,6 +36,7 @@ mod interrupt;
 mod mutation;
 mod process;
 mod runner;
+mod sanitise;
 mod softroce;
 mod source;
 mod style;

@@ -42,6 +42,12 @@ impl Block {
         self.start.addr().get() as u64
     }
 
+    /// Bytes.
+    #[must_use]
+    pub const fn length(&self) -> usize {
+        self.layout.size()
+    }
+
     /// Copies bytes out.
     #[must_use]
     pub fn read(&self, offset: usize, length: usize) -> Vec<u8> {

@@ -89,7 +89,9 @@ impl Fuzzer {
     /// Runs one input and shows what it does.
     pub(super) fn reproduce(&self, target: &str, input: &Path, journal: &mut Journal<'_>) {
         let input = fs::canonicalize(input).unwrap_or_else(|_| input.to_owned());
-        match self.once(target, &input) {
+        // Targets that carry actions out print them.
+        let task = self.task(target).args([&input]).env("PMD_FUZZ_TRACE", "1").limit(OVERHEAD);
+        match task.run(&mut |_| ()).ok() {
             Some(ended) => {
                 journal.output(&ended.output);
                 ended.output.lines().for_each(|line| println!("{line}"));

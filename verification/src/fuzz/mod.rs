@@ -23,8 +23,8 @@ use verdict::Verdict;
 mod fuzzer;
 mod verdict;
 
-/// The targets, the longest to run first.
-const TARGETS: [&str; 2] = ["wqe", "cqe"];
+/// The targets.
+const TARGETS: [&str; 5] = ["two_sided", "control", "planner", "cqe", "wqe"];
 
 /// The target that has a fault on purpose.
 const PLANTED: &str = "planted";

@@ -5,6 +5,7 @@
 mod control;
 mod cqe;
 mod planner;
+mod two_sided;
 mod wqe;
 
 /// Names and bytes of a target's seeds.
@@ -18,6 +19,7 @@ pub fn all() -> Vec<(&'static str, Seeds)> {
         ("cqe", cqe::seeds()),
         ("control", control::seeds()),
         ("planner", planner::seeds()),
+        ("two_sided", two_sided::seeds()),
         ("planted", vec![("p".into(), b"p".to_vec())]),
     ]
 }

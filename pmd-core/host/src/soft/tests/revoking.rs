@@ -58,16 +58,16 @@ fn memory_is_still_after_deregistration() {
     const ROUNDS: u64 = 300;
     let (device, peer) = (open(), open());
     let (_link, peers_link) = connected(&device, &peer);
-    let word: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(0)));
+    let word = Arc::new(AtomicU64::new(0));
     let key = Arc::new(AtomicU32::new(0));
     let stop = Arc::new(AtomicBool::new(false));
     let engine = thread::spawn({
-        let (key, stop) = (key.clone(), stop.clone());
-        move || engine(&peer, &peers_link, word, &key, &stop)
+        let (word, key, stop) = (word.clone(), key.clone(), stop.clone());
+        move || engine(&peer, &peers_link, &word, &key, &stop)
     });
     for _ in 0..ROUNDS {
-        let address = std::ptr::from_ref(word) as u64;
-        // SAFETY: leaked, and reached as an atomic only.
+        let address = Arc::as_ptr(&word) as u64;
+        // SAFETY: lives longer than the region, and is reached as an atomic only.
         let region = unsafe { device.register(address, 8, Access::READ_WRITE, ProtectionDomain(0)) }.unwrap();
         let before = word.load(Ordering::Relaxed);
         key.store(region.remote_key().0, Ordering::Release);

@@ -1,0 +1,251 @@
+//! The rings and the soft HCA under the thread and the address sanitiser. Run by the suites `tsan` and `asan`.
+//!
+//! Each suite first lets its sanitiser find faults that are planted inside of pmd-core (`tests/sanitiser_planted.rs`):
+//! one that reports nothing there proves nothing elsewhere.
+//!
+//! # What is not seen
+//! The toolchain's standard library is not instrumented, and its source, to build one that is, does not come with the
+//! toolchain. So the address sanitiser sees the heap and this code's accesses, but not those of std's own code; and the
+//! thread sanitiser misses the edges that lie inside of std: in the slow paths of `Mutex`, `Condvar` and `OnceLock`, in
+//! the last drop of an `Arc`, in channels. What crosses them looks like a race. Where that happens in generic code of
+//! std it is suppressed by name ([`THREAD_SUPPRESSIONS`]); modules of pmd-host that only share through such locks
+//! (control plane, lanes) are safe code and are left out.
+//!
+//! The thread sanitiser knows memory by its address. Two devices of one process map their link and each other's
+//! segment twice, so what one thread releases at one address another acquires at the other, and no edge is seen:
+//! tests in which a thread reads bytes that only such an edge hands over are left out ([`OTHER_ADDRESS`]). The rings
+//! themselves are tested by threads at one address, in pmd-core. Fences are no edges for it either; the rings' tests
+//! do not rest on fences alone, and loom checks them.
+//!
+//! Code in other processes is under the sanitiser of its own process. What the kernel copies is not seen.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::count::{Count, Tally};
+use crate::instrument;
+use crate::process::{Ended, Task};
+use crate::suite::{Journal, Workspace};
+
+#[cfg(test)]
+mod tests;
+
+/// Functions of std whose edges the thread sanitiser does not see.
+const THREAD_SUPPRESSIONS: &str = "race:<alloc::sync::Arc<\nrace:std::sync::mpmc\nrace:std::sync::mpsc\n";
+
+/// Tests that leak memory on purpose, and a helper that does so for regions that outlive their test.
+const LEAK_SUPPRESSIONS: &str = "leak:pmd_host::soft::tests::leak\n\
+    leak:pmd_core::queue::tests::send_positions_wrap\n\
+    leak:pmd_core::queue::tests::consumer_indexes_wrap\n";
+
+/// Tests that share transferred bytes between threads by memory that is mapped at two addresses.
+const OTHER_ADDRESS: [&str; 2] =
+    ["a_message_comes_after_the_writes_before_it", "nothing_is_written_after_the_flush"];
+
+/// Tests of the soft HCA beside pmd-host.
+const SOFT_TESTS: [&str; 5] =
+    ["soft_operations", "soft_failures", "soft_sharing", "soft_stress", "soft_processes"];
+
+/// One sanitiser: how to compile for it, and what to run.
+struct Sanitiser {
+    /// Name of the suite and of its target folder.
+    name: &'static str,
+    flags: &'static str,
+    /// Variable with its options.
+    options: &'static str,
+    /// Variable with the suppressions' file, and the suppressions.
+    suppressions: (&'static str, &'static str),
+    /// Tests that must not pass, and what the sanitiser says about each.
+    planted: &'static [(&'static str, &'static str)],
+    /// Names of pmd-host's unit tests begin so; none for all of them.
+    host_filter: Option<&'static str>,
+    /// Tests that are left out.
+    skipped: &'static [&'static str],
+}
+
+const THREAD: Sanitiser = Sanitiser {
+    name: "tsan",
+    flags: "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer",
+    options: "TSAN_OPTIONS",
+    suppressions: ("TSAN_OPTIONS", THREAD_SUPPRESSIONS),
+    planted: &[("two_producers_of_one_ring_race", "ThreadSanitizer: data race")],
+    host_filter: Some("soft::"),
+    skipped: &OTHER_ADDRESS,
+};
+
+const ADDRESS: Sanitiser = Sanitiser {
+    name: "asan",
+    flags: "-Zsanitizer=address",
+    options: "ASAN_OPTIONS",
+    suppressions: ("LSAN_OPTIONS", LEAK_SUPPRESSIONS),
+    planted: &[
+        ("a_ring_that_is_longer_than_its_memory_overflows", "AddressSanitizer: heap-buffer-overflow"),
+        ("a_ring_that_is_forgotten_leaks", "LeakSanitizer: detected memory leaks"),
+    ],
+    host_filter: None,
+    skipped: &[],
+};
+
+/// The `tsan` suite.
+pub(crate) fn threads(workspace: &Workspace, journal: &mut Journal<'_>, limit: Duration) -> Tally {
+    check(&THREAD, workspace, journal, limit)
+}
+
+/// The `asan` suite.
+pub(crate) fn addresses(workspace: &Workspace, journal: &mut Journal<'_>, limit: Duration) -> Tally {
+    check(&ADDRESS, workspace, journal, limit)
+}
+
+fn check(sanitiser: &Sanitiser, workspace: &Workspace, journal: &mut Journal<'_>, limit: Duration) -> Tally {
+    let deadline = Instant::now() + limit;
+    match Bench::new(sanitiser, workspace) {
+        Ok(bench) => bench.run(journal, deadline),
+        Err(problem) => {
+            journal.fail(problem);
+            Tally::default()
+        }
+    }
+}
+
+/// A sanitiser at work.
+struct Bench<'a> {
+    sanitiser: &'a Sanitiser,
+    root: PathBuf,
+    target: PathBuf,
+    suppressions: PathBuf,
+}
+
+impl<'a> Bench<'a> {
+    fn new(sanitiser: &'a Sanitiser, workspace: &Workspace) -> Result<Self, String> {
+        let target = workspace.target.join(sanitiser.name);
+        let suppressions = target.join("suppressions");
+        fs::create_dir_all(&target)
+            .and_then(|()| fs::write(&suppressions, sanitiser.suppressions.1))
+            .map_err(|error| format!("{}: {error}", suppressions.display()))?;
+        Ok(Self { sanitiser, root: workspace.root.clone(), target, suppressions })
+    }
+
+    fn run(&self, journal: &mut Journal<'_>, deadline: Instant) -> Tally {
+        let mut tally = Tally::default();
+        let packages = ["-p", "pmd-core", "-p", "pmd-host", "--lib"].map(str::to_owned).to_vec();
+        let build = [packages, tests(&["ring_threads", "sanitiser_planted"]), tests(&SOFT_TESTS)].concat();
+        // Once for all: the commands that follow find everything built.
+        match self.cargo(build, &["--no-run"]).map(|task| self.ended(&task, journal, deadline)) {
+            Some(Some(ended)) if ended.succeeded() => {}
+            _ => {
+                journal.fail("the tests do not build");
+                return tally;
+            }
+        }
+        for (test, report) in self.sanitiser.planted {
+            let problem = self.find_planted(test, report, journal, deadline);
+            tally.passed += usize::from(problem.is_none());
+            tally.failed += usize::from(problem.is_some());
+            problem.into_iter().for_each(|problem| journal.fail(problem));
+        }
+        for (selection, filter) in self.selections() {
+            tally += self.run_tests(selection, filter, journal, deadline);
+        }
+        tally
+    }
+
+    /// What is run, with the beginning of the tests' names.
+    fn selections(&self) -> [(Vec<String>, Option<&'static str>); 3] {
+        let package = |name: &str| vec!["-p".to_owned(), name.to_owned()];
+        let lib = || vec!["--lib".to_owned()];
+        [
+            ([package("pmd-core"), lib(), tests(&["ring_threads"])].concat(), None),
+            ([package("pmd-host"), lib()].concat(), self.sanitiser.host_filter),
+            ([package("pmd-host"), tests(&SOFT_TESTS)].concat(), None),
+        ]
+    }
+
+    fn run_tests(
+        &self,
+        selection: Vec<String>,
+        filter: Option<&'static str>,
+        journal: &mut Journal<'_>,
+        deadline: Instant,
+    ) -> Tally {
+        let skipped = self.sanitiser.skipped.iter().flat_map(|test| ["--skip", test]);
+        let arguments: Vec<&str> = filter.into_iter().chain(skipped).collect();
+        let Some(task) = self.cargo(selection, &["--no-fail-fast", "--"]) else { return Tally::default() };
+        let task = task.args(arguments);
+        let Some(ended) = self.ended(&task, journal, deadline) else { return Tally::default() };
+        if let Some(complaint) = complaint(&ended.output) {
+            journal.fail(complaint);
+        } else if !ended.succeeded() {
+            journal.fail(format!("{}: {}", ended.describe(), task.line()));
+        }
+        Count::TestResults.of(&ended, &self.root)
+    }
+
+    /// What is wrong with the sanitiser, which must report the fault of this test in pmd-core's own code.
+    fn find_planted(
+        &self,
+        test: &str,
+        report: &str,
+        journal: &mut Journal<'_>,
+        deadline: Instant,
+    ) -> Option<String> {
+        let selection = ["-p", "pmd-core", "--test", "sanitiser_planted"].map(str::to_owned).to_vec();
+        let task = self.cargo(selection, &["--", "--ignored", "--exact", test])?.env("PMD_PLANTED", "1");
+        let ended = task.limit(left(deadline)).run(journal.watch()).ok()?;
+        let found = !ended.succeeded() && ended.output.contains(report) && names_the_ring(&ended.output);
+        if found {
+            journal.line(format!("{test}: reported, as it must be"));
+            return None;
+        }
+        journal.output(&ended.output);
+        Some(format!(
+            "{test} is not reported as \"{report}\" in pmd_core::ring: the sanitiser is not at work"
+        ))
+    }
+
+    fn cargo(&self, selection: Vec<String>, rest: &[&str]) -> Option<Task> {
+        let Sanitiser { flags, options, suppressions: (variable, _), .. } = self.sanitiser;
+        let task = instrument::cargo(&self.root, &self.target, flags, "test")?.args(selection).args(rest);
+        let file = format!("suppressions={}", self.suppressions.display());
+        // Leaks are looked for at the end, also where the thread sanitiser's default differs.
+        let task = if options == variable { task } else { task.env(options, "detect_leaks=1") };
+        Some(task.env(variable, file))
+    }
+
+    fn ended(&self, task: &Task, journal: &mut Journal<'_>, deadline: Instant) -> Option<Ended> {
+        journal.line(format!("$ {}", task.line()));
+        match task.clone().limit(left(deadline)).run(journal.watch()) {
+            Ok(ended) => {
+                journal.output(&ended.output);
+                Some(ended)
+            }
+            Err(error) => {
+                journal.fail(format!("{} does not start: {error}", task.line()));
+                None
+            }
+        }
+    }
+}
+
+/// `--test NAME` for each.
+fn tests(names: &[&str]) -> Vec<String> {
+    names.iter().flat_map(|name| ["--test".to_owned(), (*name).to_owned()]).collect()
+}
+
+/// A sanitiser's first report, in a line.
+fn complaint(output: &str) -> Option<String> {
+    let report = |line: &&str| line.contains("Sanitizer: ") && !line.starts_with("SUMMARY");
+    let line = output.lines().find(report)?.trim();
+    let place = output.lines().find_map(|line| line.strip_prefix("SUMMARY: "));
+    Some(format!("{line} ({})", place.unwrap_or("no summary").trim()))
+}
+
+/// Whether a stack goes through the rings of pmd-core.
+fn names_the_ring(output: &str) -> bool {
+    let frames = output.lines().filter(|line| line.trim_start().starts_with('#'));
+    frames.filter(|line| line.contains("pmd_core::ring::") || line.contains("src/ring/")).count() > 0
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}

@@ -1,0 +1,44 @@
+//! What is read from a sanitiser's output.
+
+use super::*;
+
+const RACE: &str = "running 1 test\n==================\nWARNING: ThreadSanitizer: data race (pid=7)\n  \
+    Write of size 8 at 0x1 by thread T2:\n    #0 memcpy /a.cpp:27:3 (x+0x1)\n    \
+    #1 <pmd_core::ring::packet::producer::Producer>::push /w/pmd-core/src/ring/packet/producer.rs:102:15\n\
+    SUMMARY: ThreadSanitizer: data race /w/a.rs:1:2 in copy\ntest result: ok. 1 passed; 0 failed;\n";
+
+#[test]
+fn a_report_is_told_in_a_line() {
+    let told = complaint(RACE).expect("a report");
+    assert_eq!(
+        told,
+        "WARNING: ThreadSanitizer: data race (pid=7) (ThreadSanitizer: data race /w/a.rs:1:2 in copy)"
+    );
+    assert_eq!(complaint("test result: ok. 1 passed; 0 failed;\n"), None);
+}
+
+#[test]
+fn a_planted_fault_must_be_found_inside_of_the_product() {
+    assert!(names_the_ring(RACE));
+    assert!(!names_the_ring("    #0 main /w/pmd-core/tests/sanitiser_planted.rs:1:2\n"));
+    assert!(!names_the_ring("test pmd_core::ring::packet ... ok\n"));
+}
+
+#[test]
+fn nothing_beyond_the_known_functions_of_std_is_suppressed() {
+    let allowed = ["race:<alloc::sync::Arc<", "race:std::sync::mpmc", "race:std::sync::mpsc"];
+    assert_eq!(THREAD_SUPPRESSIONS.lines().collect::<Vec<_>>(), allowed);
+    let of_tests = |line: &str| line.starts_with("leak:") && line.contains("::tests::");
+    assert!(LEAK_SUPPRESSIONS.lines().all(of_tests));
+}
+
+#[test]
+fn what_is_left_out_exists() {
+    let root = Workspace::of_this_command().root;
+    let source = |file: &str| std::fs::read_to_string(root.join(file)).expect("a test file");
+    let sharing = source("pmd-core/host/tests/soft_sharing.rs");
+    assert!(OTHER_ADDRESS.iter().all(|test| sharing.contains(&format!("fn {test}()"))));
+    let planted = source("pmd-core/tests/sanitiser_planted.rs");
+    let tests = THREAD.planted.iter().chain(ADDRESS.planted);
+    assert!(tests.into_iter().all(|(test, _)| planted.contains(&format!("fn {test}()"))));
+}
