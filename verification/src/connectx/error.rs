@@ -4,12 +4,17 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
+use connectx::fault::FaultError;
+
 /// What went wrong before or around the command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectxError {
     /// Two settings exclude each other.
     #[error("{0} cannot be had with {1}")]
     Contradiction(&'static str, &'static str),
+    /// The fault list is not understood.
+    #[error("--faults: {0}")]
+    Faults(#[from] FaultError),
     /// The preloaded library does not build.
     #[error("the simulated device does not build:\n{0}")]
     Build(String),
@@ -41,7 +46,7 @@ impl ConnectxError {
     /// 2 for wrong usage, 3 for what is not on this machine, else 1.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Contradiction(..) => 2,
+            Self::Contradiction(..) | Self::Faults(_) => 2,
             Self::Start { source, .. } if source.kind() == io::ErrorKind::NotFound => 3,
             Self::Build(_) | Self::File { .. } | Self::Start { .. } => 1,
         }

@@ -57,8 +57,12 @@ fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode, ConnectxErr
     if !options.quiet || counters.violations > 0 {
         eprintln!("connectx: {}", simulated::summary(&counters));
     }
-    let broken = code == 0 && counters.violations > 0;
-    Ok(ExitCode::from(if broken { 1 } else { code }))
+    Ok(ExitCode::from(verdict(code, counters.violations)))
+}
+
+/// A command that succeeded although its driver broke a rule has not.
+fn verdict(code: u8, violations: u64) -> u8 {
+    if code == 0 && violations > 0 { 1 } else { code }
 }
 
 /// What to run.
@@ -67,4 +71,14 @@ fn words(options: &Options) -> Vec<OsString> {
         return options.command.clone();
     }
     vec![std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_rules_fail_a_command_that_succeeded() {
+        assert_eq!([verdict(0, 0), verdict(0, 1), verdict(134, 1), verdict(5, 0)], [0, 1, 134, 5]);
+    }
 }

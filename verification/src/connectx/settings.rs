@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Args, builder::PossibleValuesParser};
 use connectx::config;
+use connectx::fault::Plan;
 
 use super::error::ConnectxError;
 
@@ -32,7 +33,8 @@ pub(crate) struct Settings {
     /// How the library talks to the kernel.
     #[arg(long, value_parser = PossibleValuesParser::new(INTERFACES), default_value = INTERFACES[0])]
     pub(crate) interface: String,
-    /// Faults to inject, a list with commas.
+    /// Faults to inject, a list with commas, for instance drop-cqe@100,syndrome=0x15@7: the documentation of
+    /// connectx::fault has the grammar.
     #[arg(long, default_value = "")]
     pub(crate) faults: String,
     /// Scatters small receives into their CQEs where a queue pair asks for it, as libmlx5 does.
@@ -55,7 +57,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Whether all of it can be had at once: UAR objects are made by ioctl.
+    /// Whether it is understood, and can be had at once: UAR objects are made by ioctl.
     ///
     /// # Errors
     /// [`ConnectxError`] names what cannot.
@@ -63,6 +65,7 @@ impl Settings {
         if self.interface == "write" && self.uar.as_deref() == Some("dynamic") {
             return Err(ConnectxError::Contradiction("--uar dynamic", "--interface write"));
         }
+        Plan::parse(&self.faults)?;
         Ok(())
     }
 
@@ -128,6 +131,15 @@ mod tests {
         let refused = parsed(&["--mode", "fast"]).expect_err("not a mode");
         assert_eq!(refused.exit_code(), 2);
         assert!(refused.to_string().contains("trap, step, thread"), "{refused}");
+    }
+
+    #[test]
+    fn faults_that_are_not_understood_are_wrong_usage() {
+        let settings = parsed(&["--faults", "drop-cqe@7,syndrome=0x15@9"]).expect("a text");
+        assert!(settings.check().is_ok());
+        let error = parsed(&["--faults", "lightning@7"]).expect("a text").check().expect_err("not a fault");
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("lightning"), "{error}");
     }
 
     #[test]
