@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // gives memory to messages
 
 mod messages;
+mod revoking;
 mod stopping;
 mod transfers;
 
@@ -31,7 +32,7 @@ use crate::{
 
 /// The cases of all modules here.
 pub(super) fn cases() -> Vec<Case> {
-    [transfers::CASES, messages::CASES, stopping::CASES].concat()
+    [transfers::CASES, messages::CASES, stopping::CASES, revoking::CASES].concat()
 }
 
 /// What was heard: bytes and immediate of each message.
