@@ -46,3 +46,55 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
         .unwrap_or_else(|| "panicked without a message".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use conformance::{
+        bed::{
+            Ability,
+            fake::{FakeBed, Manner},
+        },
+        context::Effort,
+    };
+    use libtest_mimic::{Arguments, Conclusion};
+
+    use super::*;
+
+    fn conclude(needs: &'static [Ability], body: fn(&Context)) -> Conclusion {
+        let context = Context {
+            bed: Arc::new(FakeBed::new("fake", Manner::BRISK)),
+            effort: Effort::Quick,
+            seed: 1,
+            seeds: 1,
+            patience: Duration::from_millis(20),
+        };
+        let trial = make(Case { name: "test::case", needs, run: body }, context);
+        // Who counts this program's results must not count these.
+        let logfile = Some("/dev/null".to_owned());
+        libtest_mimic::run(&Arguments { logfile, ..Arguments::default() }, vec![trial])
+    }
+
+    #[test]
+    fn a_case_that_hangs_is_a_failure() {
+        let conclusion = conclude(&[], |_| {
+            loop {
+                thread::park();
+            }
+        });
+        assert_eq!((conclusion.num_failed, conclusion.has_failed()), (1, true));
+    }
+
+    #[test]
+    fn a_case_that_panics_is_a_failure() {
+        assert_eq!(conclude(&[], |_| panic!("as planned")).num_failed, 1);
+        assert_eq!(conclude(&[], |_| ()).num_passed, 1);
+    }
+
+    #[test]
+    fn a_stated_limit_ignores_the_case() {
+        let conclusion = conclude(&[Ability::Processes], |_| panic!("not to be run"));
+        assert_eq!((conclusion.num_ignored, conclusion.num_failed), (1, 0));
+    }
+}

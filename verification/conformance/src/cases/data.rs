@@ -100,16 +100,17 @@ fn messages(context: &Context) {
 
 fn immediates(context: &Context) {
     let (mut stage, link) = Stage::connected(context);
-    let (here, there) = stage.memories(8192);
+    let large = context.scale(65_537, 3 << 20);
+    let (here, there) = stage.memories(large + 2 * MARGIN);
     let values = [0, 1, 0x0102_0304, u32::MAX];
     for (id, immediate) in (0..).zip(values) {
-        for length in [0, 1, 64, 4097] {
+        for length in [0, 1, 64, 4097, large] {
             let bytes = pattern(id, length);
             here.write(0, &bytes);
             there.fill(0xee);
             let entry = [here.sge(0, length)];
             let local = if length == 0 { Payload::EMPTY } else { Payload::Gather(&entry) };
-            stage.receive(link.right, 70, &[there.sge(MARGIN, 5000)]);
+            stage.receive(link.right, 70, &[there.sge(MARGIN, large)]);
             stage.done(
                 link.left,
                 7,

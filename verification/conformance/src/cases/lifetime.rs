@@ -7,7 +7,7 @@ use pmd_core::{
 };
 use pmd_host::backend::{Backend, ConnectOptions, QueuePairAddress, SetupError};
 
-use super::{Case, case};
+use super::{Case, case, errors::failed};
 use crate::{
     bed::Place,
     context::{Context, pattern},
@@ -24,6 +24,7 @@ pub(super) const CASES: &[Case] = &[
     case("lifetime::a_queue_pair_is_used_again_and_again", reuse),
     case("lifetime::a_nic_draws_new_sequence_numbers_for_each_life", new_sequence),
     case("lifetime::a_destroyed_queue_pair_is_gone", destroyed),
+    case("lifetime::a_peer_that_goes_fails_what_is_outstanding", peer_goes),
     case("lifetime::queue_pairs_come_and_go_beside_others", come_and_go),
     case("lifetime::a_connected_queue_pair_is_not_connected_again", connected_twice),
     case("lifetime::requests_wait_for_a_peer_that_connects_later", late_peer),
@@ -240,6 +241,34 @@ fn destroyed(context: &Context) {
     stage.nothing_more();
 }
 
+/// The peer destroys its queue pair, while a message waits for a receive there and afterwards.
+fn peer_goes(context: &Context) {
+    let mut stage = Stage::new(context);
+    // A limit of retries, whatever the bed does otherwise.
+    let options = ConnectOptions { retry_count: 3, rnr_retry: 7, ..context.bed.options() };
+    for waiting in [true, false] {
+        let link = stage.link_with([&config(), &config()], &options);
+        let (here, there) = stage.memories(64);
+        works(&mut stage, link, (&here, &there), 1);
+        stage.receive(link.left, 1000, &[here.sge(0, 8)]);
+        let local = [here.sge(0, 8)];
+        if waiting {
+            stage.start(link.left, 1, send(&local));
+            stage.poll_times(20);
+        }
+        stage.backend(Place::Right).destroy_queue_pair(link.right.handle).expect("destroying");
+        if !waiting {
+            stage.start(link.left, 1, write(there.remote(0), &local));
+        }
+        let mut done = stage.wait(link.left, 2);
+        done.sort_by_key(|one| one.id);
+        failed(context, &done[0], 1, Syndrome::RetryExceeded);
+        all_flushed(&done[1..], &[1000], true);
+        refuses_posts(&mut stage, link.left, send(&local));
+    }
+    stage.nothing_more();
+}
+
 fn come_and_go(context: &Context) {
     let (mut stage, lasting) = Stage::connected(context);
     let (here, there) = stage.memories(4096);
@@ -284,7 +313,8 @@ fn late_peer(context: &Context) {
     let mut stage = Stage::new(context);
     let (left, right) = (stage.create(Place::Left, &config()), stage.create(Place::Right, &config()));
     let (here, there) = stage.memories(64);
-    let options = context.bed.options();
+    // Seconds of retries, so that a slow machine decides nothing.
+    let options = ConnectOptions { timeout: 18, retry_count: 7, ..context.bed.options() };
     let addresses =
         [left, right].map(|end| stage.backend(end.place).address(end.handle).expect("an address"));
     stage.backend(Place::Left).connect(left.handle, &addresses[1], &options).expect("connecting");
