@@ -35,6 +35,8 @@ mod region;
 mod register_page;
 mod registry;
 mod shared_receive_queue;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::ffi::{c_int, c_void};
