@@ -95,13 +95,13 @@ pub(super) fn length(fields: &[Field]) -> usize {
 struct Layout(Vec<Field>);
 
 impl Layout {
-    fn free_field(&mut self, name: impl Into<String>, length: usize, is_free: bool) {
-        let start = length_so_far(&self.0);
-        self.0.push(Field { name: name.into(), range: start..start + length, is_free });
+    fn free_field(&mut self, name: impl Into<String>, bytes: usize, is_free: bool) {
+        let start = length(&self.0);
+        self.0.push(Field { name: name.into(), range: start..start + bytes, is_free });
     }
 
-    fn field(&mut self, name: impl Into<String>, length: usize) {
-        self.free_field(name, length, false);
+    fn field(&mut self, name: impl Into<String>, bytes: usize) {
+        self.free_field(name, bytes, false);
     }
 
     /// `stale`: the immediate is what the slot held before.
@@ -151,6 +151,5 @@ impl Layout {
     }
 }
 
-fn length_so_far(fields: &[Field]) -> usize {
-    length(fields)
-}
+#[cfg(test)]
+mod tests;

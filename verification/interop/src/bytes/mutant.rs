@@ -3,7 +3,7 @@
 use pmd_core::{
     memory::{LocalKey, RemoteAddress, RemoteKey, Sge},
     provider::{Completion, CompletionError, CompletionKind, QueuePairNumber, SendFlags},
-    wire::Syndrome,
+    wire::{Cqe, Syndrome},
 };
 use pmd_sys::verbs::*;
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ use super::{
     pair::Pair,
     request::{self, Data, Request, Work},
     send::{WIDE, sizes},
-    theirs::Completed,
+    theirs::{Completed, Poll},
 };
 use crate::harness::Harness;
 
@@ -34,6 +34,10 @@ pub(super) enum Mutant {
     Unrung,
     /// A doorbell for each request, rather than one for all.
     RungTwice,
+    /// Our side takes the next entry for one of the round before.
+    StaleOwner,
+    /// The consumer index is not written.
+    ConsumerForgotten,
 }
 
 impl Mutant {
@@ -45,6 +49,7 @@ impl Mutant {
             (Self::OtherDoorbell, Some(Rung::Doorbell(bytes))) => bytes[2] ^= 1,
             (Self::BlueFlameByte { offset }, Some(Rung::BlueFlame(bytes))) => bytes[offset] ^= 1,
             (Self::Unrung, _) => rung.clear(),
+            (Self::StaleOwner | Self::ConsumerForgotten, _) => {}
             (Self::RungTwice, Some(first)) => {
                 let first = first.clone();
                 rung.push(first);
@@ -59,6 +64,7 @@ pub(super) fn check(harness: &mut Harness, options: &Options) {
     harness.check("bytes::mutants::encoder", || encoders(options));
     harness.check("bytes::mutants::every_field", || every_field(options));
     harness.check("bytes::mutants::decoder", decoders);
+    harness.check("bytes::mutants::poller", || pollers(options));
 }
 
 const REMOTE: RemoteAddress = RemoteAddress { address: 0x7fff_dead_beef_0000, key: RemoteKey(0x00be_ef07) };
@@ -117,6 +123,33 @@ fn encoders(options: &Options) {
         pair = Pair::new(&options.device, WIDE);
         pair.post(Path::PostSend, &[request]).unwrap_or_else(|unlike| panic!("without a mutant: {unlike}"));
     }
+}
+
+/// Errors of polling, and of the pointers that it hands to the device.
+fn pollers(options: &Options) {
+    let planted =
+        [(Mutant::StaleOwner, "presence"), (Mutant::ConsumerForgotten, "completion doorbell record")];
+    for (mutant, name) in planted {
+        for poll in [Poll::Plain, Poll::Extended] {
+            let mut pair = Pair::new(&options.device, WIDE);
+            let posted = pair.post(Path::PostSend, &[gathered()]).unwrap_or_else(|unlike| panic!("{unlike}"));
+            pair.planted = Some(mutant);
+            match pair.retire(&posted, poll) {
+                Ok(()) => panic!("{mutant:?} is not noticed"),
+                Err(unlike) => assert!(unlike.to_string().contains(name), "{mutant:?}: {unlike}"),
+            }
+        }
+    }
+    // An entry of the round before is nobody's: neither side takes it.
+    let mut pair = Pair::new(&options.device, WIDE);
+    let posted = pair.post(Path::PostSend, &[gathered()]).unwrap_or_else(|unlike| panic!("{unlike}"));
+    let entry = Cqe::Requester(posted[0].success(pair.shape.queue_pair));
+    let mut bytes = pair.bytes(&entry, &[0; 64]);
+    bytes[63] ^= 1;
+    pair.ours.put_entry(pair.entry, &bytes);
+    pair.theirs.put_entry(pair.entry, &bytes);
+    assert_eq!(pair.ours.poll(), Ok(None));
+    assert_eq!((pair.theirs.poll(Poll::Plain), pair.theirs.poll(Poll::Extended)), (None, None));
 }
 
 /// One bit of any field of any request.

@@ -231,6 +231,11 @@ impl Ours {
         self.provider.hardware_mut().records.write(4, &u32::from(value).to_be_bytes());
     }
 
+    /// Sets the consumer record, as a driver would that forgot to write it.
+    pub(super) fn spoil_consumer(&mut self, index: u32) {
+        self.provider.hardware_mut().records.write(COMPLETION_RECORD, &index.to_be_bytes());
+    }
+
     /// Bytes of a receive slot.
     pub(super) fn received(&self, slot: u32) -> Vec<u8> {
         let stride = 1 << self.shape.receive_shift;

@@ -205,7 +205,13 @@ impl Pair {
     ) -> Result<(Completion, Completed), Unlike> {
         self.nothing(entry, poll)?;
         let bytes = self.bytes(entry, preceding);
-        self.ours.put_entry(self.entry, &bytes);
+        let mut mine = bytes.clone();
+        if self.planted == Some(Mutant::StaleOwner)
+            && let Some(owner) = mine.last_mut()
+        {
+            *owner ^= 1;
+        }
+        self.ours.put_entry(self.entry, &mine);
         self.theirs.put_entry(self.entry, &bytes);
         self.entry = self.entry.wrapping_add(1);
         let ours = self.ours.poll()?;
@@ -215,6 +221,9 @@ impl Pair {
             |field| Unlike::Completion { field, entry: Box::new(*entry), both: Box::new((ours, theirs)) };
         let (Some(mine), Some(other)) = (ours, theirs) else { return Err(unlike("presence")) };
         super::completed::compare(&mine, &other).map_err(unlike)?;
+        if self.planted == Some(Mutant::ConsumerForgotten) {
+            self.ours.spoil_consumer(self.entry - 1);
+        }
         let [ours, theirs] = [self.ours.completion_records()[0], self.theirs.completion_records()[0]];
         if ours != theirs {
             return Err(Unlike::Record { name: "completion", ours, theirs });
@@ -240,7 +249,7 @@ impl Pair {
     }
 
     /// The bytes of the next entry.
-    fn bytes(&self, entry: &Cqe, preceding: &[u8; 64]) -> Vec<u8> {
+    pub(super) fn bytes(&self, entry: &Cqe, preceding: &[u8; 64]) -> Vec<u8> {
         let mut bytes = [0; 64];
         entry.emit_cqe64(cqe::owner_bit(self.entry, self.shape.entries), &mut bytes);
         bytes[USER_INDEX].copy_from_slice(&self.theirs.user_index().to_be_bytes());
