@@ -11,6 +11,7 @@ mod tables;
 use std::{
     fs::{File, OpenOptions},
     io,
+    mem::offset_of,
     ops::{Deref, DerefMut},
     os::fd::AsRawFd,
     path::Path,
@@ -26,9 +27,14 @@ pub use tables::{AsynchronousEvents, Capacity, Counters, Table, Tables};
 /// First bytes of a state file that is ready.
 const MAGIC: u64 = u64::from_le_bytes(*b"connectx");
 
+/// Where this build of the crate has its tables: a launcher and a preloaded library of two builds would read each
+/// other's numbers from the wrong places.
+const SHAPE: u64 = (size_of::<Layout>() as u64) << 32 | offset_of!(Tables, counters) as u64;
+
 #[repr(C)]
 struct Layout {
     magic: u64,
+    shape: u64,
     mutex: libc::pthread_mutex_t,
     tables: Tables,
 }
@@ -48,7 +54,8 @@ impl SharedState {
     /// Opens the state file, or makes it: the first process initialises it.
     ///
     /// # Errors
-    /// What the system says to opening, sizing, locking or mapping the file.
+    /// What the system says to opening, sizing, locking or mapping the file; `InvalidData` where another build of this
+    /// crate made it.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let _locked = FileLock::take(&file)?;
@@ -61,7 +68,14 @@ impl SharedState {
             let layout = state.layout.as_ptr();
             if (*layout).magic != MAGIC {
                 initialise_mutex(&raw mut (*layout).mutex)?;
+                (*layout).shape = SHAPE;
                 (*layout).magic = MAGIC;
+            }
+            if (*layout).shape != SHAPE {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "made by another build of the device",
+                ));
             }
         }
         Ok(state)
@@ -179,6 +193,17 @@ unsafe fn initialise_mutex(mutex: *mut libc::pthread_mutex_t) -> io::Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_of_another_build_is_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("state");
+        let state = SharedState::open(&path).expect("a new file");
+        // SAFETY: nobody else maps this file.
+        unsafe { (*state.layout.as_ptr()).shape ^= 8 };
+        let refused = SharedState::open(&path).map(drop).map_err(|error| error.kind());
+        assert_eq!(refused, Err(io::ErrorKind::InvalidData));
+    }
 
     #[test]
     fn two_mappings_of_one_file_are_one_device() {
