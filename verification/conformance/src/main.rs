@@ -39,6 +39,9 @@ struct Options {
     /// RDMA device of the other side; the same one if not given.
     #[arg(long)]
     peer_device: Option<String>,
+    /// How often a NIC sends a lost packet again, from 0 to 7.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(..=7))]
+    retry_count: Option<u8>,
     /// How much of each case to run.
     #[arg(long, value_enum, default_value = "full")]
     effort: Effort,
@@ -117,5 +120,6 @@ fn open(options: &Options) -> Result<Vec<Arc<dyn Bed>>, BedError> {
 
 fn nic(options: &Options, driver: Driver, bed: &'static str) -> Result<NicBed, BedError> {
     let device = options.device.as_deref().ok_or(BedError::NoDevice { bed })?;
-    NicBed::open(driver, device, options.peer_device.as_deref())
+    let bed = NicBed::open(driver, device, options.peer_device.as_deref())?;
+    Ok(bed.with_retry_count(options.retry_count))
 }

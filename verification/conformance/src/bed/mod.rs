@@ -95,7 +95,7 @@ pub trait Bed: Send + Sync {
 
     /// How queue pairs are connected here.
     fn options(&self) -> ConnectOptions {
-        ConnectOptions { timeout: 14, retry_count: 6, rnr_retry: 6, ..ConnectOptions::default() }
+        usual_options()
     }
 }
 
@@ -114,6 +114,10 @@ pub fn of_part(part: &str) -> Option<Arc<dyn Bed>> {
         }
         _ => None,
     }
+}
+
+fn usual_options() -> ConnectOptions {
+    ConnectOptions { timeout: 14, retry_count: 6, rnr_retry: 6, ..ConnectOptions::default() }
 }
 
 /// An open device.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pmd_core::memory::Access;
 use pmd_host::{
-    backend::Transport,
+    backend::{ConnectOptions, Transport},
     endpoint::{EndpointConfig, TransportChoice},
     mlx5::Mlx5Backend,
     nic::{self, NicBackendOptions, NicOptions},
@@ -44,6 +44,7 @@ pub struct NicBed {
     driver: Driver,
     devices: [String; 2],
     is_mlx5: bool,
+    retry_count: Option<u8>,
 }
 
 impl NicBed {
@@ -62,7 +63,14 @@ impl NicBed {
             }
             all_mlx5 &= is_mlx5;
         }
-        Ok(Self { driver, devices, is_mlx5: all_mlx5 })
+        Ok(Self { driver, devices, is_mlx5: all_mlx5, retry_count: None })
+    }
+
+    /// Sets how often a lost packet is sent again. Soft-RoCE counts the losses of a whole message: a long one on a bad
+    /// link needs 7, which it takes for any number.
+    #[must_use]
+    pub fn with_retry_count(self, retry_count: Option<u8>) -> Self {
+        Self { retry_count, ..self }
     }
 }
 
@@ -101,6 +109,11 @@ impl Bed for NicBed {
         let name = &self.devices[place as usize];
         let opened = || open(name).unwrap_or_else(|error| panic!("opening {name} again: {error}"));
         Arc::new(NicDevice { device: opened(), foreign: opened(), driver: self.driver })
+    }
+
+    fn options(&self) -> ConnectOptions {
+        let usual = super::usual_options();
+        ConnectOptions { retry_count: self.retry_count.unwrap_or(usual.retry_count), ..usual }
     }
 }
 
