@@ -20,6 +20,7 @@ use clap::Args;
 use crate::count::Tally;
 use crate::suite::{Journal, Workspace};
 
+use display::Display;
 use errand::{Devices, Work, files};
 use error::SoftroceError;
 use machine::{Boot, Machine};
@@ -28,6 +29,7 @@ use programs::Programs;
 use transcript::Transcript;
 use verdict::Verdict;
 
+mod display;
 mod errand;
 mod error;
 mod evidence;
@@ -82,11 +84,9 @@ enum Done {
 /// Does what the command line asks for. The exit code is COMMAND's; else 0 if every step passed, 1 if one failed,
 /// 3 if something is not on this machine.
 pub(crate) fn command(workspace: &Workspace, options: &Options) -> ExitCode {
-    let plain = !options.command.is_empty();
+    let mut display = Display::new(options.verbose || !options.command.is_empty());
     let mut show = |line: Option<&str>| {
-        if let Some(line) = line.filter(|line| (plain || options.verbose) && !transcript::is_told(line)) {
-            println!("{line}");
-        }
+        line.into_iter().for_each(|line| display.hear(line, &mut |line| println!("{line}")))
     };
     match run(workspace, options, &mut show) {
         Ok(Done::Code(code)) => ExitCode::from(code),
@@ -164,7 +164,7 @@ fn take_steps(
 ) -> Result<Vec<Verdict>, SoftroceError> {
     let programs = Programs::build(workspace, watch)?;
     let plans = match place {
-        Place::Two => vec![plan::between_guests(Side::Server), plan::between_guests(Side::Client)],
+        Place::Two => [Side::Server, Side::Client].map(|side| plan::between_guests(&programs, side)).to_vec(),
         Place::Guest | Place::Host => vec![plan::on_a_pair(&programs)],
     };
     let works: Vec<Work> = plans.iter().cloned().map(Work::Plan).collect();

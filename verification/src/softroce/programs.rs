@@ -13,7 +13,11 @@ use crate::suite::Workspace;
 pub(super) struct Programs {
     /// `kv`.
     pub(super) kv: PathBuf,
-    /// The verbs back end's tests.
+    /// `pmd`.
+    pub(super) pmd: PathBuf,
+    /// The suite that every back end passes.
+    pub(super) conformance: PathBuf,
+    /// The verbs back end's own tests.
     pub(super) nic_verbs: PathBuf,
 }
 
@@ -30,8 +34,16 @@ impl Programs {
                 .args(["--message-format=json-render-diagnostics"])
         };
         let kv = cargo(&["build", "--release", "-p", "kv-api", "--bin", "kv"]);
+        // For the whole workspace, as `unit` does: the features are then the same, and so are the libraries.
+        let pmd = cargo(&["build", "--workspace", "--bin", "pmd"]);
+        let conformance = cargo(&["build", "--workspace", "--bin", "conformance"]);
         let nic_verbs = cargo(&["test", "--no-run", "--workspace", "--test", "nic_verbs"]);
-        Ok(Self { kv: build(&kv, "kv", watch)?, nic_verbs: build(&nic_verbs, "nic_verbs", watch)? })
+        Ok(Self {
+            kv: build(&kv, "kv", watch)?,
+            pmd: build(&pmd, "pmd", watch)?,
+            conformance: build(&conformance, "conformance", watch)?,
+            nic_verbs: build(&nic_verbs, "nic_verbs", watch)?,
+        })
     }
 }
 

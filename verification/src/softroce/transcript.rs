@@ -97,6 +97,14 @@ pub(super) fn is_told(line: &str) -> bool {
     Line::parse(line).is_some()
 }
 
+/// Whether the step succeeded whose end this line tells.
+pub(super) fn succeeded(line: &str) -> Option<bool> {
+    match Line::parse(line)? {
+        Line::Step { succeeded, .. } => Some(succeeded),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -53,10 +53,10 @@ pub(super) fn boot(
     })
 }
 
-/// Passes a line for people on, with the guest's number; nobody misses it once the receiver is gone.
+/// Passes a line on, one for people with the guest's number; nobody misses it once the receiver is gone.
 fn tell(lines: &Sender<String>, side: usize, line: Option<&str>) {
-    if let Some(line) = line.filter(|line| !is_told(line)) {
-        let _ = lines.send(format!("{}| {line}", side + 1));
+    if let Some(line) = line {
+        let _ = lines.send(if is_told(line) { line.to_owned() } else { format!("{}| {line}", side + 1) });
     }
 }
 
