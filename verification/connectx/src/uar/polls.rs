@@ -58,6 +58,9 @@ fn step(watch: &Watch) {
 }
 
 /// Runs the device, then polls. An empty poll gives the processor to the peer, which may share it.
+///
+/// # Safety
+/// As `ibv_poll_cq`'s.
 unsafe extern "C" fn poll(queue: *mut ibv_cq, entries: libc::c_int, into: *mut ibv_wc) -> libc::c_int {
     let (Some(watch), Some((real_poll, _))) = (Watch::current(), OPERATIONS.get()) else { return -1 };
     step(watch);
@@ -70,6 +73,9 @@ unsafe extern "C" fn poll(queue: *mut ibv_cq, entries: libc::c_int, into: *mut i
 }
 
 /// Arms, then looks at once: the next queue is armed in the same place.
+///
+/// # Safety
+/// As `ibv_req_notify_cq`'s.
 unsafe extern "C" fn notify(queue: *mut ibv_cq, solicited_only: libc::c_int) -> libc::c_int {
     let (Some(watch), Some((_, real_notify))) = (Watch::current(), OPERATIONS.get()) else {
         return libc::EINVAL;

@@ -58,6 +58,9 @@ pub(super) fn install(sink: &'static dyn StoreSink) -> io::Result<()> {
 }
 
 /// The signal handler.
+///
+/// # Safety
+/// Called by the kernel, with what it gives to handlers that take information.
 unsafe extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel's own arguments.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
