@@ -62,6 +62,9 @@ struct Sanitiser {
     host_filter: Option<&'static str>,
     /// Tests that are left out.
     skipped: &'static [&'static str],
+    /// Tests run one after the other: what they share by chance (what proptest makes once for all tests, in a lock of
+    /// std) is handed on without an edge that the sanitiser sees.
+    one_by_one: bool,
 }
 
 const THREAD: Sanitiser = Sanitiser {
@@ -72,6 +75,7 @@ const THREAD: Sanitiser = Sanitiser {
     planted: &[("two_producers_of_one_ring_race", "ThreadSanitizer: data race")],
     host_filter: Some("soft::"),
     skipped: &OTHER_ADDRESS,
+    one_by_one: true,
 };
 
 const ADDRESS: Sanitiser = Sanitiser {
@@ -85,6 +89,7 @@ const ADDRESS: Sanitiser = Sanitiser {
     ],
     host_filter: None,
     skipped: &[],
+    one_by_one: false,
 };
 
 /// The `tsan` suite.
@@ -169,7 +174,8 @@ impl<'a> Bench<'a> {
         deadline: Instant,
     ) -> Tally {
         let skipped = self.sanitiser.skipped.iter().flat_map(|test| ["--skip", test]);
-        let arguments: Vec<&str> = filter.into_iter().chain(skipped).collect();
+        let one_by_one = self.sanitiser.one_by_one.then_some("--test-threads=1");
+        let arguments: Vec<&str> = filter.into_iter().chain(skipped).chain(one_by_one).collect();
         let Some(task) = self.cargo(selection, &["--no-fail-fast", "--"]) else { return Tally::default() };
         let task = task.args(arguments);
         let Some(ended) = self.ended(&task, journal, deadline) else { return Tally::default() };
