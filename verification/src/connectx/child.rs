@@ -18,6 +18,9 @@ const FORWARDED: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP,
 /// The command, for the handler.
 static CHILD: AtomicI32 = AtomicI32::new(0);
 
+/// A signal that came before there was a command.
+static EARLY: AtomicI32 = AtomicI32::new(0);
+
 /// Runs a command to its end and gives its exit code: 128 and the number of the signal that ended it.
 ///
 /// # Errors
@@ -27,9 +30,10 @@ pub(super) fn run(words: &[OsString], environment: &[(OsString, OsString)]) -> R
     let failed = |source| ConnectxError::Start { program: program.clone(), source };
     let mut command = Command::new(program);
     command.args(arguments).envs(environment.iter().cloned());
+    forward().map_err(|error| failed(error.into()))?;
     let mut child = command.spawn().map_err(failed)?;
     CHILD.store(child.id().cast_signed(), Ordering::SeqCst);
-    forward().map_err(|error| failed(error.into()))?;
+    send(EARLY.swap(0, Ordering::SeqCst));
     let status = child.wait();
     CHILD.store(0, Ordering::SeqCst);
     status.map(code).map_err(failed)
@@ -52,10 +56,18 @@ fn forward() -> nix::Result<()> {
 
 /// What the terminal sends, it sends to the command as well.
 extern "C" fn pass_on(signal: libc::c_int, information: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    let child = CHILD.load(Ordering::SeqCst);
     // SAFETY: the kernel gives a handler of this kind its information.
     let from_kernel = unsafe { (*information).si_code } == libc::SI_KERNEL;
-    if child > 0 && !from_kernel {
+    if CHILD.load(Ordering::SeqCst) == 0 {
+        EARLY.store(signal, Ordering::SeqCst);
+    } else if !from_kernel {
+        send(signal);
+    }
+}
+
+fn send(signal: libc::c_int) {
+    let child = CHILD.load(Ordering::SeqCst);
+    if child > 0 && signal != 0 {
         // SAFETY: takes plain numbers; the process is a child that has not been waited for.
         unsafe { libc::kill(child, signal) };
     }
@@ -69,13 +81,17 @@ mod tests {
         run(&["sh", "-c", script].map(OsString::from), &[("CONNECTX_TEST".into(), "42".into())])
     }
 
+    /// One test: there is one command at a time.
     #[test]
-    fn the_exit_code_is_the_commands() {
+    fn the_exit_code_and_the_signals_are_the_commands() {
         assert!(matches!(shell("exit $CONNECTX_TEST"), Ok(42)));
         assert!(matches!(shell("kill -KILL $$"), Ok(137)));
+        // As a supervisor ends this process; the command may end it in its own way.
+        let script = "trap 'exit 7' TERM; kill -TERM $PPID; while :; do sleep 0.05; done";
+        assert!(matches!(shell(script), Ok(7)));
+        a_command_that_is_not_there_is_named();
     }
 
-    #[test]
     fn a_command_that_is_not_there_is_named() {
         let error = run(&["no-such-command-here".into()], &[]).expect_err("not installed");
         assert_eq!(error.exit_code(), 3);
