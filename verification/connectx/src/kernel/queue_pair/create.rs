@@ -214,7 +214,7 @@ impl Made {
 fn create(context: &Context, request: &Create) -> Result<Made, CommandError> {
     request.driver.check()?;
     let elements = request.capacity[2].max(request.capacity[3]);
-    if elements > 2 * query::ELEMENTS {
+    if elements > query::ELEMENTS {
         return Err(CommandError::Invalid { what: "elements of a work request", value: elements.into() });
     }
     let mut objects = context.objects();
