@@ -21,60 +21,58 @@ use crate::{device::Device, dma};
 /// Looks at pages, and remembers what it saw.
 #[derive(Debug, Default)]
 pub(super) struct Scanner {
-    /// Held while pages are looked at: none may be unmapped meanwhile.
-    looking: Mutex<()>,
-    /// Arm records as they were last seen, by CQN.
+    /// Arm records as they were last seen, by CQN. Held through a whole scan: pages that are looked at are not unmapped,
+    /// and whoever finds a register emptied by another thread finds its work done as well.
     seen: Mutex<BTreeMap<u32, u32>>,
 }
 
 impl Scanner {
     /// Keeps scans away, for as long as it lives.
-    pub(super) fn exclude(&self) -> MutexGuard<'_, ()> {
-        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn exclude(&self) -> MutexGuard<'_, BTreeMap<u32, u32>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at all pages and carries out what was stored.
     pub(super) fn scan(&self, device: &Device, pages: &Pages) {
-        let (rung, arms) = self.look(pages);
+        let mut seen = self.exclude();
+        let (rung, arms) = look(pages);
         if rung {
             device.run_moved();
         }
         if !arms.is_empty() {
-            self.arm(device, &arms);
+            arm(device, &arms, &mut seen);
         }
     }
+}
 
-    /// Empties all registers: whether one was rung, and all arms.
-    fn look(&self, pages: &Pages) -> (bool, Vec<u64>) {
-        let _looking = self.exclude();
-        let (mut rung, mut arms) = (false, Vec::new());
-        for page in pages.mapped() {
-            arms.extend(take(page, ARM));
-            // Every half is emptied: `|`, not `||`.
-            let halves = (REGISTERS_START..PAGE_BYTES).step_by(HALF_BYTES);
-            rung = halves.fold(rung, |rung, offset| rung | take(page, offset).is_some());
-        }
-        (rung, arms)
+/// Empties all registers: whether one was rung, and all arms.
+fn look(pages: &Pages) -> (bool, Vec<u64>) {
+    let (mut rung, mut arms) = (false, Vec::new());
+    for page in pages.mapped() {
+        arms.extend(take(page, ARM));
+        // Every half is emptied: `|`, not `||`.
+        let halves = (REGISTERS_START..PAGE_BYTES).step_by(HALF_BYTES);
+        rung = halves.fold(rung, |rung, offset| rung | take(page, offset).is_some());
     }
+    (rung, arms)
+}
 
-    /// Arms what was seen, and the completion queues of this process whose arm record has moved unseen: another arm
-    /// came over theirs.
-    ///
-    /// A queue's first arm at consumer index 0 makes its record 0, as a new one is: that one can be lost in THREAD,
-    /// where nothing looks between two arms.
-    fn arm(&self, device: &Device, arms: &[u64]) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        for register in arms {
-            seen.insert(*register as u32, (*register >> 32) as u32);
-            device.arm(*register);
-        }
-        let queues = queues(device);
-        seen.retain(|number, _| queues.iter().any(|(queue, _)| queue == number));
-        for (number, record) in queues {
-            let Some(record) = arm_record(record) else { continue };
-            if seen.insert(number, record).unwrap_or(0) != record {
-                device.arm(u64::from(record) << 32 | u64::from(number));
-            }
+/// Arms what was seen, and the completion queues of this process whose arm record has moved unseen: another arm came
+/// over theirs.
+///
+/// A queue's first arm at consumer index 0 makes its record 0, as a new one is: that one can be lost in THREAD, where
+/// nothing looks between two arms.
+fn arm(device: &Device, arms: &[u64], seen: &mut BTreeMap<u32, u32>) {
+    for register in arms {
+        seen.insert(*register as u32, (*register >> 32) as u32);
+        device.arm(*register);
+    }
+    let queues = queues(device);
+    seen.retain(|number, _| queues.iter().any(|(queue, _)| queue == number));
+    for (number, record) in queues {
+        let Some(record) = arm_record(record) else { continue };
+        if seen.insert(number, record).unwrap_or(0) != record {
+            device.arm(u64::from(record) << 32 | u64::from(number));
         }
     }
 }
@@ -105,7 +103,7 @@ fn arm_record(record: u64) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::env;
+    use std::{env, thread, time::Duration};
 
     use super::*;
     use crate::{
@@ -223,6 +221,33 @@ mod tests {
         // Requester CQEs of the first turn of each queue.
         assert_eq!(bench.memory.completions.map(|entry| entry[63]), [0x00, 0xf0, 0x00, 0xf0]);
         assert_eq!(bench.memory.page[RING_INDEX], 0);
+    }
+
+    #[test]
+    fn who_finds_a_register_emptied_finds_the_work_done() {
+        let mut bench = Bench::new("together");
+        bench.post(0);
+        let completed = || bench.memory.completions[0][63] == 0;
+        let register = bench.memory.page.as_ptr().wrapping_add(RING_INDEX);
+        thread::scope(|scope| {
+            let held = bench.device.lock();
+            let first = scope.spawn(|| bench.scan());
+            // SAFETY: a word of the page, which scans reach as an atomic.
+            while unsafe { AtomicU64::from_ptr(register.cast_mut()) }.load(Ordering::Acquire) != 0 {
+                thread::yield_now();
+            }
+            let second = scope.spawn(|| {
+                bench.scan();
+                // SAFETY: the device is done with it.
+                unsafe { (&raw const bench.memory.completions[0][63]).read_volatile() }
+            });
+            // Long enough for a scan that does not wait.
+            thread::sleep(Duration::from_millis(20));
+            drop(held);
+            assert_eq!(second.join().expect("no panic"), 0, "no completion");
+            first.join().expect("no panic");
+        });
+        assert!(completed());
     }
 
     #[test]
