@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::connectx_suite;
 use crate::count::{Count, Tally};
 use crate::demo;
 use crate::fuzz;
@@ -30,21 +31,7 @@ const HEADERS: &[&str] = &["libclang1-14", "libclang-common-14-dev", "libibverbs
 
 /// All suites, in the order in which `all` runs them: the quickest answers first.
 pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
-    let own = |name, proves, seconds, check| Suite {
-        name,
-        proves,
-        packages: &[],
-        limit: Duration::from_secs(seconds),
-        work: Work::Own(check),
-    };
-    let commands = |name, proves, packages, seconds, steps| Suite {
-        name,
-        proves,
-        packages,
-        limit: Duration::from_secs(seconds),
-        work: Work::Commands(steps),
-    };
-    vec![
+    let mut suites = vec![
         commands("format", "rustfmt changes nothing", &[], 120, format(workspace)),
         own("style", "lengths, safety comments, leftovers, facades, the fixed top level", 60, check_style),
         commands("clippy", "no lint of any target warns", &[], 600, clippy(workspace)),
@@ -84,6 +71,24 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
             packages: FUZZER,
             ..own("fuzz", "parsers, planner and queues survive hostile input for a while", 600, fuzz::check)
         },
+    ];
+    suites.extend(on_devices(workspace));
+    suites.push(own("demo", "two processes move and verify a KV cache, and leave nothing", 600, demo::check));
+    suites
+}
+
+/// Those that need a NIC: a simulated one, or soft-RoCE's.
+fn on_devices(workspace: &Workspace) -> Vec<Suite> {
+    vec![
+        Suite {
+            packages: connectx_suite::PACKAGES,
+            ..own(
+                "connectx",
+                "Debian's tools and both NIC back ends work on a simulated ConnectX that checks them",
+                900,
+                connectx_suite::check,
+            )
+        },
         commands("bytes", "queue entries equal libmlx5's, byte by byte", PROVIDERS, 300, bytes(workspace)),
         commands(
             "interop",
@@ -99,8 +104,28 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
             limit: Duration::from_secs(600),
             work: Work::Own(softroce::check),
         },
-        own("demo", "two processes move and verify a KV cache, and leave nothing", 600, demo::check),
     ]
+}
+
+/// A suite that is a check of this crate.
+fn own(
+    name: &'static str,
+    proves: &'static str,
+    seconds: u64,
+    check: fn(&Workspace, &mut Journal<'_>, Duration) -> Tally,
+) -> Suite {
+    Suite { name, proves, packages: &[], limit: Duration::from_secs(seconds), work: Work::Own(check) }
+}
+
+/// A suite that is a list of commands.
+fn commands(
+    name: &'static str,
+    proves: &'static str,
+    packages: &'static [&'static str],
+    seconds: u64,
+    steps: Vec<Step>,
+) -> Suite {
+    Suite { name, proves, packages, limit: Duration::from_secs(seconds), work: Work::Commands(steps) }
 }
 
 fn format(workspace: &Workspace) -> Vec<Step> {

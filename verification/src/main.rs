@@ -27,6 +27,7 @@ use table::Totals;
 
 mod catalogue;
 mod connectx;
+mod connectx_suite;
 mod count;
 mod demo;
 mod fuzz;

@@ -15,9 +15,9 @@ use clap::Args;
 
 use crate::suite::Workspace;
 
-use error::ConnectxError;
-use settings::Settings;
-use simulated::Simulated;
+pub(crate) use error::ConnectxError;
+pub(crate) use settings::Settings;
+pub(crate) use simulated::Simulated;
 
 mod child;
 mod error;

@@ -1,0 +1,119 @@
+//! This driver on the simulated device: the conformance suite over both NIC back ends, the verbs back end's own tests,
+//! and `kv demo`.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::plan::TRAP;
+use super::{Failure, Run};
+use crate::connectx::Simulated;
+use crate::count::{Count, Tally};
+use crate::process::Task;
+
+/// A program of this workspace: its name, how it is built, and with which arguments it is run.
+struct Program {
+    name: &'static str,
+    build: &'static [&'static str],
+    arguments: &'static [&'static str],
+    counts: Counts,
+}
+
+/// What its output tells.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counts {
+    /// Tests, as libtest reports them.
+    Tests,
+    /// An object in the last line, with `"verified": true`.
+    Verified,
+}
+
+/// One test at a time: each test has queue pairs of its own, but they all are on few processors.
+const TESTS: &[&str] = &["--ignored", "--test-threads=1"];
+
+const PROGRAMS: [Program; 4] = [
+    Program {
+        name: "nic_verbs",
+        build: &["test", "--no-run", "--workspace", "--test", "nic_verbs"],
+        arguments: TESTS,
+        counts: Counts::Tests,
+    },
+    Program {
+        name: "conformance",
+        build: &["build", "-p", "conformance"],
+        arguments: &["--bed", "mlx5", "--device", "mlx5_0"],
+        counts: Counts::Tests,
+    },
+    Program {
+        name: "conformance",
+        build: &["build", "-p", "conformance"],
+        arguments: &["--bed", "verbs", "--device", "mlx5_0", "--effort", "quick"],
+        counts: Counts::Tests,
+    },
+    Program {
+        name: "kv",
+        build: &["build", "--release", "-p", "kv-api", "--bin", "kv"],
+        arguments: &["demo", "--transport", "mlx5", "--tokens", "512", "--json"],
+        counts: Counts::Verified,
+    },
+];
+
+/// Runs all of them in TRAP, with the lint on.
+pub(super) fn check(run: &mut Run<'_, '_>) {
+    for program in &PROGRAMS {
+        match build(run, program) {
+            Some(path) => run.on_a_device(TRAP, |run, device| run_program(run, device, program, &path)),
+            None => run.result(program.name, Err(Failure::Counters("it does not build".to_owned()))),
+        }
+    }
+}
+
+fn run_program(run: &mut Run<'_, '_>, device: &Simulated, program: &Program, path: &Path) {
+    let left = run.deadline.saturating_duration_since(Instant::now());
+    let task = Task::new(path, &run.workspace.root).args(program.arguments.iter().copied()).limit(left);
+    let task = device.environment().into_iter().fold(task, |task, (name, value)| task.env(name, value));
+    let name = format!("{} {}", program.name, program.arguments.join(" "));
+    run.journal.line(format!("$ {name}"));
+    let ended = match task.run(run.journal.watch()) {
+        Ok(ended) => ended,
+        Err(error) => return run.result(&name, Err(error.into())),
+    };
+    run.journal.output(&ended.output);
+    let tally = match program.counts {
+        Counts::Tests => Count::TestResults.of(&ended, &run.workspace.root),
+        Counts::Verified => Tally::default(),
+    };
+    run.tally += tally;
+    let outcome = if !ended.succeeded() {
+        Err(Failure::Ended { side: program.name, how: ended.describe() })
+    } else if program.counts == Counts::Tests && tally.passed == 0 {
+        Err(Failure::Counters("no test ran".to_owned()))
+    } else if program.counts == Counts::Verified && !is_verified(&ended.stdout) {
+        Err(Failure::Counters("its last line is no object with \"verified\": true".to_owned()))
+    } else {
+        Ok(())
+    };
+    run.result(&name, outcome);
+}
+
+fn is_verified(output: &str) -> bool {
+    let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    serde_json::from_str::<Value>(last).is_ok_and(|answer| answer["verified"] == true)
+}
+
+/// Builds a program, as other suites build it, and finds it among the artifacts that cargo reports.
+fn build(run: &mut Run<'_, '_>, program: &Program) -> Option<PathBuf> {
+    let left = run.deadline.saturating_duration_since(Instant::now());
+    let task = run.workspace.cargo().args(program.build.iter().copied());
+    let task = task.args(["--message-format=json-render-diagnostics"]).limit(left);
+    run.journal.line(format!("$ {}", task.line()));
+    let watch = run.journal.watch();
+    // Cargo's messages for programs are not for people.
+    let ended = task.run(&mut |line| watch(line.filter(|line| !line.starts_with('{')))).ok()?;
+    run.journal.output(&ended.stderr);
+    let messages = ended.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut found = messages.filter(|message| message["target"]["name"] == program.name);
+    let path = found.find_map(|message| message["executable"].as_str().map(PathBuf::from));
+    path.filter(|_| ended.succeeded())
+}
