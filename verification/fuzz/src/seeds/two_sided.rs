@@ -14,6 +14,8 @@ const RECEIVE: [[u8; 3]; 2] = [[0x19, 0, 0x1f], [0x1b, 0, 0]];
 const SETTLE: [u8; 3] = [12, 0, 0];
 const REVOKE_PEER: [u8; 3] = [0x1d, 0, 0];
 const RESTART: [u8; 3] = [14, 0, 0];
+const REPLACE: [u8; 3] = [14, 1, 0];
+const PARK: [u8; 3] = [8, 0xc0, 0];
 const FAIL: [u8; 3] = [15, 0, 0];
 
 pub(super) fn seeds() -> Seeds {
@@ -42,6 +44,7 @@ pub(super) fn seeds() -> Seeds {
     let small =
         [RECEIVE[1], [0x19, 0, 2], [0x1b, 0, 0], post(Kind::SendImmediate, 12), RING, POLL_PEER, SETTLE];
     let fails = [post(Kind::Write, 14), RING, FAIL, POLL, POLL_PEER, RESTART, post(Kind::Nop, 0), SETTLE];
+    let others = [post(Kind::Write, 14), RING, REPLACE, PARK, post(Kind::Read, 9), RING, PARK, POLL, SETTLE];
     let refused = |kind| [post(Kind::Write, 4), post(kind, 4), silent(Kind::Nop, 0), RING, POLL, SETTLE];
     let mut seeds: Seeds = vec![
         ("all_same_process".into(), input(SAME_PROCESS, &all)),
@@ -54,6 +57,7 @@ pub(super) fn seeds() -> Seeds {
         ("window".into(), input(PACKETS, &window)),
         ("too_small".into(), input(ARENA, &small)),
         ("fails".into(), input(PROCESS_MEMORY | SMALL_BUDGETS, &fails)),
+        ("others".into(), input(PACKETS, &others)),
         ("remote_key".into(), input(ARENA, &refused(Kind::WrongRemoteKey))),
         ("beyond".into(), input(PACKETS, &refused(Kind::Beyond))),
         ("local_key".into(), input(SAME_PROCESS, &refused(Kind::WrongLocalKey))),

@@ -51,6 +51,13 @@ pub enum Action {
     },
     /// Resets both queue pairs and connects them again.
     Restart,
+    /// Destroys both queue pairs and connects others in their place.
+    Replace,
+    /// Lets a side sleep, though not for long.
+    Park {
+        /// 0 or 1.
+        side: usize,
+    },
     /// Takes the key of a side's window away and gives another one.
     Revoke {
         /// 0 or 1.
@@ -154,12 +161,14 @@ impl Action {
                 fence: third & 0x80 != 0,
             },
             5 | 6 => Self::Ring { side },
+            8 if second & 0xc0 == 0xc0 => Self::Park { side },
             7 | 8 => Self::Poll { side, limit: usize::from(second % 17) },
             9 | 10 => Self::Receive { side, size, pieces },
             11 => Self::RingReceive { side },
             12 => Self::Settle,
             13 => Self::Revoke { side },
-            14 => Self::Restart,
+            14 if second & 1 == 0 => Self::Restart,
+            14 => Self::Replace,
             _ => Self::Fail { side },
         }
     }

@@ -1,6 +1,6 @@
 //! Two connected queue pairs, the model of what they owe, and the actions on both.
 
-use std::{collections::VecDeque, sync::OnceLock};
+use std::{collections::VecDeque, sync::OnceLock, time::Duration};
 
 use pmd_core::{
     memory::LocalKey,
@@ -32,6 +32,7 @@ const RECEIVE: u64 = 1 << 63;
 pub(super) struct Side {
     pub(super) backend: SoftBackend,
     pub(super) handle: QueuePairHandle,
+    config: QueuePairConfig,
     pub(super) memory: Memory,
     /// Requests in the order in which they were posted.
     pub(super) pending: VecDeque<Pending>,
@@ -107,6 +108,8 @@ impl World {
                 self.sides[side].fail();
             }
             Action::Restart => self.restart(),
+            Action::Replace => self.replace(),
+            Action::Park { side } => self.sides[side].backend.park(Duration::from_micros(1)),
             Action::Revoke { side } => self.revoke(side),
             Action::Settle => self.settle(),
         }
@@ -225,6 +228,7 @@ impl Side {
         Self {
             backend,
             handle,
+            config,
             memory: Memory::new(device, shape & 3 == ARENA, number),
             pending: VecDeque::new(),
             receives: VecDeque::new(),
@@ -241,6 +245,12 @@ impl Side {
 
     pub(super) fn ring_receive(&mut self) {
         self.backend.ring_receive(self.handle);
+    }
+
+    /// Destroys the queue pair and makes another one.
+    pub(super) fn replace(&mut self) {
+        self.backend.destroy_queue_pair(self.handle).expect("a queue pair");
+        self.handle = self.backend.create_queue_pair(&self.config).expect("a queue pair");
     }
 
     pub(super) fn fail(&mut self) {

@@ -7,7 +7,7 @@ use pmd_host::backend::Backend;
 
 use super::{
     Kind,
-    bench::World,
+    bench::{Side, World},
     expect::{Effect, Pending},
     memory::{SLOT, Use},
 };
@@ -116,6 +116,17 @@ impl World {
         for side in &mut self.sides {
             side.backend.reset(side.handle).expect("a queue pair");
         }
+        self.start_anew();
+    }
+
+    /// As [`restart`](Self::restart), with other queue pairs.
+    pub(super) fn replace(&mut self) {
+        self.sides.iter_mut().for_each(Side::replace);
+        self.start_anew();
+    }
+
+    /// The model of fresh queue pairs, which are connected.
+    fn start_anew(&mut self) {
         self.connect();
         for number in 0..2 {
             let counters = std::array::from_fn(|counter| self.sides[1 - number].memory.counter(counter));
