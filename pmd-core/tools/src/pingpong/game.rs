@@ -7,8 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pmd_core::provider::{
-    Completion, Operation, Payload, QueuePairHandle, ReceiveRequest, SendFlags, SendRequest,
+use pmd_core::{
+    provider::{Completion, Operation, Payload, QueuePairHandle, ReceiveRequest, SendFlags, SendRequest},
+    wire::Syndrome,
 };
 use pmd_host::backend::Backend;
 
@@ -92,8 +93,18 @@ pub(super) struct Game<B> {
     sent: u64,
     /// Whether a message is under way.
     sending: bool,
+    is_acknowledged: bool,
     last: Instant,
     samples: Vec<Duration>,
+}
+
+/// A game that came to its end, every message verified.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Played {
+    /// Time of each exchange.
+    pub(super) exchanges: Vec<Duration>,
+    /// Whether the peer said that it has the last message.
+    pub(super) is_acknowledged: bool,
 }
 
 impl<B: Backend> Game<B> {
@@ -114,6 +125,7 @@ impl<B: Backend> Game<B> {
             received: 0,
             sent: 0,
             sending: false,
+            is_acknowledged: true,
             last: Instant::now(),
             samples: Vec::with_capacity(rules.turns.min(1 << 20) as usize),
         };
@@ -124,16 +136,19 @@ impl<B: Backend> Game<B> {
         Ok(game)
     }
 
-    /// Plays to the end, and gives the time of each exchange.
-    pub(super) fn play(&mut self) -> Result<Vec<Duration>, PingpongError> {
+    /// Plays to the end.
+    pub(super) fn play(&mut self) -> Result<Played, PingpongError> {
         self.last = Instant::now();
         let mut completions = [Completion::EMPTY; POLLED];
         let mut progress = Instant::now();
-        while self.received < self.rules.turns || self.sent < self.rules.turns {
+        while !self.is_over() {
             self.send_next()?;
             let count = self.backend.poll(&mut completions)?;
             for completion in &completions[..count] {
-                self.take(completion)?;
+                // What is left after the end is flushed.
+                if !self.is_over() {
+                    self.take(completion)?;
+                }
             }
             if count > 0 {
                 progress = Instant::now();
@@ -141,7 +156,11 @@ impl<B: Backend> Game<B> {
                 self.wait(progress)?;
             }
         }
-        Ok(std::mem::take(&mut self.samples))
+        Ok(Played { exchanges: std::mem::take(&mut self.samples), is_acknowledged: self.is_acknowledged })
+    }
+
+    fn is_over(&self) -> bool {
+        self.received >= self.rules.turns && self.sent >= self.rules.turns
     }
 
     /// Sends the next message if it is this side's turn.
@@ -175,6 +194,10 @@ impl<B: Backend> Game<B> {
 
     fn take(&mut self, completion: &Completion) -> Result<(), PingpongError> {
         if let Err(source) = completion.result {
+            if completion.id == SEND && self.is_farewell(source.syndrome) {
+                (self.sent, self.is_acknowledged) = (self.sent + 1, false);
+                return Ok(());
+            }
             return Err(PingpongError::Completion { received: self.received, sent: self.sent, source });
         }
         match completion.id {
@@ -186,6 +209,13 @@ impl<B: Backend> Game<B> {
             id if id == self.received && id < self.posted => self.receive(completion.byte_length),
             id => Err(PingpongError::Unexpected { id }),
         }
+    }
+
+    /// Whether a client that has got all it wants has left: it destroys its queue pair at once, and where the network
+    /// has lost its last acknowledgement nobody repeats it.
+    fn is_farewell(&self, syndrome: Syndrome) -> bool {
+        let is_last = self.received == self.rules.turns && self.sent + 1 == self.rules.turns;
+        self.rules.side == Side::Server && is_last && syndrome == Syndrome::RetryExceeded
     }
 
     /// Checks the message that came, and gives its place to a later one.

@@ -162,11 +162,11 @@ fn play<B: Backend>(mut backend: B, device: &Device, arguments: &Arguments) -> R
         Some(host) => join(host, arguments, &local, begin)?,
         None => serve(arguments, &local, begin)?,
     };
-    let samples = game.play()?;
+    let played = game.play()?;
     if rules.side == Side::Client {
         thread::sleep(LINGER);
     }
-    Ok(Report::new(transport, device.name(), &rules, samples))
+    Ok(Report::new(transport, device.name(), &rules, played))
 }
 
 /// The client's exchange. Its receives are posted before it acknowledges: nothing can come earlier.

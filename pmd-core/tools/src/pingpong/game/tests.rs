@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use pmd_core::provider::Provider;
+use pmd_core::provider::{CompletionError, Provider};
 use pmd_host::{
     backend::{ConnectOptions, QueuePairAddress, QueuePairConfig},
     soft::{Device, DeviceConfig, ProtectionDomain, SoftBackend, Tuning},
@@ -59,10 +59,10 @@ fn pair(rules: Rules) -> (Game<SoftBackend>, Game<SoftBackend>) {
 fn play(rules: Rules) -> (usize, usize) {
     let (mut client, mut server) = pair(rules);
     let opponent = thread::spawn(move || {
-        let samples = server.play().unwrap();
-        (samples.len(), server)
+        let played = server.play().unwrap();
+        (played.exchanges.len(), server)
     });
-    let own = client.play().unwrap().len();
+    let own = client.play().unwrap().exchanges.len();
     let mut completions = [Completion::EMPTY; 1];
     while !opponent.is_finished() {
         assert_eq!(client.backend.poll(&mut completions), Ok(0));
@@ -123,7 +123,7 @@ fn send(client: &mut Game<SoftBackend>, message: &[u8]) {
 /// What a server says to a client that begins with `first` and sends back whatever it gets.
 fn served(rules: Rules, first: &[u8]) -> Result<usize, PingpongError> {
     let (mut client, mut server) = pair(rules);
-    let opponent = thread::spawn(move || server.play().map(|samples| samples.len()));
+    let opponent = thread::spawn(move || server.play().map(|played| played.exchanges.len()));
     send(&mut client, first);
     let mut sent = 1;
     let mut completions = [Completion::EMPTY; 1];
@@ -161,4 +161,24 @@ fn contents_are_checked() {
 fn lengths_are_checked() {
     let error = served(RULES, &[0x7b; 4999]).unwrap_err();
     assert!(matches!(error, PingpongError::Length { message: 0, found: 4999, expected: 5000 }), "{error}");
+}
+
+/// Only a server's last answer, and only where nobody answered any more.
+#[test]
+fn a_client_may_leave_after_its_last_message() {
+    let cases = [
+        (Side::Server, 40, Syndrome::RetryExceeded, true),
+        (Side::Server, 39, Syndrome::RetryExceeded, false),
+        (Side::Server, 40, Syndrome::RemoteAccess, false),
+        (Side::Client, 40, Syndrome::RetryExceeded, false),
+    ];
+    for (side, received, syndrome, may_leave) in cases {
+        let (client, server) = pair(RULES);
+        let mut game = if side == Side::Server { server } else { client };
+        (game.received, game.sent, game.sending) = (received, received - 1, true);
+        let error = CompletionError { syndrome, vendor: 0, is_receive: false };
+        let failed = Completion { id: SEND, result: Err(error), ..Completion::EMPTY };
+        assert_eq!(game.take(&failed).is_ok(), may_leave, "{side:?} {received} {syndrome:?}");
+        assert_eq!(game.is_acknowledged, !may_leave);
+    }
 }
