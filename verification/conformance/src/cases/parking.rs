@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -14,7 +14,7 @@ use pmd_core::provider::{
     Completion, CompletionKind, Operation, Payload, Provider, QueuePairHandle, ReceiveRequest, SendFlags,
     SendRequest,
 };
-use pmd_host::backend::Backend;
+use pmd_host::backend::{Backend, Waker};
 
 use super::{Case, case};
 use crate::{
@@ -79,10 +79,10 @@ impl Sleeper {
         place[0]
     }
 
-    /// Lives, asleep for most of the time, until told to stop; then nothing may have completed.
-    fn host(mut self, stop: &AtomicBool) {
+    /// Lives, asleep for most of the time, until told to stop; nothing may complete meanwhile.
+    fn host(&mut self, stop: impl Fn() -> bool) {
         let mut place = [Completion::EMPTY];
-        while !stop.load(Ordering::Acquire) {
+        while !stop() {
             assert_eq!(self.backend.poll(&mut place), Ok(0), "{place:?}");
             self.backend.park(self.patience * 2);
         }
@@ -90,12 +90,12 @@ impl Sleeper {
 }
 
 fn completions(context: &Context) {
-    let [mut near, far] = sleepers(context);
+    let [mut near, mut far] = sleepers(context);
     let (remote, waker) = (far.memory.remote(0), far.backend.waker());
     let stop = Arc::new(AtomicBool::new(false));
     let peer = thread::spawn({
         let stop = Arc::clone(&stop);
-        move || far.host(&stop)
+        move || far.host(|| stop.load(Ordering::Acquire))
     });
     let local = [near.memory.sge(0, 64)];
     for id in 0..context.scale(20, 200) {
@@ -128,7 +128,7 @@ fn messages(context: &Context) {
             assert_eq!(far.memory.word(slot * 8), id);
             far.receive(id + u64::from(config().receives), slot * 8);
         }
-        far.host(&stopped);
+        far.host(|| stopped.load(Ordering::Acquire));
     });
     for id in 0..count {
         let bytes = id.to_ne_bytes();
@@ -170,17 +170,23 @@ fn ping_pong(context: &Context) {
     let [mut near, mut far] = sleepers(context);
     near.receive(0, 0);
     far.receive(0, 0);
-    let (stop, waker) = (Arc::new(AtomicBool::new(false)), far.backend.waker());
-    let stopped = Arc::clone(&stop);
-    let other = thread::spawn(move || {
-        play(&mut far, 0, rounds);
-        far.host(&stopped);
+    let waker = far.backend.waker();
+    let finished = Arc::new(AtomicU32::new(0));
+    let other = thread::spawn({
+        let (finished, waker) = (Arc::clone(&finished), near.backend.waker());
+        move || play_and_stay(&mut far, 0, rounds, &finished, &waker)
     });
     near.post(0, Operation::Send { local: Payload::Inline(&0_u64.to_ne_bytes()), immediate: None });
-    play(&mut near, 1, rounds);
-    stop.store(true, Ordering::Release);
-    waker.wake();
+    play_and_stay(&mut near, 1, rounds, &finished, &waker);
     other.join().expect("the other player");
+}
+
+/// Plays, and lives on until the other one has finished too: it may wait for an acknowledgement.
+fn play_and_stay(player: &mut Sleeper, sent: u64, rounds: u64, finished: &AtomicU32, other: &Waker) {
+    play(player, sent, rounds);
+    finished.fetch_add(1, Ordering::AcqRel);
+    other.wake();
+    player.host(|| finished.load(Ordering::Acquire) == 2);
 }
 
 /// Answers each message by one of its own, until so many went both ways.

@@ -12,7 +12,7 @@ use pmd_host::backend::Waker;
 use super::{
     Manner,
     net::Net,
-    queue_pair::{Means, QueuePair},
+    queue_pair::{Means, Phase, QueuePair},
     queues::{Completions, Receives},
 };
 
@@ -102,6 +102,10 @@ impl FakeHardware {
     /// A turn of one queue pair; wakes this engine's next park when there is more to do.
     fn turn(&mut self, handle: QueuePairHandle) {
         let more = self.with(handle, |queue_pair, means| {
+            if queue_pair.rests(means.manner.unevenness) {
+                return queue_pair.phase != Phase::Reset && means.net.has_mail(queue_pair.number)
+                    || queue_pair.is_busy();
+            }
             queue_pair.work(means);
             let served = queue_pair.serve(means);
             queue_pair.is_busy() || served

@@ -44,14 +44,19 @@ pub struct Manner {
     pub blue_flame: u32,
     /// Requests begun, and requests served, in one doorbell or poll.
     pub pace: usize,
+    /// Every other queue pair works in one turn of so many only, as packets of different routes arrive at different
+    /// times.
+    pub unevenness: u32,
 }
 
 impl Manner {
     /// As silicon likes it: everything at once, entries of 64 bytes.
     pub const BRISK: Self =
-        Self { cqe_size: 64, scatter_to_completion: false, blue_flame: 256, pace: usize::MAX };
-    /// Two requests at a time, large entries with payload in them, plain doorbells.
-    pub const SLOW: Self = Self { cqe_size: 128, scatter_to_completion: true, blue_flame: 0, pace: 2 };
+        Self { cqe_size: 64, scatter_to_completion: false, blue_flame: 256, pace: usize::MAX, unevenness: 1 };
+    /// Two requests at a time, some queue pairs slower than others, large entries with payload in them, plain
+    /// doorbells.
+    pub const SLOW: Self =
+        Self { cqe_size: 128, scatter_to_completion: true, blue_flame: 0, pace: 2, unevenness: 6 };
 }
 
 /// Fake devices that reach each other.

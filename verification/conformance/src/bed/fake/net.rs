@@ -167,6 +167,12 @@ impl State {
         }
     }
 
+    /// Whether anything waits for a queue pair.
+    pub(super) fn has_mail(&self, number: u32) -> bool {
+        let mailbox = self.mailboxes.get(&number);
+        mailbox.is_some_and(|mailbox| !(mailbox.requests.is_empty() && mailbox.answers.is_empty()))
+    }
+
     /// Wakes the engine of a queue pair.
     pub(super) fn wake(&self, number: u32) {
         if let Some(mailbox) = self.mailboxes.get(&number) {

@@ -67,6 +67,7 @@ pub(super) struct QueuePair {
     pub(super) options: ConnectOptions,
     /// Times that the peer had no receive for the oldest request.
     pub(super) not_ready: u32,
+    turns: u32,
 }
 
 /// A request that was begun.
@@ -106,7 +107,15 @@ impl QueuePair {
             source,
             options: ConnectOptions::default(),
             not_ready: 0,
+            turns: 0,
         }
+    }
+
+    /// Whether this is one of the slow queue pairs, and this none of its turns. Of two connections that are made one
+    /// after the other, one is slow.
+    pub(super) fn rests(&mut self, unevenness: u32) -> bool {
+        self.turns = self.turns.wrapping_add(1);
+        self.number & 2 != 0 && !self.turns.is_multiple_of(unevenness)
     }
 
     pub(super) fn send_memory(&self) -> SendQueueMemory {
