@@ -190,7 +190,7 @@ fn bindings(workspace: &Workspace) -> Vec<Step> {
     vec![Step { task: workspace.cargo().args(arguments), count: Count::Command }]
 }
 
-/// Not pmd-host's ignored tests: those need a NIC, which `PMD_TEST_DEVICE` names, and fail without one.
+/// The tests that need rdma-core's libraries and no device.
 fn verbs(workspace: &Workspace) -> Vec<Step> {
     let arguments = ["test", "-p", "pmd-sys", "--lib", "--bins", "--tests", "--", "--ignored"];
     vec![Step { task: workspace.cargo().args(arguments), count: Count::TestResults }]

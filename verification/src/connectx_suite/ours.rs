@@ -1,5 +1,4 @@
-//! This driver on the simulated device: the conformance suite over both NIC back ends, the verbs back end's own tests,
-//! and `kv demo`.
+//! This driver on the simulated device: the conformance suite over both NIC back ends, and `kv demo`.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -29,16 +28,7 @@ enum Counts {
     Verified,
 }
 
-/// One test at a time: each test has queue pairs of its own, but they all are on few processors.
-const TESTS: &[&str] = &["--ignored", "--test-threads=1"];
-
-const PROGRAMS: [Program; 4] = [
-    Program {
-        name: "nic_verbs",
-        build: &["test", "--no-run", "--workspace", "--test", "nic_verbs"],
-        arguments: TESTS,
-        counts: Counts::Tests,
-    },
+const PROGRAMS: [Program; 3] = [
     Program {
         name: "conformance",
         build: &["build", "-p", "conformance"],

@@ -132,7 +132,6 @@ fn driver(programs: &Programs) -> Vec<Step> {
     let kv = "demo --transport verbs --model llama-3-8b --tokens 32 --idle park --json";
     let (debian, own) = (ibv_rc_pingpong(), pmd_pingpong(programs));
     vec![
-        step("verbs", 60, format!("some_cases {} --ignored --test-threads=1\n", word(&programs.nic_verbs))),
         step("conformance", 120, conformance(programs)),
         step("kv", 60, format!("{} {kv}\n", word(&programs.kv))),
         step("interoperation/client", 30, two_sided(&debian, &own)),
@@ -215,12 +214,7 @@ mod tests {
 
     fn programs() -> Programs {
         let path = |name: &str| format!("/it's a path/{name}").into();
-        Programs {
-            kv: path("kv"),
-            pmd: path("pmd"),
-            conformance: path("conformance"),
-            nic_verbs: path("nic_verbs"),
-        }
+        Programs { kv: path("kv"), pmd: path("pmd"), conformance: path("conformance") }
     }
 
     fn names(steps: &[Step]) -> BTreeSet<&str> {

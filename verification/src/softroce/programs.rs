@@ -17,8 +17,6 @@ pub(super) struct Programs {
     pub(super) pmd: PathBuf,
     /// The suite that every back end passes.
     pub(super) conformance: PathBuf,
-    /// The verbs back end's own tests.
-    pub(super) nic_verbs: PathBuf,
 }
 
 impl Programs {
@@ -37,12 +35,10 @@ impl Programs {
         // For the whole workspace, as `unit` does: the features are then the same, and so are the libraries.
         let pmd = cargo(&["build", "--workspace", "--bin", "pmd"]);
         let conformance = cargo(&["build", "--workspace", "--bin", "conformance"]);
-        let nic_verbs = cargo(&["test", "--no-run", "--workspace", "--test", "nic_verbs"]);
         Ok(Self {
             kv: build(&kv, "kv", watch)?,
             pmd: build(&pmd, "pmd", watch)?,
             conformance: build(&conformance, "conformance", watch)?,
-            nic_verbs: build(&nic_verbs, "nic_verbs", watch)?,
         })
     }
 }
