@@ -1,14 +1,16 @@
 //! What goes wrong around the device must end cleanly: a peer that is killed, a completion queue that nobody empties,
-//! a program that never opens the device.
+//! a program that handles the device's signal, forks, or never opens the device.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::expect::Expect;
-use super::plan::{LENIENT, STEP};
-use super::{Failure, Run, pair};
+use super::plan::{LENIENT, STEP, TRAP};
+use super::{Failure, Run, on, ours, pair};
 use crate::connectx::Simulated;
+use crate::count::Count;
 use crate::process::Task;
 
 /// Longest for each step.
@@ -26,8 +28,7 @@ pub(super) fn check(run: &mut Run<'_, '_>) {
         let outcome = ping_pong(run, device);
         run.result("the device goes on after a peer was killed", outcome);
     });
-    let outcome = full_completion_queue(run);
-    run.result("a completion queue that nobody empties stops its queue pair", outcome);
+    odd_programs(run);
     let outcome = without_the_device(run);
     run.result("a program that opens no device is not touched", outcome);
 }
@@ -85,23 +86,47 @@ fn ping_pong(run: &mut Run<'_, '_>, device: &Simulated) -> Result<(), Failure> {
     }
 }
 
-/// `connectx`'s own program overruns a queue on purpose, and checks the events that tell of it.
-fn full_completion_queue(run: &mut Run<'_, '_>) -> Result<(), Failure> {
-    let counters = |error: crate::connectx::ConnectxError| Failure::Counters(error.to_string());
-    let build = run.workspace.cargo().args(["test", "--no-run", "-p", "connectx", "--test", "overrun"]);
-    build.run(run.journal.watch())?;
-    let device = Simulated::new(run.workspace, &LENIENT.settings(), run.journal.watch()).map_err(counters)?;
-    let task = run.workspace.cargo().args(["test", "-p", "connectx", "--test", "overrun", "--", "--ignored"]);
-    let task = device.environment().into_iter().fold(task, |task, (name, value)| task.env(name, value));
-    let ended = task.limit(LIMIT).run(run.journal.watch())?;
+/// `connectx`'s own programs: one overruns a completion queue on purpose, and checks the events that tell of it; others
+/// handle SIGSEGV themselves, and fork while they have the device open.
+fn odd_programs(run: &mut Run<'_, '_>) {
+    let Some(path) =
+        ours::build(run, "preloaded", &["test", "--no-run", "--workspace", "--test", "preloaded"])
+    else {
+        return run
+            .result("programs that do what they should not", Err(Failure::Counters("no build".to_owned())));
+    };
+    for bench in [TRAP, STEP] {
+        run.on_a_device(bench, |run, device| odd_program(run, device, &path, &["signals", "forks"]));
+    }
+    let device = Simulated::new(run.workspace, &LENIENT.settings(), run.journal.watch());
+    let outcome = device.map_err(|error| Failure::Counters(error.to_string())).and_then(|device| {
+        odd_program(run, &device, &path, &["overruns"]);
+        match device.counters().map_err(|error| Failure::Counters(error.to_string()))?.violations {
+            0 => Err(Failure::Counters("the lint did not see it".to_owned())),
+            _ => Ok(()),
+        }
+    });
+    run.result("the lint tells of a completion queue that nobody empties", outcome);
+}
+
+/// Runs the tests of these names.
+fn odd_program(run: &mut Run<'_, '_>, device: &Simulated, path: &Path, tests: &[&'static str]) {
+    let task = Task::new(path, &run.workspace.root).args(["--ignored", "--test-threads=1"]).limit(LIMIT);
+    let task = task.args(tests.iter().copied());
+    let task = on(device, task);
+    let name = format!("programs that end cleanly: {}", tests.join(", "));
+    let ended = match task.run(run.journal.watch()) {
+        Ok(ended) => ended,
+        Err(error) => return run.result(&name, Err(error.into())),
+    };
     run.journal.output(&ended.output);
-    if !ended.succeeded() {
-        return Err(Failure::Ended { side: "program", how: ended.describe() });
-    }
-    match device.counters().map_err(counters)?.violations {
-        0 => Err(Failure::Counters("the lint did not see the overrun".to_owned())),
-        _ => Ok(()),
-    }
+    let tally = Count::TestResults.of(&ended, &run.workspace.root);
+    let outcome = match tally.passed {
+        passed if ended.succeeded() && passed == tests.len() => Ok(()),
+        _ => Err(Failure::Ended { side: "program", how: ended.describe() }),
+    };
+    run.tally += tally;
+    run.result(&name, outcome);
 }
 
 /// Preloaded into programs that know nothing of RDMA: same output, same exit code, no state.
@@ -110,7 +135,7 @@ fn without_the_device(run: &mut Run<'_, '_>) -> Result<(), Failure> {
     let device = Simulated::new(run.workspace, &STEP.settings(), run.journal.watch()).map_err(counters)?;
     let script = "kill -0 $$ && ls /proc/self/fd >/dev/null && echo done && exit 7";
     let task = Task::new("sh", &run.workspace.root).args(["-c", script]).limit(LIMIT);
-    let task = device.environment().into_iter().fold(task, |task, (name, value)| task.env(name, value));
+    let task = on(&device, task);
     let ended = task.run(run.journal.watch())?;
     let is_as_without = ended.output == "done\n" && ended.status.and_then(|status| status.code()) == Some(7);
     if !is_as_without {

@@ -128,8 +128,7 @@ impl Run<'_, '_> {
     fn task(&self, device: &Simulated, command: &str, more: &[&str]) -> Task {
         let mut words = command.split_whitespace();
         let program = words.next().unwrap_or_default();
-        let task = Task::new(program, &self.workspace.root).args(words).args(more.iter().copied());
-        device.environment().into_iter().fold(task, |task, (name, value)| task.env(name, value))
+        on(device, Task::new(program, &self.workspace.root).args(words).args(more.iter().copied()))
     }
 
     fn judge(
@@ -162,4 +161,9 @@ impl Run<'_, '_> {
             Err(failure) => self.journal.fail(format!("FAILED  {name}: {failure}")),
         }
     }
+}
+
+/// A command that has the device.
+fn on(device: &Simulated, task: Task) -> Task {
+    device.environment().into_iter().fold(task, |task, (name, value)| task.env(name, value))
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::plan::TRAP;
-use super::{Failure, Run};
+use super::{Failure, Run, on};
 use crate::connectx::Simulated;
 use crate::count::{Count, Tally};
 use crate::process::Task;
@@ -52,7 +52,7 @@ const PROGRAMS: [Program; 3] = [
 /// Runs all of them in TRAP, with the lint on.
 pub(super) fn check(run: &mut Run<'_, '_>) {
     for program in &PROGRAMS {
-        match build(run, program) {
+        match build(run, program.name, program.build) {
             Some(path) => run.on_a_device(TRAP, |run, device| run_program(run, device, program, &path)),
             None => run.result(program.name, Err(Failure::Counters("it does not build".to_owned()))),
         }
@@ -62,7 +62,7 @@ pub(super) fn check(run: &mut Run<'_, '_>) {
 fn run_program(run: &mut Run<'_, '_>, device: &Simulated, program: &Program, path: &Path) {
     let left = run.deadline.saturating_duration_since(Instant::now());
     let task = Task::new(path, &run.workspace.root).args(program.arguments.iter().copied()).limit(left);
-    let task = device.environment().into_iter().fold(task, |task, (name, value)| task.env(name, value));
+    let task = on(device, task);
     let name = format!("{} {}", program.name, program.arguments.join(" "));
     run.journal.line(format!("$ {name}"));
     let ended = match task.run(run.journal.watch()) {
@@ -93,9 +93,9 @@ fn is_verified(output: &str) -> bool {
 }
 
 /// Builds a program, as other suites build it, and finds it among the artifacts that cargo reports.
-fn build(run: &mut Run<'_, '_>, program: &Program) -> Option<PathBuf> {
+pub(super) fn build(run: &mut Run<'_, '_>, name: &str, arguments: &[&'static str]) -> Option<PathBuf> {
     let left = run.deadline.saturating_duration_since(Instant::now());
-    let task = run.workspace.cargo().args(program.build.iter().copied());
+    let task = run.workspace.cargo().args(arguments.iter().copied());
     let task = task.args(["--message-format=json-render-diagnostics"]).limit(left);
     run.journal.line(format!("$ {}", task.line()));
     let watch = run.journal.watch();
@@ -103,7 +103,7 @@ fn build(run: &mut Run<'_, '_>, program: &Program) -> Option<PathBuf> {
     let ended = task.run(&mut |line| watch(line.filter(|line| !line.starts_with('{')))).ok()?;
     run.journal.output(&ended.stderr);
     let messages = ended.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let mut found = messages.filter(|message| message["target"]["name"] == program.name);
+    let mut found = messages.filter(|message| message["target"]["name"] == name);
     let path = found.find_map(|message| message["executable"].as_str().map(PathBuf::from));
     path.filter(|_| ended.succeeded())
 }

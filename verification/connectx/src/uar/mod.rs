@@ -15,11 +15,14 @@
 //! reports what is unmapped; `connectx-preload`, for the functions that are interposed here.
 #![allow(unsafe_code)] // a pointer that is replaced after fork
 
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only TRAP needs all of it"))]
 mod handlers;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only TRAP needs all of it"))]
 mod pages;
 mod polls;
 mod scan;
 mod service;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "only TRAP needs all of it"))]
 mod stores;
 #[cfg(target_arch = "x86_64")]
 mod trap;
