@@ -6,6 +6,7 @@ use crate::connectx_suite;
 use crate::count::{Count, Tally};
 use crate::demo;
 use crate::fuzz;
+use crate::mutants;
 use crate::process::Task;
 use crate::sanitise;
 use crate::softroce;
@@ -40,6 +41,15 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
         commands("no_std", "pmd-core links and works without std or libc", &[], 300, no_std(workspace)),
         commands("loom", "models of rings, queues and protocols hold always", &[], 600, loom(workspace)),
         own("weaken", "every ordering and barrier is needed by a model", 900, weaken::check),
+        Suite {
+            packages: VERBS,
+            ..own(
+                "mutants",
+                "each planted fault is caught by the check that is there for it",
+                900,
+                mutants::check,
+            )
+        },
         commands(
             "bindings",
             "committed bindings are what the headers give",
@@ -240,7 +250,7 @@ fn interop(workspace: &Workspace) -> Vec<Step> {
 }
 
 /// This command again, to run a program on the simulated ConnectX.
-fn on_connectx(workspace: &Workspace, settings: &[&str]) -> Task {
+pub(crate) fn on_connectx(workspace: &Workspace, settings: &[&str]) -> Task {
     let this = std::env::current_exe().unwrap_or_else(|_| "verification".into());
     Task::new(this, &workspace.root).args(["connectx"]).args(settings.iter().copied()).args(["--"])
 }

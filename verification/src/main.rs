@@ -1,13 +1,15 @@
 //! The verification command: shows that the driver is right, suite by suite.
 //!
 //! Outside of the product and not published. `catalogue` lists the suites, `install` brings what they need,
-//! `runner` runs them, `table` sums up; `style`, `weaken` and `demo` are the suites that are code of their own.
+//! `runner` runs them, `table` sums up; `style`, `weaken`, `mutants` and `demo` are suites that are code of
+//! their own.
 //! `softroce` gives a command, or its suite, soft-RoCE devices in a guest, `connectx` a simulated ConnectX.
 //!
 //! ```text
 //! cargo run --release -p verification -- all
 //! cargo run --release -p verification -- list
 //! cargo run --release -p verification -- run loom weaken --verbose
+//! cargo run --release -p verification -- mutants
 //! cargo run --release -p verification -- connectx -- ibv_devinfo -v
 //! cargo run --release -p verification -- softroce -- ibv_devinfo -d rxe0
 //! ```
@@ -34,6 +36,7 @@ mod fuzz;
 mod install;
 mod instrument;
 mod interrupt;
+mod mutants;
 mod mutation;
 mod process;
 mod runner;
@@ -72,6 +75,8 @@ enum Action {
         #[command(flatten)]
         options: Options,
     },
+    /// Plants faults into a copy of the product, and shows that each is caught: the `mutants` suite.
+    Mutants(Options),
     /// Fuzzes the targets of the `fuzz` suite for longer, or runs one input again.
     Fuzz(fuzz::Options),
     /// Runs a command with a simulated ConnectX.
@@ -112,6 +117,10 @@ fn main() -> ExitCode {
             softroce::command(&workspace, &options)
         }
         Action::All(options) => run(&suites, &workspace, options),
+        Action::Mutants(options) => {
+            let suites: Vec<Suite> = suites.into_iter().filter(|suite| suite.name == "mutants").collect();
+            run(&suites, &workspace, options)
+        }
         Action::Run { suites: names, options } => match select(suites, &names) {
             Ok(selected) => run(&selected, &workspace, options),
             Err(unknown) => {

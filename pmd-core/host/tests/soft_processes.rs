@@ -127,6 +127,23 @@ fn a_key_that_is_wrong_is_found_without_the_other_process() {
     failed(&finish(&mut side, 1)[0], 1, Syndrome::RemoteAccess);
 }
 
+/// Nothing but a look at the process tells: the peer says no goodbye, and its memory is not asked for.
+#[test]
+fn a_message_to_a_killed_peer_fails() {
+    for path in OWN_PATHS {
+        let device = path.device();
+        let mut side = Side::new(&device);
+        let mine = Memory::of(path, &device, 64);
+        let mut victim = Peer::start(path, &mut side);
+        // So that both sides are connected.
+        side.post(1, read(victim.remote(false, 0), &[mine.sge(0, 8)]));
+        succeeded(&finish(&mut side, 1)[0], 1, CompletionKind::Read);
+        victim.kill();
+        side.post(2, send(&[mine.sge(0, 8)]));
+        failed(&finish(&mut side, 1)[0], 2, Syndrome::RetryExceeded);
+    }
+}
+
 #[test]
 fn a_killed_peer_fails_its_requests_and_no_others() {
     let device = Path::Arena.device();

@@ -12,6 +12,7 @@ use std::{
 };
 
 use pmd_core::{
+    memory::Sge,
     provider::{
         Completion, CompletionKind, Operation, Payload, Provider, ReceiveRequest, SendFlags, SendRequest,
     },
@@ -19,7 +20,7 @@ use pmd_core::{
 };
 use pmd_host::{
     backend::{Backend, ConnectOptions, QueuePairConfig},
-    soft::{Device, Tuning},
+    soft::{Device, DeviceConfig, Tuning},
 };
 use soft_support::*;
 
@@ -74,6 +75,47 @@ fn operations_on_the_same_bytes_keep_their_order() {
             assert_eq!((mine.read_u64(60_000), mine.read_u64(60_008)), (before, before + 3), "{path:?}");
             assert_eq!(theirs.read_u64(32_000), round + 500, "{path:?}");
         }
+    }
+}
+
+/// Two sides between which arenas are mapped and other memory goes in packets: direct and packet-borne requests of one
+/// queue pair.
+fn connected_both_ways() -> (Side, Side, Device, Device) {
+    let config = DeviceConfig { same_process: false, process_memory: false, ..DeviceConfig::default() };
+    let (one, two) = (Device::open(config.clone()).unwrap(), Device::open(config).unwrap());
+    let (mut a, mut b) = (Side::new(&one), Side::new(&two));
+    a.connect(&b, &ConnectOptions::default());
+    b.connect(&a, &ConnectOptions::default());
+    (a, b, one, two)
+}
+
+/// A request in one piece takes another way through the engine than one of several.
+#[test]
+fn direct_requests_wait_for_packets_before_them() {
+    for pieces in [1, 2] {
+        let (mut a, mut b, one, two) = connected_both_ways();
+        let mine = Memory::heap(&one, 64, all());
+        let (heap, arena) = (Memory::heap(&two, 64, all()), Memory::arena(&two, 64, all()));
+        let length = 16 / pieces;
+        let gather = |at: usize| (0..pieces).map(|piece| mine.sge(at + piece * length, length)).collect();
+        let (source, target): (Vec<Sge>, Vec<Sge>) = (gather(0), gather(32));
+        // So that the link is complete.
+        a.post(1, write(arena.remote(0), &source));
+        drive(&mut a, &mut b, (1, 0));
+        mine.fill(7);
+        arena.write(32, &[9; 16]);
+        for (id, direct) in [(3, write(arena.remote(0), &source)), (5, read(arena.remote(32), &target))] {
+            a.post(id - 1, write(heap.remote(0), &[mine.sge(0, 16)]));
+            a.post(id, direct);
+            // The peer has not run: it cannot have taken in what came before.
+            (0..50).for_each(|_| a.poll());
+            let (written, fetched) = (arena.read(0, 16), mine.read(32, 16));
+            let untouched = if id == 3 { written == [0; 16] } else { fetched == [7; 16] };
+            assert!(untouched, "request {id} of {pieces} pieces overtook a packet");
+            drive(&mut a, &mut b, (2, 0));
+        }
+        assert_eq!((arena.read(0, 16), mine.read(32, 16)), (vec![7; 16], vec![9; 16]));
+        assert_eq!(heap.read(0, 16), [7; 16]);
     }
 }
 

@@ -22,8 +22,8 @@ pub(crate) struct Sandbox {
 
 /// What a build gave.
 pub(crate) enum Built {
-    /// The test binaries of this source, by package and target: `pmd-core` for a library's own tests,
-    /// `pmd-core/queue_wrap` for those of a file.
+    /// The binaries of this source, by package and target: `pmd-core` for a library's own tests, `pmd-core/queue_wrap`
+    /// for those of a file, `conformance/conformance` for a program.
     Binaries(BTreeMap<String, PathBuf>),
     /// The source does not build, with what the compiler said.
     Broken(String),
@@ -43,6 +43,11 @@ impl Sandbox {
         let manifest = fs::read_to_string(original.root.join("Cargo.toml"))?;
         fs::write(root.join("Cargo.toml"), rename(&manifest, name, members))?;
         Ok(Self { workspace: Workspace { root, target: original.target.clone() }, folder })
+    }
+
+    /// Copies another package, to be a member as `member`.
+    pub(crate) fn add(&self, original: &Workspace, package: &str, member: &str) -> io::Result<()> {
+        copy_folder(&original.root.join(package), &self.folder.join(member))
     }
 
     /// Where the copy is built.
@@ -71,9 +76,9 @@ impl Sandbox {
         fs::write(library, format!("{source}\npub mod planted;\n"))
     }
 
-    /// Runs a `cargo test` that builds test binaries.
+    /// Runs a cargo command that builds binaries.
     pub(crate) fn build(&self, cargo: Task, limit: Duration) -> io::Result<Built> {
-        let task = cargo.args(["--no-run", "--message-format=json-render-diagnostics"]);
+        let task = cargo.args(["--message-format=json-render-diagnostics"]);
         let ended = task.limit(limit).run(&mut |_| ())?;
         if !ended.succeeded() {
             return Ok(Built::Broken(compiler_says(&ended)));
@@ -90,24 +95,31 @@ impl Sandbox {
         number: usize,
         limit: Duration,
     ) -> io::Result<Ended> {
-        let task = Task::new(binary, &self.folder).limit(limit).env(VARIABLE, number.to_string());
-        if tests.is_empty() {
-            return task.args(["--list", "--format=terse"]).run(&mut |_| ());
-        }
-        task.args(tests).args(["--exact", "--nocapture", "--test-threads=1"]).run(&mut |_| ())
+        let task = Task::new(binary, &self.folder);
+        let task = match tests {
+            [] => task.args(["--list", "--format=terse"]),
+            tests => task.args(tests).args(["--exact", "--nocapture", "--test-threads=1"]),
+        };
+        self.run_task(task, number, limit)
+    }
+
+    /// Runs any command with one fault switched on.
+    pub(crate) fn run_task(&self, task: Task, number: usize, limit: Duration) -> io::Result<Ended> {
+        task.limit(limit).env(VARIABLE, number.to_string()).run(&mut |_| ())
     }
 }
 
 fn compiler_says(ended: &Ended) -> String {
-    let error = ended.output.lines().position(|line| line.starts_with("error"));
-    let said = error.map(|at| ended.output.lines().skip(at).take(2).collect::<Vec<_>>().join(" "));
-    said.unwrap_or_else(|| ended.describe())
+    let lines: Vec<&str> = ended.output.lines().collect();
+    let errors = lines.windows(2).filter(|pair| pair[0].starts_with("error"));
+    let said: Vec<String> = errors.map(|pair| format!("{} {}", pair[0], pair[1].trim())).collect();
+    if said.is_empty() { ended.describe() } else { said.join("; ") }
 }
 
-/// The test binaries that this build made; one left from another source is none.
+/// The binaries that this build made; one left from another source is none.
 fn binaries(stdout: &str) -> BTreeMap<String, PathBuf> {
     let messages = stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let built = messages.filter(|message| message["fresh"] == false && message["profile"]["test"] == true);
+    let built = messages.filter(|message| message["fresh"] == false);
     built
         .filter_map(|message| {
             let binary = message["executable"].as_str()?;
@@ -166,24 +178,24 @@ mod tests {
     }
 
     #[test]
-    fn only_test_binaries_of_this_build_count() {
-        let message = |fresh, test, kind: &str, target: &str, id: &str| {
+    fn only_binaries_of_this_build_count() {
+        let message = |fresh, kind: &str, target: &str, id: &str| {
             format!(
-                "{{\"fresh\":{fresh},\"profile\":{{\"test\":{test}}},\"executable\":\"/{target}\",\
+                "{{\"fresh\":{fresh},\"executable\":\"/{target}\",\
                  \"target\":{{\"name\":\"{target}\",\"kind\":[\"{kind}\"]}},\"package_id\":\"{id}\"}}\n"
             )
         };
         let host = "path+file:///w/copy/host#pmd-host@0.1.0";
         let output = [
-            message(false, true, "lib", "pmd_host", host),
-            message(false, true, "test", "lane_soft", host),
-            message(false, true, "lib", "pmd_core", "path+file:///w/pmd-core#0.1.0"),
-            message(true, true, "test", "old", host),
-            message(false, false, "bin", "tool", host),
+            message(false, "lib", "pmd_host", host),
+            message(false, "test", "lane_soft", host),
+            message(false, "lib", "pmd_core", "path+file:///w/pmd-core#0.1.0"),
+            message(true, "test", "old", host),
+            message(false, "bin", "tool", host),
         ]
         .concat();
         let found: Vec<String> = binaries(&output).into_keys().collect();
-        assert_eq!(found, ["pmd-core", "pmd-host", "pmd-host/lane_soft"]);
+        assert_eq!(found, ["pmd-core", "pmd-host", "pmd-host/lane_soft", "pmd-host/tool"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Runs a command under a time bound, keeps its output, and leaves none of its processes behind.
 //!
-//! Called by the runner for every command of a suite, by `install` for apt-get, and by `weaken` for its builds.
+//! Called by the runner for every command of a suite, by `install` for apt-get, and by `mutation` for builds
+//! and checks of faults.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read};

@@ -67,7 +67,7 @@ fn try_each(workspace: &Workspace, journal: &mut Journal<'_>, deadline: Instant)
     let folder = tempfile::tempdir()?;
     let sandbox = Sandbox::new(workspace, folder.path(), "pmd-core-weakened", &["", "sys"])?;
     sandbox.plant(&faults(&mutants))?;
-    let built = sandbox.build(loom_cargo(sandbox.workspace()), left(deadline))?;
+    let built = sandbox.build(loom_cargo(sandbox.workspace()).args(["--no-run"]), left(deadline))?;
     let binary = match built {
         Built::Binaries(mut binaries) => binaries.remove("pmd-core"),
         Built::Broken(why) => {

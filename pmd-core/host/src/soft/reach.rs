@@ -171,3 +171,23 @@ fn inside(mapping: &Mapping, offset: u64, length: u64) -> Option<*mut u8> {
     let fits = offset <= size && length <= size - offset;
     fits.then(|| mapping.base().as_ptr().wrapping_add(offset as usize))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::soft::memory::{PAGE, Protection, memory_file};
+
+    #[test]
+    fn nothing_outside_of_a_mapping_is_inside() {
+        let file = memory_file(c"pmd-test", PAGE, false).unwrap();
+        let mapping = Mapping::new(&file, PAGE, Protection::Read).unwrap();
+        let page = PAGE as u64;
+        let base = mapping.base().as_ptr();
+        for (offset, length) in [(0, page), (page - 1, 1), (page, 0), (8, 0)] {
+            assert_eq!(inside(&mapping, offset, length), Some(base.wrapping_add(offset as usize)));
+        }
+        for (offset, length) in [(0, page + 1), (page - 1, 2), (page, 1), (page + 1, 0), (u64::MAX, 2)] {
+            assert_eq!(inside(&mapping, offset, length), None, "{length} bytes at {offset}");
+        }
+    }
+}

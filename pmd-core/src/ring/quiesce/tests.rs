@@ -6,6 +6,8 @@ use super::*;
 fn the_layout_is_what_processes_share() {
     assert_eq!((size_of::<Activity>(), align_of::<Activity>()), (64, 64));
     assert_eq!((size_of::<KeyCell>(), align_of::<KeyCell>()), (4, 4));
+    assert_eq!((size_of::<Roster>(), align_of::<Roster>()), (8, 4));
+    assert_eq!((size_of::<crate::ring::side::Side>(), align_of::<crate::ring::side::Side>()), (8, 4));
 }
 
 #[test]

@@ -76,10 +76,12 @@ struct Pair {
 
 impl Pair {
     fn new(receives: u32) -> Self {
-        Self::with_slots(receives, QueuePairConfig::default().send_slots)
+        Self::with(RouteConfig { message_receives: receives, ..RouteConfig::default() })
     }
 
-    fn with_slots(receives: u32, send_slots: u32) -> Self {
+    /// With the sizes of `config`.
+    fn with(config: RouteConfig) -> Self {
+        let RouteConfig { queue_pairs, config: sizes, message_receives, .. } = config;
         let net = Net::default();
         let inboxes = [Inbox::default(), Inbox::default()];
         let mut lanes = [0, 1].map(|_| LaneDriver::new(net.device(sleep), short_grace()));
@@ -87,8 +89,9 @@ impl Pair {
             let config = RouteConfig {
                 handler: Some(Box::new(inboxes[side].clone())),
                 memory: Some(Arc::new(Heap)),
-                message_receives: receives,
-                config: QueuePairConfig { send_slots, ..QueuePairConfig::default() },
+                message_receives,
+                queue_pairs,
+                config: sizes,
                 ..RouteConfig::default()
             };
             driver.open_route(lane, config).unwrap()
@@ -225,7 +228,8 @@ fn notifications_wait_for_credits_and_come_first_when_there_are_some() {
 
 #[test]
 fn the_credit_of_a_notification_that_was_given_up_is_for_anybody() {
-    let mut pair = Pair::with_slots(8, 8);
+    let config = QueuePairConfig { send_slots: 8, ..QueuePairConfig::default() };
+    let mut pair = Pair::with(RouteConfig { config, message_receives: 8, ..RouteConfig::default() });
     pair.net.script(0, |script| script.frozen = true);
     let bytes = pair.routes[0].submit(&list(1), TransferOptions::default()).unwrap();
     pair.drivers[0].turn();
@@ -251,6 +255,30 @@ fn the_credit_of_a_notification_that_was_given_up_is_for_anybody() {
 }
 
 #[test]
+fn a_message_that_the_ring_refuses_keeps_its_credit() {
+    let (net, inbox) = (Net::default(), Inbox::default());
+    let (mut driver, lane) =
+        LaneDriver::new(net.device(sleep), LaneConfig { submissions: 4, ..short_grace() });
+    let config = RouteConfig {
+        handler: Some(Box::new(inbox.clone())),
+        memory: Some(Arc::new(Heap)),
+        message_receives: 8,
+        ..RouteConfig::default()
+    };
+    let route = driver.open_route(&lane, config).unwrap();
+    driver.connect(&route, route.addresses(), &ConnectOptions::default()).unwrap();
+    let send = |count: usize| (0..count).filter(|_| route.send(b"message", None).is_ok()).count();
+    // Eight credits, and a ring of four.
+    assert_eq!(send(20), 4);
+    driver.turn();
+    assert_eq!(send(20), 4);
+    for _ in 0..20 {
+        driver.turn();
+    }
+    assert_eq!(inbox.take().len(), 8);
+}
+
+#[test]
 fn a_failed_transfer_is_not_notified() {
     let mut pair = Pair::new(64);
     pair.net.script(0, |script| script.poison = Some((0x100, pmd_core::wire::Syndrome::RemoteAccess)));
@@ -260,6 +288,22 @@ fn a_failed_transfer_is_not_notified() {
     assert!(matches!(pair.finish(&transfer), Err(TransferError::Failed { entry: 0, .. })));
     pair.turns(20);
     assert_eq!(pair.inboxes[1].take(), []);
+}
+
+#[test]
+fn a_notification_waits_for_parts_on_other_queue_pairs() {
+    let mut pair = Pair::with(RouteConfig { queue_pairs: 2, ..RouteConfig::default() });
+    // The last part is on the other queue pair than messages are, and does not arrive.
+    let last = 0x100 + 2 * 7 * 16_384;
+    let poison = Some((last, pmd_core::wire::Syndrome::RemoteAccess));
+    pair.net.script(0, |script| (script.poison, script.per_poll) = (poison, 1));
+    let notify = Some(Notification { bytes: b"done".to_vec(), immediate: None });
+    let options = TransferOptions { notify, ..TransferOptions::default() };
+    let transfer = pair.routes[0].submit(&list_at(0x100, 8, 16_384), options).unwrap();
+    assert!(matches!(pair.finish(&transfer), Err(TransferError::Failed { entry: 7, .. })));
+    pair.turns(20);
+    assert_eq!(pair.inboxes[1].take(), []);
+    assert!(pair.net.posts(0).iter().any(|post| post.remote == last && post.queue == 1));
 }
 
 #[test]

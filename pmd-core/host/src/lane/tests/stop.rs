@@ -18,7 +18,9 @@ fn cancel_stops_posting_and_waits_for_what_is_outstanding() {
     let work = list(10_000);
     let transfer = submit(&route, &work);
     rig.turns(10);
+    let posted = rig.net.posts(0).len();
     assert_eq!(rig.driver.cancel(&transfer), CancelOutcome::Cancelled);
+    assert_eq!(rig.net.posts(0).len(), posted);
     assert_eq!(activity(&mut rig), 0);
     assert_eq!(Arc::strong_count(&work), 1);
     assert_eq!(rig.net.with(0, |device| device.stops), [0, 0, 0]);

@@ -9,7 +9,7 @@ use std::{
 
 use super::*;
 use crate::{
-    lane::{Idle, LaneError},
+    lane::{Attention, Idle, LaneError},
     transfer::{CancelOutcome, LaneFault, RouteFault, TransferError},
 };
 
@@ -60,6 +60,33 @@ fn no_wake_up_is_lost_between_short_sleeps() {
         }
     }
     assert_eq!(lane.counters().transfers, 10_000);
+}
+
+#[test]
+fn a_command_that_came_before_keeps_the_lane_awake() {
+    let mut rig = Rig::new(LaneConfig::default());
+    let route = rig.route(1);
+    // The lane is awake when this is pushed, so that nobody wakes it.
+    let transfer = submit(&route, &list(1));
+    rig.driver.park(Duration::from_millis(1));
+    assert_eq!(rig.lane.counters().parks, 0);
+    assert!(rig.finish(&transfer).is_ok());
+    rig.driver.park(Duration::from_millis(1));
+    assert_eq!(rig.lane.counters().parks, 1);
+}
+
+#[test]
+fn a_flag_wakes_a_lane_that_sleeps_and_keeps_one_that_is_about_to() {
+    let waker = Waker::new().unwrap();
+    let attention = Attention::new(waker.clone());
+    attention.raise();
+    assert!(attention.is_raised() && waker.0.read().is_err(), "awake: nothing to wake");
+    assert!(attention.take() && !attention.take());
+    attention.parking().announce();
+    attention.raise();
+    assert_eq!(waker.0.read(), Ok(1));
+    attention.parking().resume();
+    assert!(attention.take());
 }
 
 #[test]

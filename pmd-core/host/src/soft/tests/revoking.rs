@@ -37,6 +37,25 @@ fn deregistration_waits_for_the_round_in_which_the_key_was_checked() {
 }
 
 #[test]
+fn deregistration_waits_for_rounds_of_peers_too() {
+    let (device, peer) = (open(), open());
+    let (_link, _peers_link) = connected(&device, &peer);
+    let region = leak(&device, 8, Access::LOCAL_WRITE);
+    let seat = peer.seat(Waker::new().unwrap()).unwrap();
+    let active = seat.enter();
+    let ended = Arc::new(AtomicBool::new(false));
+    let seen = ended.clone();
+    let revoker = thread::spawn(move || {
+        region.deregister();
+        seen.load(Ordering::Acquire)
+    });
+    thread::sleep(Duration::from_millis(20));
+    ended.store(true, Ordering::Release);
+    drop(active);
+    assert!(revoker.join().unwrap(), "deregistration returned within a round of the peer's");
+}
+
+#[test]
 fn a_link_is_closed_for_rounds_to_come_and_quiet_after_those_that_run() {
     let (one, other) = (open(), open());
     let seat = other.seat(Waker::new().unwrap()).unwrap();

@@ -1,0 +1,93 @@
+//! Lanes: when a transfer is done, when it is quiet, when its notification goes, what a flush and a cancel leave.
+
+use super::super::{
+    Check::*,
+    Mutant,
+    edit::{edit, within},
+};
+use super::mutant;
+
+const ACTIVE: &str = "host/src/lane/worker/active.rs";
+const COMPLETE: &str = "host/src/lane/worker/complete.rs";
+const POST: &str = "host/src/lane/worker/post.rs";
+const STOP: &str = "host/src/lane/worker/stop.rs";
+const WINDOW: &str = "host/src/lane/worker/window.rs";
+const WORKER: &str = "host/src/lane/worker/mod.rs";
+const SHARED: &str = "host/src/lane/shared.rs";
+
+pub(super) const MUTANTS: &[Mutant] = &[
+    mutant(
+        "a notification goes before the last part has landed",
+        &[within(ACTIVE, "(ordered || self.outstanding == 0)", "ordered || self.outstanding == 0", "true")],
+        Test("pmd-host", "lane::tests::message::a_notification_waits_for_parts_on_other_queue_pairs"),
+    ),
+    mutant(
+        "a transfer is done before its last part",
+        &[edit(COMPLETE, "active.outstanding -= count;", "active.outstanding = 0;")],
+        Test("pmd-host", "lane::tests::post::a_transfer_waits_for_all_of_its_parts"),
+    ),
+    mutant(
+        "cancel returns before the transfer is quiet",
+        &[edit(
+            ACTIVE,
+            "self.outstanding == 0 && (self.failure.is_some() || !self.has_unposted())",
+            "self.failure.is_some() || self.outstanding == 0 && !self.has_unposted()",
+        )],
+        Test("pmd-host", "lane::tests::stop::cancel_stops_posting_and_waits_for_what_is_outstanding"),
+    ),
+    mutant(
+        "a cancelled transfer is posted on",
+        &[edit(STOP, "route.running.retain(|&running| running != transfer);", "")],
+        Test("pmd-host", "lane::tests::stop::cancel_stops_posting_and_waits_for_what_is_outstanding"),
+    ),
+    mutant(
+        "the last request of a doorbell asks for no completion",
+        &[edit(POST, "due || self.posted + 1 == size", "due")],
+        Test("pmd-host", "lane::tests::post::entries_are_posted_in_order_and_the_last_is_signalled"),
+    ),
+    mutant(
+        "a completion answers for the requests before it only",
+        &[edit(
+            WINDOW,
+            "position.wrapping_add(1).wrapping_sub(self.oldest)",
+            "position.wrapping_sub(self.oldest)",
+        )],
+        Test("pmd-host", "lane::tests::message::a_notification_comes_after_the_bytes"),
+    ),
+    mutant(
+        "the requests before a failed one are failed as well",
+        &[edit(
+            COMPLETE,
+            "self.settle(id.queue, id.sequence.wrapping_sub(1), None);",
+            "self.settle(id.queue, id.sequence.wrapping_sub(1), Some(fault.transfer_error()));",
+        )],
+        Test("pmd-host", "lane::tests::fault::a_failure_in_the_middle_names_the_entry"),
+    ),
+    mutant(
+        "a route fails and its queue pairs go on",
+        &[edit(STOP, "self.fail_queue(queue)?;", "let _ = queue;")],
+        Hangs("pmd-host", "lane::tests::stop::peer_down_fails_everything_on_its_route_only"),
+    ),
+    mutant(
+        "a lane sleeps over a command",
+        &[edit(
+            WORKER,
+            "!self.shared.attention.is_raised() && !self.has_command()",
+            "!self.shared.attention.is_raised()",
+        )],
+        Test("pmd-host", "lane::tests::thread::a_command_that_came_before_keeps_the_lane_awake"),
+    ),
+    mutant(
+        "a raised flag wakes nobody",
+        &[within(
+            SHARED,
+            "self.0.raised.raise();\n        let _ = self.published();",
+            "let _ = self.published();",
+            "",
+        )],
+        Test(
+            "pmd-host",
+            "lane::tests::thread::a_flag_wakes_a_lane_that_sleeps_and_keeps_one_that_is_about_to",
+        ),
+    ),
+];
