@@ -75,9 +75,17 @@ pub(super) fn prepare(cache: &Path, say: &mut dyn FnMut(&str)) -> Result<Image, 
         let packages = cache.join("packages");
         fs::create_dir_all(&packages).map_err(SoftroceError::file(&packages))?;
         sources.download(&packages)?;
-        make(&packages, &sources, &cache.join(name))?;
+        make(&packages, &sources, &cache.join(&name))?;
+        forget_others(cache, &[&name, "packages"]);
     }
     Ok(image)
+}
+
+/// Removes what was made of other packages or in other ways; what cannot be removed is only in the way.
+fn forget_others(cache: &Path, kept: &[&str]) {
+    let entries = fs::read_dir(cache).into_iter().flatten().flatten();
+    let others = entries.filter(|entry| kept.iter().all(|name| entry.file_name() != *name));
+    others.for_each(|entry| drop(fs::remove_dir_all(entry.path())));
 }
 
 /// What an image depends on besides the packages.
