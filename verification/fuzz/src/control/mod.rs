@@ -75,6 +75,15 @@ pub fn conversation() -> Vec<u8> {
     bytes
 }
 
+/// A frame that is longer than a peer may send before it has said who it is; for seeds.
+#[must_use]
+pub fn long_frame() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let frame = Frame::Request { number: 1, kind: 1, body: vec![9; HELLO_LIMIT as usize] };
+    encode(&frame, &mut bytes).expect("a frame below the higher limit");
+    bytes
+}
+
 /// How a stream is cut into reads; zero for one read.
 #[derive(Clone, Copy)]
 struct Cuts {

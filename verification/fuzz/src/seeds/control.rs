@@ -7,7 +7,7 @@ use pmd_host::{
 };
 
 use super::{Seeds, noise};
-use crate::control::{CARRIED, FRAMES, INTRODUCED, STREAM, VALID, conversation};
+use crate::control::{CARRIED, FRAMES, INTRODUCED, STREAM, VALID, conversation, long_frame};
 
 /// Bytes of the preamble.
 const PREAMBLE: usize = 12;
@@ -28,6 +28,9 @@ pub(super) fn seeds() -> Seeds {
         ("conversation".into(), input(STREAM | INTRODUCED, 0, &whole)),
         ("conversation_cut".into(), input(STREAM | INTRODUCED, 3, &whole)),
         ("frames".into(), input(FRAMES | INTRODUCED, 0, frames)),
+        // The longer frame is refused before the peer is known, and taken after.
+        ("too_early".into(), input(FRAMES, 0, &long_frame())),
+        ("long".into(), input(FRAMES | INTRODUCED, 200, &long_frame())),
         ("long_hello".into(), input(FRAMES, 0, &[0x01, 0x10, 0, 0, 0])),
         ("longest".into(), input(FRAMES | INTRODUCED, 1, &[0, 0, 0, 1, 2, 9, 9, 0xff, 0xff, 0xff, 0x07])),
         // A request of 7 bytes whose body claims to be 2 GiB.
