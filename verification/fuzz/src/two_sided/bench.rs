@@ -1,6 +1,6 @@
 //! Two connected queue pairs, the model of what they owe, and the actions on both.
 
-use std::{collections::VecDeque, sync::OnceLock, time::Duration};
+use std::{collections::VecDeque, fmt, sync::OnceLock, time::Duration};
 
 use pmd_core::{
     memory::LocalKey,
@@ -28,7 +28,6 @@ const INLINE: usize = 128;
 const RECEIVE: u64 = 1 << 63;
 
 /// One end: the product's half, and what the model knows of it.
-#[derive(Debug)]
 pub(super) struct Side {
     pub(super) backend: SoftBackend,
     pub(super) handle: QueuePairHandle,
@@ -46,6 +45,20 @@ pub(super) struct Side {
     pub(super) receives_failed: bool,
     /// What the peer's counters will be once all requests so far are done; only this side changes them.
     pub(super) counters: [u64; COUNTERS],
+}
+
+/// The model's half: the product's would fill pages.
+impl fmt::Debug for Side {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Side")
+            .field("state", &self.backend.state(self.handle))
+            .field("pending", &self.pending)
+            .field("receives", &self.receives)
+            .field("messages", &self.messages)
+            .field("failed", &(self.failed, self.receives_failed))
+            .finish_non_exhaustive()
+    }
 }
 
 /// Both ends.
