@@ -84,12 +84,19 @@ impl SharedState {
     /// Takes the device. Never held across a return to the driver.
     pub fn lock(&self) -> Guard<'_> {
         // SAFETY: initialised in `open`, and mapped as long as `self`.
-        unsafe {
-            let mutex = &raw mut (*self.layout.as_ptr()).mutex;
-            if libc::pthread_mutex_lock(mutex) == libc::EOWNERDEAD {
-                // Tables are plain values: what a dying process left half-written is its own object, which is reaped.
-                libc::pthread_mutex_consistent(mutex);
-            }
+        let mutex = unsafe { &raw mut (*self.layout.as_ptr()).mutex };
+        // SAFETY: as above.
+        let mut result = unsafe { libc::pthread_mutex_trylock(mutex) };
+        while !matches!(result, 0 | libc::EOWNERDEAD) {
+            // A waiter that is killed after it was woken takes the wake with it: no sleep may rely on one.
+            let deadline = soon();
+            // SAFETY: as above; the deadline outlives the call.
+            result = unsafe { libc::pthread_mutex_timedlock(mutex, &raw const deadline) };
+        }
+        if result == libc::EOWNERDEAD {
+            // Tables are plain values: what a dying process left half-written is its own object, which is reaped.
+            // SAFETY: as above, and held.
+            unsafe { libc::pthread_mutex_consistent(mutex) };
         }
         Guard { state: self }
     }
@@ -100,6 +107,17 @@ impl Drop for SharedState {
         // SAFETY: mapped by `open` with this length; no guard outlives the value.
         unsafe { libc::munmap(self.layout.as_ptr().cast(), size_of::<Layout>()) };
     }
+}
+
+/// Until when one sleep for the mutex lasts.
+fn soon() -> libc::timespec {
+    const SLEEP: libc::c_long = 10_000_000;
+    const SECOND: libc::c_long = 1_000_000_000;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes the time to a local. The mutex counts by this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut time) };
+    let nanoseconds = time.tv_nsec + SLEEP;
+    libc::timespec { tv_sec: time.tv_sec + nanoseconds / SECOND, tv_nsec: nanoseconds % SECOND }
 }
 
 /// The device, taken.
@@ -192,6 +210,11 @@ unsafe fn initialise_mutex(mutex: *mut libc::pthread_mutex_t) -> io::Result<()> 
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::{Arc, mpsc},
+        time::Duration,
+    };
+
     use super::*;
 
     #[test]
@@ -216,5 +239,28 @@ mod tests {
             Some(std::process::id())
         );
         std::fs::remove_file(&path).expect("the file is there");
+    }
+
+    /// The kernel marks a futex that has waiters; whoever is woken keeps the mark up. One that is killed instead does
+    /// not, and the next owner wakes nobody.
+    #[test]
+    fn a_wake_that_got_lost_is_not_waited_for() {
+        use pmd_core::sync::{AtomicU32, Ordering};
+        const WAITERS: u32 = 1 << 31;
+        let path = std::env::temp_dir().join(format!("connectx-wake-{}", std::process::id()));
+        let state = Arc::new(SharedState::open(&path).expect("a new file"));
+        std::fs::remove_file(&path).expect("the file is there");
+        // SAFETY: the mutex's futex is its first word, mapped as long as `state`.
+        let futex = unsafe { AtomicU32::from_ptr((&raw mut (*state.layout.as_ptr()).mutex).cast()) };
+        let guard = state.lock();
+        let (tell, told) = mpsc::channel();
+        let waiting = state.clone();
+        std::thread::spawn(move || tell.send(waiting.lock().domains));
+        while futex.load(Ordering::Acquire) & WAITERS == 0 {
+            std::thread::yield_now();
+        }
+        futex.fetch_and(!WAITERS, Ordering::AcqRel);
+        drop(guard);
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(0), "the waiter sleeps for ever");
     }
 }
