@@ -216,7 +216,11 @@ impl Turn<'_> {
         let (link, rest) = bytes.split_at(UNIT);
         let link = link.first_chunk().map_or(NextSegment::default(), NextSegment::parse);
         let segments = ReceiveSegments::new(rest).collect();
-        Ok(Some(Receive { counter: queue.head, segments, next: Some(link.next_index) }))
+        let (slot, next, slots) = (queue.head, link.next_index, queue.slots);
+        if u32::from(next) >= slots {
+            self.violate_at(queue.owner, queue.number, Rule::WrongLink { slot, next, slots });
+        }
+        Ok(Some(Receive { counter: slot, segments, next: Some((u32::from(next) % slots.max(1)) as u16) }))
     }
 
     /// Receives that wait in a shared queue.

@@ -57,7 +57,10 @@ impl Turn<'_> {
 
     /// Puts a queue pair to sleep until its request counts as lost.
     pub(super) fn wait_for_answer(&mut self, queue_pair: &QueuePair) {
-        self.stall_again(queue_pair, Stall::NoAnswer);
+        if self.stall_again(queue_pair, Stall::NoAnswer) == 1 {
+            // Perhaps because its process was killed: its objects go then.
+            self.tables.reap();
+        }
         match queue_pair.path.timeout & 31 {
             0 => {
                 self.update(queue_pair.number, |queue_pair| queue_pair.send.retries = 0);

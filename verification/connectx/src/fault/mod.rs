@@ -12,7 +12,7 @@
 //!         | "no-receive"                  this attempt is told that there is no receive
 //!         | "link-down"                   the port goes down before attempt N, and up again before attempt M
 //!         | "drop-cqe"                    the entry is not written
-//!         | "twice"                       the doorbell is seen once more
+//!         | "twice"                       the doorbell is seen once more (in TRAP, where each of them is seen)
 //! ```
 //! WQEs are counted by attempt: a retry counts again. Attempts, completion entries and doorbells are counted from 1, each
 //! by the process in whose environment the list is, so that a list can be given to one side of a test only.

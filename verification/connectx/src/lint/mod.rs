@@ -107,6 +107,16 @@ pub enum Rule {
         /// Size of the queue.
         slots: u32,
     },
+    /// A shared receive names a successor that is not there.
+    #[error("shared receive {slot} names slot {next} as the next one, of {slots}")]
+    WrongLink {
+        /// Slot.
+        slot: u16,
+        /// What it names.
+        next: u16,
+        /// Size of the queue.
+        slots: u32,
+    },
     /// A CQE would overwrite one that is not consumed.
     #[error(
         "completion queue {number} overran: producer {producer}, consumer record {consumer}, {entries} entries"

@@ -3,14 +3,15 @@
 
 use std::ptr::NonNull;
 
-use pmd_core::wire::{Cqe, DataSegment, Unit};
+use pmd_core::wire::{Cqe, DataSegment, NextSegment, Unit};
 
 use super::{
-    bench::{ALL, Fabric, Plan, Region, path, register, shared_receives},
+    bench::{ALL, Fabric, Plan, Region, completion_queue, path, register, shared_receives},
     raw::{self, Raw},
 };
 use crate::{
     device::{Event, ModifyQueuePair},
+    lint::{Rule, seen},
     state::{AsynchronousKind, state},
 };
 
@@ -75,4 +76,26 @@ fn two_queue_pairs_take_from_one_queue_and_its_limit_is_told_once() {
         matches!(last[..], [Event::Asynchronous { kind: told, number, .. }] if told == kind && number == one)
     );
     assert_eq!(device.lock().counters.violations, 0);
+}
+
+#[test]
+fn a_link_to_nowhere_is_the_receivers_mistake() {
+    let fabric = Fabric::new();
+    let device = fabric.open();
+    let (shared, buffer, record) = shared_receives(&device);
+    let completions = completion_queue(&device, 16, 64);
+    let receiver = Raw::on(device.clone(), completions, Plan { shared, ..Plan::default() });
+    let mut sender = Raw::new(&fabric, Plan::default());
+    sender.connect(path(receiver.number()));
+    receiver.connect(path(sender.number()));
+    let (target, source) = (register(&device, 512, ALL), register(&sender.device, 64, ALL));
+    fill((buffer, record), 2, &target);
+    // SAFETY: the first unit of a slot.
+    NextSegment { next_index: 16 }.emit(unsafe { buffer.cast().as_mut() });
+    sender.post_send(segment(&source, 0, 8));
+    let seen = seen::take();
+    assert!(
+        seen.iter().all(|one| one.rule == Rule::WrongLink { slot: 0, next: 16, slots: 16 } && !one.is_own)
+    );
+    assert_eq!((seen.len(), sender.poll_syndromes()), (1, vec![(0, 0)]));
 }

@@ -210,4 +210,7 @@ fn a_process_that_was_killed_does_not_answer() {
     left.post_send(local(&source, 8));
     wait(&left.device);
     assert_eq!(left.poll_syndromes(), [(0, 0x15), (1, 0x05)]);
+    let tables = left.device.lock();
+    assert!(tables.queue_pairs.find(right.number()).is_none(), "its objects are gone");
+    assert!(tables.regions.find(target.key).is_none() && tables.regions.find(source.key).is_some());
 }
