@@ -20,7 +20,8 @@
 //! Code in other processes is under the sanitiser of its own process. What the kernel copies is not seen.
 
 use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::count::{Count, Tally};
@@ -43,9 +44,8 @@ const LEAK_SUPPRESSIONS: &str = "leak:pmd_host::soft::tests::leak\n\
 const OTHER_ADDRESS: [&str; 2] =
     ["a_message_comes_after_the_writes_before_it", "nothing_is_written_after_the_flush"];
 
-/// Tests of the soft HCA beside pmd-host.
-const SOFT_TESTS: [&str; 5] =
-    ["soft_operations", "soft_failures", "soft_sharing", "soft_stress", "soft_processes"];
+/// Tests beside pmd-host whose names begin so are the soft HCA's.
+const SOFT_TEST: &str = "soft_";
 
 /// One sanitiser: how to compile for it, and what to run.
 struct Sanitiser {
@@ -119,6 +119,8 @@ struct Bench<'a> {
     root: PathBuf,
     target: PathBuf,
     suppressions: PathBuf,
+    /// Names of the soft HCA's tests beside pmd-host.
+    soft_tests: Vec<String>,
 }
 
 impl<'a> Bench<'a> {
@@ -128,13 +130,17 @@ impl<'a> Bench<'a> {
         fs::create_dir_all(&target)
             .and_then(|()| fs::write(&suppressions, sanitiser.suppressions.1))
             .map_err(|error| format!("{}: {error}", suppressions.display()))?;
-        Ok(Self { sanitiser, root: workspace.root.clone(), target, suppressions })
+        let root = workspace.root.clone();
+        let folder = root.join("pmd-core/host/tests");
+        let soft_tests = soft_tests(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(Self { sanitiser, root, target, suppressions, soft_tests })
     }
 
     fn run(&self, journal: &mut Journal<'_>, deadline: Instant) -> Tally {
         let mut tally = Tally::default();
         let packages = ["-p", "pmd-core", "-p", "pmd-host", "--lib"].map(str::to_owned).to_vec();
-        let build = [packages, tests(&["ring_threads", "sanitiser_planted"]), tests(&SOFT_TESTS)].concat();
+        let build =
+            [packages, tests(&["ring_threads", "sanitiser_planted"]), tests(&self.soft_tests)].concat();
         // Once for all: the commands that follow find everything built.
         match self.cargo(build, &["--no-run"]).map(|task| self.ended(&task, journal, deadline)) {
             Some(Some(ended)) if ended.succeeded() => {}
@@ -162,7 +168,7 @@ impl<'a> Bench<'a> {
         [
             ([package("pmd-core"), lib(), tests(&["ring_threads"])].concat(), None),
             ([package("pmd-host"), lib()].concat(), self.sanitiser.host_filter),
-            ([package("pmd-host"), tests(&SOFT_TESTS)].concat(), None),
+            ([package("pmd-host"), tests(&self.soft_tests)].concat(), None),
         ]
     }
 
@@ -234,8 +240,19 @@ impl<'a> Bench<'a> {
 }
 
 /// `--test NAME` for each.
-fn tests(names: &[&str]) -> Vec<String> {
-    names.iter().flat_map(|name| ["--test".to_owned(), (*name).to_owned()]).collect()
+fn tests(names: &[impl AsRef<str>]) -> Vec<String> {
+    names.iter().flat_map(|name| ["--test".to_owned(), name.as_ref().to_owned()]).collect()
+}
+
+/// The soft HCA's test programs in a folder, by name.
+fn soft_tests(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let file = entry?.file_name().to_string_lossy().into_owned();
+        names.extend(file.strip_suffix(".rs").filter(|name| name.starts_with(SOFT_TEST)).map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// A sanitiser's first report, in a line.

@@ -42,3 +42,9 @@ fn what_is_left_out_exists() {
     let tests = THREAD.planted.iter().chain(ADDRESS.planted);
     assert!(tests.into_iter().all(|(test, _)| planted.contains(&format!("fn {test}()"))));
 }
+
+#[test]
+fn the_soft_tests_are_found() {
+    let names = soft_tests(&Workspace::of_this_command().root.join("pmd-core/host/tests")).expect("a folder");
+    assert!(names.len() >= 3 && names.iter().any(|name| name == "soft_sharing"), "{names:?}");
+}
