@@ -111,7 +111,7 @@ fn on_devices(workspace: &Workspace) -> Vec<Suite> {
             name: "softroce",
             proves: "the verbs back end and Debian's tools work on soft-RoCE, with lost and harmed packets too",
             packages: softroce::PACKAGES,
-            limit: Duration::from_secs(600),
+            limit: Duration::from_secs(900),
             work: Work::Own(softroce::check),
         },
     ]

@@ -17,7 +17,7 @@ const SHARED: &str = "/run/shared";
 const SCRIPTS: [(&str, &str); 3] = [
     ("main", include_str!("../../softroce/main")),
     ("library", include_str!("../../softroce/library")),
-    ("clean", include_str!("../../softroce/clean")),
+    ("guard", include_str!("../../softroce/guard")),
 ];
 
 /// The addresses of both devices, of a network that RFC 2544 keeps for tests.

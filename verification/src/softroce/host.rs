@@ -1,9 +1,12 @@
 //! Uses this machine's own kernel where it has soft-RoCE. Called by `softroce` for `--host`.
 //!
-//! The links and devices are taken away again when the work ends, also by a signal or when its time is over.
+//! The links and devices are taken away again when the work ends, also when this process is killed: a guard of its own
+//! holds the other end of a pipe.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::error::SoftroceError;
@@ -27,9 +30,10 @@ pub(super) fn run(
         let file = scratch.path().join(name);
         fs::write(&file, content).map_err(SoftroceError::file(&file))?;
     }
-    let main = shell(&scratch.path().join("main")).limit(limit.saturating_add(MARGIN));
-    let ended = start(&main, watch);
-    start(&shell(&scratch.path().join("clean")).limit(MARGIN), watch)?;
+    let guard = Guard::post(&scratch.path().join("guard"))?;
+    let main = Task::new("sh", "/").args([scratch.path().join("main")]).limit(limit.saturating_add(MARGIN));
+    let ended = main.run(watch).map_err(no_shell);
+    guard.relieve()?;
     let ended = ended?;
     let transcript = Transcript::read(&ended.output);
     let tail = tail(&ended.output);
@@ -42,11 +46,23 @@ pub(super) fn run(
     Ok(transcript)
 }
 
-fn shell(script: &Path) -> Task {
-    Task::new("sh", "/").args([script])
+/// The process that cleans up.
+struct Guard(Child);
+
+impl Guard {
+    /// Starts it, in a process group of its own: what ends this one's must not end it.
+    fn post(script: &Path) -> Result<Self, SoftroceError> {
+        let mut command = Command::new("sh");
+        command.arg(script).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.process_group(0).spawn().map(Self).map_err(no_shell)
+    }
+
+    /// Lets it clean up, and waits for that.
+    fn relieve(mut self) -> Result<(), SoftroceError> {
+        self.0.wait().map(drop).map_err(no_shell)
+    }
 }
 
-fn start(task: &Task, watch: &mut dyn FnMut(Option<&str>)) -> Result<crate::process::Ended, SoftroceError> {
-    let failed = |source| SoftroceError::NoProgram { program: "sh".to_owned(), package: "dash", source };
-    task.run(watch).map_err(failed)
+fn no_shell(source: std::io::Error) -> SoftroceError {
+    SoftroceError::NoProgram { program: "sh".to_owned(), package: "dash", source }
 }

@@ -165,7 +165,8 @@ fn take_steps(
     let programs = Programs::build(workspace, watch)?;
     let plans = match place {
         Place::Two => [Side::Server, Side::Client].map(|side| plan::between_guests(&programs, side)).to_vec(),
-        Place::Guest | Place::Host => vec![plan::on_a_pair(&programs)],
+        Place::Guest => vec![plan::in_a_guest(&programs)],
+        Place::Host => vec![plan::on_a_pair(&programs)],
     };
     let works: Vec<Work> = plans.iter().cloned().map(Work::Plan).collect();
     let transcripts = place.run(workspace, &works, limit, watch)?;

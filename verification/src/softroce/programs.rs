@@ -17,6 +17,8 @@ pub(super) struct Programs {
     pub(super) pmd: PathBuf,
     /// The suite that every back end passes.
     pub(super) conformance: PathBuf,
+    /// This program.
+    pub(super) verification: PathBuf,
 }
 
 impl Programs {
@@ -39,6 +41,7 @@ impl Programs {
             kv: build(&kv, "kv", watch)?,
             pmd: build(&pmd, "pmd", watch)?,
             conformance: build(&conformance, "conformance", watch)?,
+            verification: std::env::current_exe().map_err(SoftroceError::file("/proc/self/exe".as_ref()))?,
         })
     }
 }
