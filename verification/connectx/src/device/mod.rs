@@ -12,7 +12,7 @@
 //! ```
 //! # One turn
 //! All work happens in *turns*: the lock of [`crate::state`] is taken, a bounded piece of work is done (one WQE, or
-//! [`requester::PIECE`] bytes of a long WRITE or READ), and the lock is given back. What the work found broken is reported
+//! `requester::PIECE` bytes of a long WRITE or READ), and the lock is given back. What the work found broken is reported
 //! after that, so that a process that aborts leaves an intact device. A queue pair's WQEs are executed by its own
 //! process; memory, completion queues and receives of the peer are reached through [`crate::dma`].
 //!

@@ -9,7 +9,7 @@
 //!                                |
 //!                    objects (handles)      state (numbers)      device (what runs)
 //! ```
-//! A command's bytes are cut into parts ([`write`](mod@write), [`ioctl`]), its module parses them into values, makes or changes objects
+//! A command's bytes are cut into parts (`write`, `ioctl`), its module parses them into values, makes or changes objects
 //! in [`crate::state`], and answers. Every malformed command is an error number ([`CommandError`]), never a panic.
 //!
 //! Called by [`crate::shim`] with descriptors that are the device's, and by the service thread ([`events`]).

@@ -9,7 +9,7 @@
 //!   layout     field by field, by name           completed   field by field, by name
 //! ```
 //! libmlx5 runs unmodified on a (simulated) ConnectX, which does one empty write and hears nothing from then on
-//! ([`theirs`]). Both sides get the same requests and the same entries at the same indexes, for as long as a case goes.
+//! (`theirs`). Both sides get the same requests and the same entries at the same indexes, for as long as a case goes.
 //! What is left out, because libmlx5 leaves there what was there before and no device looks: bytes behind the last unit,
 //! padding of inline bytes, the immediate of ibv_wr_* operations that have none, the compare operand of fetch-and-add.
 //! Our NOP has no counterpart in libibverbs.
