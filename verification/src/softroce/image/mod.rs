@@ -13,6 +13,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::unistd::Uid;
+
 use super::error::SoftroceError;
 
 pub(super) use cpio::Archive;
@@ -61,13 +63,25 @@ impl Image {
 
 /// The image for the present kernel package: the kept one, or else a new one.
 ///
-/// Without lists of packages the newest kept one serves.
+/// Where the packages cannot be had the newest kept image serves; without one root brings apt's lists up to date and
+/// tries again.
 pub(super) fn prepare(cache: &Path, say: &mut dyn FnMut(&str)) -> Result<Image, SoftroceError> {
     let recipe = fingerprint();
-    let sources = match Sources::find() {
-        Ok(sources) => sources,
-        Err(error) => return kept(cache, &recipe).ok_or(error),
-    };
+    match present(cache, &recipe, say) {
+        Err(error) if error.is_missing_here() => match kept(cache, &recipe) {
+            Some(image) => Ok(image),
+            None if Uid::effective().is_root() => {
+                packages::update(say)?;
+                present(cache, &recipe, say)
+            }
+            None => Err(error),
+        },
+        image => image,
+    }
+}
+
+fn present(cache: &Path, recipe: &str, say: &mut dyn FnMut(&str)) -> Result<Image, SoftroceError> {
+    let sources = Sources::find()?;
     let name = format!("{}-{recipe}", sources.kernel.trim_end_matches(".deb"));
     let image = Image::at(&cache.join(&name));
     if !image.exists() {

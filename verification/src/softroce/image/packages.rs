@@ -37,11 +37,8 @@ impl Sources {
         Ok(Self { kernel: file(kernel)?, shell: file(SHELL)?, names: [kernel.to_owned(), SHELL.to_owned()] })
     }
 
-    /// Downloads what is not in `folder` yet.
+    /// Downloads what is not in `folder` yet; apt checks what is there.
     pub(super) fn download(&self, folder: &Path) -> Result<(), SoftroceError> {
-        if [&self.kernel, &self.shell].iter().all(|file| folder.join(file).exists()) {
-            return Ok(());
-        }
         let arguments = ["download", &self.names[0], &self.names[1]];
         let ended = apt("apt-get", &arguments, folder)?;
         if ended.succeeded() {
@@ -50,6 +47,12 @@ impl Sources {
         let line = format!("apt-get {}", arguments.join(" "));
         Err(SoftroceError::Download { line, output: ended.output })
     }
+}
+
+/// Brings apt's lists up to date as far as it can; what is missing then will be missed by name.
+pub(super) fn update(say: &mut dyn FnMut(&str)) -> Result<(), SoftroceError> {
+    say("apt-get update");
+    apt("apt-get", &["update"], Path::new(ANYWHERE)).map(drop)
 }
 
 /// Unpacks a package's files into a new folder.
