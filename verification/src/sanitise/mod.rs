@@ -35,11 +35,6 @@ mod tests;
 /// Functions of std whose edges the thread sanitiser does not see.
 const THREAD_SUPPRESSIONS: &str = "race:<alloc::sync::Arc<\nrace:std::sync::mpmc\nrace:std::sync::mpsc\n";
 
-/// Tests that leak memory on purpose, and a helper that does so for regions that outlive their test.
-const LEAK_SUPPRESSIONS: &str = "leak:pmd_host::soft::tests::leak\n\
-    leak:pmd_core::queue::tests::send_positions_wrap\n\
-    leak:pmd_core::queue::tests::consumer_indexes_wrap\n";
-
 /// Tests that share transferred bytes between threads by memory that is mapped at two addresses.
 const OTHER_ADDRESS: [&str; 2] =
     ["a_message_comes_after_the_writes_before_it", "nothing_is_written_after_the_flush"];
@@ -54,8 +49,8 @@ struct Sanitiser {
     flags: &'static str,
     /// Variable with its options.
     options: &'static str,
-    /// Variable with the suppressions' file, and the suppressions.
-    suppressions: (&'static str, &'static str),
+    /// What it is not to report; none for nothing.
+    suppressions: &'static str,
     /// Tests that must not pass, and what the sanitiser says about each.
     planted: &'static [(&'static str, &'static str)],
     /// Names of pmd-host's unit tests begin so; none for all of them.
@@ -71,7 +66,7 @@ const THREAD: Sanitiser = Sanitiser {
     name: "tsan",
     flags: "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer",
     options: "TSAN_OPTIONS",
-    suppressions: ("TSAN_OPTIONS", THREAD_SUPPRESSIONS),
+    suppressions: THREAD_SUPPRESSIONS,
     planted: &[("two_producers_of_one_ring_race", "ThreadSanitizer: data race")],
     host_filter: Some("soft::"),
     skipped: &OTHER_ADDRESS,
@@ -82,7 +77,7 @@ const ADDRESS: Sanitiser = Sanitiser {
     name: "asan",
     flags: "-Zsanitizer=address",
     options: "ASAN_OPTIONS",
-    suppressions: ("LSAN_OPTIONS", LEAK_SUPPRESSIONS),
+    suppressions: "",
     planted: &[
         ("a_ring_that_is_longer_than_its_memory_overflows", "AddressSanitizer: heap-buffer-overflow"),
         ("a_ring_that_is_forgotten_leaks", "LeakSanitizer: detected memory leaks"),
@@ -128,7 +123,7 @@ impl<'a> Bench<'a> {
         let target = workspace.target.join(sanitiser.name);
         let suppressions = target.join("suppressions");
         fs::create_dir_all(&target)
-            .and_then(|()| fs::write(&suppressions, sanitiser.suppressions.1))
+            .and_then(|()| fs::write(&suppressions, sanitiser.suppressions))
             .map_err(|error| format!("{}: {error}", suppressions.display()))?;
         let root = workspace.root.clone();
         let folder = root.join("pmd-core/host/tests");
@@ -216,12 +211,11 @@ impl<'a> Bench<'a> {
     }
 
     fn cargo(&self, selection: Vec<String>, rest: &[&str]) -> Option<Task> {
-        let Sanitiser { flags, options, suppressions: (variable, _), .. } = self.sanitiser;
+        let Sanitiser { flags, options, .. } = self.sanitiser;
         let task = instrument::cargo(&self.root, &self.target, flags, "test")?.args(selection).args(rest);
-        let file = format!("suppressions={}", self.suppressions.display());
-        // Leaks are looked for at the end, also where the thread sanitiser's default differs.
-        let task = if options == variable { task } else { task.env(options, "detect_leaks=1") };
-        Some(task.env(variable, file))
+        // The tests wait more than they compute: what optimising saves them it costs several times over.
+        let task = task.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0");
+        Some(task.env(options, format!("detect_leaks=1:suppressions={}", self.suppressions.display())))
     }
 
     fn ended(&self, task: &Task, journal: &mut Journal<'_>, deadline: Instant) -> Option<Ended> {
