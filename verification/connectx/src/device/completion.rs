@@ -8,7 +8,7 @@ use pmd_core::{
     wire::{Cqe, Cqe64, ErrorCompletion, Scatter, Side, Syndrome, cqe, scatter},
 };
 
-use super::{timers::now, turn::Turn};
+use super::{receives::Receive, timers::now, turn::Turn};
 use crate::{
     dma::{self, DmaFault},
     lint::Rule,
@@ -28,6 +28,8 @@ pub(super) struct Entry<'a> {
     pub(super) user_index: u32,
     /// Payload that goes into the entry, if it does.
     pub(super) payload: Option<&'a [u8]>,
+    /// The receive that it completes, and whose.
+    pub(super) receive: Option<(&'a QueuePair, &'a Receive)>,
 }
 
 impl Entry<'_> {
@@ -53,22 +55,36 @@ impl Entry<'_> {
 }
 
 impl Turn<'_> {
-    /// Writes an entry into queue `number`, and raises its event if it is armed.
+    /// Writes an entry into queue `number`, takes the receive that it completes, and raises the queue's event if it is
+    /// armed. The entry itself is the record that it was written, see `recovery`: what the tables say of it comes after.
     pub(super) fn complete(&mut self, number: u32, entry: &Entry<'_>) {
-        let Some(queue) = self.tables.completion_queues.find(number).copied() else { return };
+        let is_written = self.write_entry(number, entry);
+        if let Some((queue_pair, receive)) = entry.receive {
+            self.take_receive(queue_pair, receive);
+        }
+        if is_written {
+            self.count_entry(number, entry.is_solicited());
+        }
+    }
+
+    /// Whether the entry is in the queue's memory now.
+    fn write_entry(&mut self, number: u32, entry: &Entry<'_>) -> bool {
+        let Some(queue) = self.tables.completion_queues.find(number).copied() else { return false };
         if queue.overrun {
-            return;
+            return false;
         }
         // The process is gone: nobody misses the entry.
-        let Ok(consumer) = self.consumer_index(&queue) else { return };
+        let Ok(consumer) = self.consumer_index(&queue) else { return false };
         if !self.has_room(&queue, consumer) {
-            return self.overrun(&queue, consumer);
+            self.overrun(&queue, consumer);
+            return false;
         }
-        if self.loses_completion() || write(self.pid(queue.owner), &queue, entry).is_err() {
-            return;
-        }
+        !self.loses_completion() && write(self.pid(queue.owner), &queue, entry).is_ok()
+    }
+
+    /// Counts an entry that was written.
+    pub(super) fn count_entry(&mut self, number: u32, notable: bool) {
         self.tables.counters.completions += 1;
-        let notable = entry.is_solicited();
         if let Some(queue) = self.tables.completion_queues.find_mut(number) {
             queue.producer = queue.producer.wrapping_add(1);
             if notable {
@@ -81,14 +97,15 @@ impl Turn<'_> {
     /// A failed or flushed WQE of a send queue.
     pub(super) fn fail_send(&mut self, queue_pair: &QueuePair, index: u16, opcode: u8, syndrome: Syndrome) {
         let cqe = failure(Side::Requester, queue_pair, index, opcode, syndrome);
-        let entry = Entry { cqe, user_index: queue_pair.user_index, payload: None };
+        let entry = Entry { cqe, user_index: queue_pair.user_index, payload: None, receive: None };
         self.complete(queue_pair.send_completions, &entry);
     }
 
-    /// A failed or flushed receive.
-    pub(super) fn fail_receive(&mut self, queue_pair: &QueuePair, counter: u16, syndrome: Syndrome) {
-        let cqe = failure(Side::Responder, queue_pair, counter, 0, syndrome);
-        let entry = Entry { cqe, user_index: queue_pair.user_index, payload: None };
+    /// Takes a receive, which failed or is flushed.
+    pub(super) fn fail_receive(&mut self, queue_pair: &QueuePair, receive: &Receive, syndrome: Syndrome) {
+        let cqe = failure(Side::Responder, queue_pair, receive.counter, 0, syndrome);
+        let receive = Some((queue_pair, receive));
+        let entry = Entry { cqe, user_index: queue_pair.user_index, payload: None, receive };
         self.complete(queue_pair.receive_completions, &entry);
     }
 
@@ -177,12 +194,17 @@ fn scatter_place(entry_bytes: u32) -> std::ops::Range<usize> {
     if entry_bytes == 128 { scatter::PRECEDING } else { scatter::IN_ENTRY }
 }
 
+/// Address of the entry that is written next.
+pub(super) fn next_entry(queue: &CompletionQueue) -> u64 {
+    let slot = u64::from(queue.producer & (queue.entries - 1));
+    queue.buffer + slot * u64::from(queue.entry_bytes)
+}
+
 /// The payload first, then the entry, and the byte that hands it over alone and last.
 fn write(pid: u32, queue: &CompletionQueue, entry: &Entry<'_>) -> Result<(), DmaFault> {
     let owner = cqe::owner_bit(queue.producer, queue.entries);
     let bytes = entry.emit(owner);
-    let slot = u64::from(queue.producer & (queue.entries - 1));
-    let start = queue.buffer + slot * u64::from(queue.entry_bytes);
+    let start = next_entry(queue);
     let end = start + u64::from(queue.entry_bytes);
     if let Some(payload) = entry.payload
         && queue.entry_bytes == 128

@@ -47,8 +47,7 @@ impl Turn<'_> {
             && queue_pair.shared_receives == 0
             && let Ok(Some(receive)) = self.next_receive(&queue_pair)
         {
-            self.take_receive(&queue_pair, &receive);
-            self.fail_receive(&queue_pair, receive.counter, Syndrome::Flushed);
+            self.fail_receive(&queue_pair, &receive, Syndrome::Flushed);
         }
     }
 }

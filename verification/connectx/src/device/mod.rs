@@ -49,6 +49,7 @@ mod flush;
 mod gather;
 mod link;
 mod receives;
+mod recovery;
 mod requester;
 mod responder;
 #[cfg(test)]

@@ -104,15 +104,15 @@ impl Turn<'_> {
         if let Err(undelivered @ (Undelivered::Gone | Undelivered::SenderFault)) = placed {
             return Err(undelivered);
         }
-        self.take_receive(receiver, &receive);
         match placed {
             Ok(payload) => {
-                self.complete_receive(receiver, receive.counter, message, payload.as_deref());
+                self.complete_receive(receiver, &receive, message, payload.as_deref());
                 Ok(())
             }
             Err(undelivered) => {
-                if let Undelivered::Failed(syndrome) = undelivered {
-                    self.fail_receive(receiver, receive.counter, syndrome);
+                match undelivered {
+                    Undelivered::Failed(syndrome) => self.fail_receive(receiver, &receive, syndrome),
+                    _ => self.take_receive(receiver, &receive),
                 }
                 Err(undelivered)
             }
@@ -122,7 +122,7 @@ impl Turn<'_> {
     fn complete_receive(
         &mut self,
         receiver: &QueuePair,
-        wqe_counter: u16,
+        receive: &Receive,
         message: &Message<'_>,
         payload: Option<&[u8]>,
     ) {
@@ -132,12 +132,13 @@ impl Turn<'_> {
             path: message.path,
             shared_receive_queue: receiver.user_index,
             byte_count: message.length as u32,
-            wqe_counter,
+            wqe_counter: receive.counter,
             solicited: message.solicited,
             timestamp: 0,
             scatter: self.scatter_format(receiver.receive_completions, payload),
         });
-        let entry = Entry { cqe, user_index: receiver.user_index, payload };
+        let receive = Some((receiver, receive));
+        let entry = Entry { cqe, user_index: receiver.user_index, payload, receive };
         self.complete(receiver.receive_completions, &entry);
     }
 

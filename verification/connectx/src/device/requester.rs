@@ -275,7 +275,7 @@ impl Turn<'_> {
                 scatter: self.scatter_format(queue_pair.send_completions, outcome.payload.as_deref()),
             });
             let payload = outcome.payload.as_deref();
-            let entry = Entry { cqe, user_index: queue_pair.user_index, payload };
+            let entry = Entry { cqe, user_index: queue_pair.user_index, payload, receive: None };
             self.complete(queue_pair.send_completions, &entry);
         }
         Step::More

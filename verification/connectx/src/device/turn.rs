@@ -18,6 +18,9 @@ impl Device {
     /// Runs `work` with the device taken.
     pub(super) fn turn<R>(&self, work: impl FnOnce(&mut Turn<'_>) -> R) -> R {
         let mut turn = Turn { device: self, tables: self.lock(), violations: Vec::new() };
+        if turn.tables.interrupted {
+            turn.recover();
+        }
         let result = work(&mut turn);
         let Turn { tables, violations, .. } = turn;
         drop(tables);

@@ -94,11 +94,14 @@ impl SharedState {
             result = unsafe { libc::pthread_mutex_timedlock(mutex, &raw const deadline) };
         }
         if result == libc::EOWNERDEAD {
-            // Tables are plain values: what a dying process left half-written is its own object, which is reaped.
+            // Tables are plain values: what a dying process left half-written is its own object, which is reaped, or an
+            // entry in a completion queue of its peer, which the next turn finds.
             // SAFETY: as above, and held.
             unsafe { libc::pthread_mutex_consistent(mutex) };
         }
-        Guard { state: self }
+        let mut guard = Guard { state: self };
+        guard.interrupted |= result == libc::EOWNERDEAD;
+        guard
     }
 }
 

@@ -202,6 +202,8 @@ pub struct Tables {
     pub raised: u64,
     /// Protection domains ever made; the next one's number.
     pub domains: u32,
+    /// A process died while it worked on the device.
+    pub interrupted: bool,
     /// The port is down: nothing gets an answer.
     pub link_down: bool,
     /// What happened.

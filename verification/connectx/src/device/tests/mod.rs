@@ -5,6 +5,7 @@ mod completions;
 mod faults;
 mod operations;
 mod raw;
+mod recovery;
 mod rules;
 mod shared;
 mod syndromes;
