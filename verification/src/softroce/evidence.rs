@@ -21,6 +21,11 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// Whether some packets never arrive.
+    pub(super) fn loses(self) -> bool {
+        matches!(self, Self::Loss | Self::Corrupt)
+    }
+
     /// Counters of which at least one must have risen, on one of the devices.
     fn traces(self) -> &'static [&'static str] {
         match self {
