@@ -1,0 +1,216 @@
+#![allow(unsafe_code)] // calls C functions
+
+use std::{
+    ffi::{CStr, c_void},
+    ptr::{null, null_mut},
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+    time::Duration,
+};
+
+use crate::{Code, api::*};
+
+const HOST_TO_DEVICE: i32 = 1;
+const DEVICE_TO_HOST: i32 = 2;
+const DEVICE_TO_DEVICE: i32 = 3;
+
+/// How long a test waits for something that must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn device_memory(size: usize) -> *mut c_void {
+    let mut memory = null_mut();
+    // SAFETY: a place for the address.
+    assert_eq!(unsafe { aclrtMalloc(&mut memory, size, 1) }, 0);
+    memory
+}
+
+fn new_stream() -> *mut c_void {
+    let mut stream = null_mut();
+    // SAFETY: a place for the handle.
+    assert_eq!(unsafe { aclrtCreateStream(&mut stream) }, 0);
+    stream
+}
+
+fn new_event() -> *mut c_void {
+    let mut event = null_mut();
+    // SAFETY: a place for the handle.
+    assert_eq!(unsafe { aclrtCreateEvent(&mut event) }, 0);
+    event
+}
+
+fn recent() -> Option<String> {
+    let text = aclGetRecentErrMsg();
+    // SAFETY: null, or text that lives until this thread asks again.
+    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+}
+
+#[test]
+fn bytes_go_to_a_device_between_devices_and_back() {
+    let source: Vec<u8> = (0..=255).collect();
+    let mut found = vec![0_u8; 256];
+    let (first, second) = (device_memory(256), device_memory(256));
+    // SAFETY: ranges of 256 bytes each.
+    unsafe {
+        assert_eq!(aclrtMemcpy(first, 256, source.as_ptr().cast(), 256, HOST_TO_DEVICE), 0);
+        assert_eq!(aclrtMemcpy(second, 256, first, 256, DEVICE_TO_DEVICE), 0);
+        assert_eq!(aclrtMemset(second, 256, 7, 1), 0);
+        assert_eq!(aclrtMemcpy(found.as_mut_ptr().cast(), 256, second, 256, DEVICE_TO_HOST), 0);
+    }
+    assert_eq!((found[0], &found[1..]), (7, &source[1..]));
+    assert_eq!((aclrtFree(first), aclrtFree(second)), (0, 0));
+}
+
+#[test]
+fn copies_that_cannot_be_have_their_codes_and_a_text() {
+    let memory = device_memory(64);
+    let mut host = [0_u8; 128];
+    let bytes = host.as_mut_ptr().cast::<c_void>();
+    // SAFETY: none of them may copy anything.
+    let refused =
+        |to, room, from: *const c_void, count, kind| unsafe { aclrtMemcpy(to, room, from, count, kind) };
+    let past_the_end = memory.wrapping_byte_add(32);
+    let cases = [
+        (refused(null_mut(), 64, bytes, 64, HOST_TO_DEVICE), Code::InvalidParameter, "destination is NULL"),
+        (refused(memory, 64, null(), 64, HOST_TO_DEVICE), Code::InvalidParameter, "source of a copy is NULL"),
+        (refused(memory, 64, bytes, 64, 9), Code::InvalidParameter, "no memcpy kind 9"),
+        (refused(memory, 63, bytes, 64, HOST_TO_DEVICE), Code::RuntimeParameter, "64 bytes into room for 63"),
+        (refused(past_the_end, 64, bytes, 64, HOST_TO_DEVICE), Code::RuntimeParameter, "32 are left"),
+        (refused(bytes, 128, memory, 65, DEVICE_TO_HOST), Code::RuntimeParameter, "64 are left"),
+        (refused(memory, 64, bytes, 64, DEVICE_TO_DEVICE), Code::MemoryType, "DeviceToDevice"),
+        (refused(bytes, 64, memory, 64, HOST_TO_DEVICE), Code::MemoryType, "HostToDevice"),
+    ];
+    let last = recent().expect("the last refusal has a text");
+    assert!(last.starts_with("E107016") && last.contains(cases[7].2), "{last}");
+    assert_eq!(recent(), None);
+    for (code, wanted, text) in cases {
+        assert_eq!(code, wanted as i32, "{text}");
+    }
+    assert!(host.iter().all(|byte| *byte == 0));
+    assert_eq!(aclrtFree(memory), 0);
+}
+
+#[test]
+fn memory_is_freed_once_and_by_its_own_function() {
+    let mut pinned = null_mut();
+    // SAFETY: a place for the address.
+    assert_eq!(unsafe { aclrtMallocHost(&mut pinned, 8) }, 0);
+    assert_eq!(aclrtFree(pinned), Code::MemoryType as i32);
+    assert_eq!(aclrtFreeHost(pinned), 0);
+    assert_eq!(aclrtFreeHost(pinned), Code::RuntimeParameter as i32);
+    let mut memory = null_mut();
+    // SAFETY: places for addresses, or null.
+    unsafe {
+        assert_eq!(aclrtMalloc(&mut memory, 0, 1), Code::InvalidParameter as i32);
+        assert_eq!(aclrtMalloc(&mut memory, 8, 6), Code::InvalidParameter as i32);
+        assert_eq!(aclrtMalloc(null_mut(), 8, 1), Code::InvalidParameter as i32);
+        assert_eq!(aclrtMalloc(&mut memory, 1 << 62, 1), Code::MemoryAllocation as i32);
+    }
+}
+
+#[test]
+fn devices_are_counted_and_set_for_a_thread() {
+    let (mut count, mut device) = (0, -1);
+    // SAFETY: places for numbers.
+    assert_eq!(unsafe { (aclrtGetDeviceCount(&mut count), aclrtGetDevice(&mut device)) }, (0, 0));
+    assert_eq!((count, device), (8, 0));
+    assert_eq!(aclrtSetDevice(7), 0);
+    // SAFETY: a place for a number.
+    assert_eq!((unsafe { aclrtGetDevice(&mut device) }, device), (0, 7));
+    thread::spawn(|| {
+        let mut device = -1;
+        // SAFETY: a place for a number.
+        assert_eq!((unsafe { aclrtGetDevice(&mut device) }, device), (0, 0));
+    })
+    .join()
+    .expect("the other thread");
+    for absent in [8, -1] {
+        assert_eq!(aclrtSetDevice(absent), Code::InvalidDevice as i32);
+        assert_eq!(aclrtResetDevice(absent), Code::InvalidDevice as i32);
+    }
+    assert_eq!(aclrtResetDevice(7), 0);
+}
+
+#[test]
+fn the_runtime_is_initialised_and_finalised_once() {
+    assert_eq!(aclFinalize(), Code::Uninitialised as i32);
+    assert_eq!(aclInit(null()), 0);
+    assert_eq!(aclInit(null()), Code::RepeatedInitialise as i32);
+    assert_eq!(aclFinalize(), 0);
+    assert_eq!(aclFinalize(), Code::RepeatedFinalise as i32);
+}
+
+/// What a gate needs: it opens when something is received.
+struct Gate(Receiver<()>);
+
+/// Waits for the gate.
+unsafe extern "C" fn wait_for_gate(argument: *mut c_void) {
+    // SAFETY: the test's gate, which lives until the stream was destroyed.
+    let gate = unsafe { &*argument.cast::<Gate>() };
+    gate.0.recv_timeout(PATIENCE).expect("the test opens the gate");
+}
+
+/// A stream that stands still until the sender is used.
+fn blocked_stream() -> (*mut c_void, Sender<()>, Box<Gate>) {
+    let (stream, (open, opened)) = (new_stream(), channel());
+    let gate = Box::new(Gate(opened));
+    let argument = (&raw const *gate).cast_mut().cast();
+    // SAFETY: the gate outlives the stream's work in every test.
+    assert_eq!(unsafe { aclrtLaunchHostFunc(stream, Some(wait_for_gate), argument) }, 0);
+    (stream, open, gate)
+}
+
+#[test]
+fn a_stream_runs_in_order_and_an_event_joins_two() {
+    let (first, open, gate) = blocked_stream();
+    let (second, event) = (new_stream(), new_event());
+    let (source, memory) = ([9_u8; 16], device_memory(16));
+    let mut found = [0_u8; 16];
+    let (mut status, mut query) = (-1, -1);
+    // SAFETY: places for numbers, and ranges of 16 bytes that live until both streams are done.
+    unsafe {
+        assert_eq!((aclrtQueryEventStatus(event, &mut status), status), (0, 0));
+        assert_eq!(aclrtMemcpyAsync(memory, 16, source.as_ptr().cast(), 16, HOST_TO_DEVICE, first), 0);
+        assert_eq!(aclrtRecordEvent(event, first), 0);
+        assert_eq!(aclrtStreamWaitEvent(second, event), 0);
+        assert_eq!(aclrtMemcpyAsync(found.as_mut_ptr().cast(), 16, memory, 16, DEVICE_TO_HOST, second), 0);
+        assert_eq!((aclrtQueryEventStatus(event, &mut status), status), (0, 0));
+        assert_eq!((aclrtStreamQuery(second, &mut query), query), (0, 1));
+    }
+    assert_eq!(aclrtSynchronizeStreamWithTimeout(second, 0), Code::StreamTimeout as i32);
+    open.send(()).expect("the gate waits");
+    assert_eq!((aclrtSynchronizeEvent(event), aclrtSynchronizeStream(second)), (0, 0));
+    // SAFETY: places for numbers.
+    unsafe {
+        assert_eq!((aclrtQueryEventStatus(event, &mut status), status), (0, 1));
+        assert_eq!((aclrtStreamQuery(second, &mut query), query), (0, 0));
+    }
+    assert_eq!(found, source);
+    assert_eq!((aclrtSynchronizeDevice(), aclrtDestroyEvent(event)), (0, 0));
+    assert_eq!((aclrtDestroyStream(first), aclrtDestroyStream(second), aclrtFree(memory)), (0, 0, 0));
+    drop(gate);
+}
+
+#[test]
+fn handles_that_are_no_more_and_nulls_are_refused() {
+    let (stream, event) = (new_stream(), new_event());
+    assert_eq!((aclrtDestroyStream(stream), aclrtDestroyEvent(event)), (0, 0));
+    let (invalid, parameter) = (Code::InvalidHandle as i32, Code::InvalidParameter as i32);
+    assert_eq!(aclrtDestroyStream(stream), invalid);
+    assert_eq!(aclrtDestroyStream(null_mut()), invalid);
+    assert_eq!(aclrtSynchronizeStream(stream), invalid);
+    assert_eq!(aclrtSynchronizeStreamWithTimeout(stream, -2), parameter);
+    assert_eq!(aclrtStreamWaitEvent(null_mut(), event), invalid);
+    assert_eq!(aclrtRecordEvent(event, null_mut()), invalid);
+    assert_eq!((aclrtSynchronizeEvent(event), aclrtDestroyEvent(event)), (invalid, invalid));
+    let mut status = -1;
+    // SAFETY: places for results, or null; no function to call.
+    unsafe {
+        assert_eq!(aclrtStreamQuery(stream, &mut status), invalid);
+        assert_eq!(aclrtQueryEventStatus(event, &mut status), invalid);
+        assert_eq!(aclrtLaunchHostFunc(null_mut(), None, null_mut()), parameter);
+        assert_eq!((aclrtCreateStream(null_mut()), aclrtCreateEvent(null_mut())), (parameter, parameter));
+    }
+    assert_eq!(status, -1);
+    // The default stream is always there.
+    assert_eq!(aclrtSynchronizeStream(null_mut()), 0);
+}
