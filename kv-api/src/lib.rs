@@ -16,6 +16,8 @@
 //! | module | holds |
 //! |---|---|
 //! | [`engine`] | the engine, its caches, its peers' caches, prepared transfers, notifications |
+//! | [`fabric`] | memory by address: registered segments, transfers between a peer's and ours |
+//! | [`environment`] | settings for interfaces that have no options of their own |
 //! | [`layout`] | the shape of a cache and where its tensors lie |
 //! | [`planner`] | selections, block tables, and their check against both caches |
 //! | [`geometry`] | cache shapes of well-known models |
@@ -128,7 +130,8 @@
 //!   thread.
 //! - A peer that is **killed** is noticed when its control connection closes, one whose host has gone when nothing
 //!   was heard for [`down_after`](pmd_host::endpoint::EndpointConfig::down_after). Every transfer to it then fails
-//!   with [`TransferError::PeerDown`](pmd_host::transfer::TransferError::PeerDown), and
+//!   with [`TransferError::PeerDown`](pmd_host::transfer::TransferError::PeerDown), or, where the device saw the
+//!   connection break first, [`Flushed`](pmd_host::transfer::TransferError::Flushed), and
 //!   [`wait_down`](engine::Engine::wait_down) tells. Other peers go on. Shared memory has no names in the file
 //!   system, so nothing of a killed process is left.
 //!
@@ -153,6 +156,8 @@
 //! There are no Cargo features. Shared memory needs nothing but Linux. The libraries that drive NICs are loaded at
 //! run time: a build needs none of them and a program starts without them.
 pub mod engine;
+pub mod environment;
+pub mod fabric;
 pub mod geometry;
 pub mod layout;
 pub mod planner;

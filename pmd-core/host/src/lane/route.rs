@@ -74,7 +74,8 @@ impl Route {
         WorkListLimits { max_sges, ..WorkListLimits::default() }
     }
 
-    /// What took the route down, if it is down.
+    /// What took the route down, if it is down. [`RouteFault::Disconnected`] gives way to what [`Route::fail`] says
+    /// later: the device sees that a connection broke before the control plane knows why.
     #[must_use]
     pub fn fault(&self) -> Option<RouteFault> {
         self.0.shared.fault(&self.0.lane)
@@ -281,6 +282,10 @@ impl RouteShared {
         let of_lane = || lane.shared().fault().map(|fault: LaneFault| RouteFault::LaneEnded(fault));
         // Asked for counts as happened: the lane takes nothing more once it sees the request.
         let asked_for = || self.requested_fault.get().copied();
-        self.fault.get().copied().or_else(asked_for).or_else(of_lane)
+        match self.fault.get().copied() {
+            // A broken connection has no cause of its own; who failed the route may know it.
+            Some(RouteFault::Disconnected) => asked_for().or(Some(RouteFault::Disconnected)),
+            fault => fault.or_else(asked_for).or_else(of_lane),
+        }
     }
 }

@@ -372,3 +372,17 @@ fn a_peer_that_goes_while_nothing_is_outstanding_breaks_the_connection() {
     assert_eq!(pair.routes[0].fault(), Some(RouteFault::Disconnected), "flushed is no cause");
     assert_eq!(*pair.inboxes[0].1.lock().unwrap(), Some(RouteFault::Disconnected));
 }
+
+#[test]
+fn a_broken_connection_takes_the_cause_that_is_found_later() {
+    let mut pair = Pair::new(8);
+    pair.turns(3);
+    pair.net.with(0, |device| device.fail_all());
+    pair.turns(3);
+    pair.routes[0].fail(RouteFault::PeerDown);
+    pair.turns(3);
+    assert_eq!(pair.routes[0].fault(), Some(RouteFault::PeerDown), "the cause is known now");
+    pair.routes[0].fail(RouteFault::Closed);
+    assert_eq!(pair.routes[0].fault(), Some(RouteFault::PeerDown), "the first cause counts");
+    assert_eq!(pair.routes[0].send(b"x", None), Err(SendError::RouteFailed(RouteFault::PeerDown)));
+}
