@@ -186,6 +186,9 @@ pub enum Transport {
 }
 
 impl Transport {
+    /// Every transport.
+    pub const ALL: [Self; 3] = [Self::SharedMemory, Self::Mlx5, Self::Verbs];
+
     /// Whether a NIC carries the bytes. Both ends of a fabric may drive their NICs differently.
     #[must_use]
     pub const fn is_fabric(self) -> bool {

@@ -16,6 +16,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::failure::Failure;
 
+/// How long a child that has closed its input may take to end.
+const FAREWELL: Duration = Duration::from_secs(10);
+
 /// A child process; killed and reaped when it is dropped.
 #[derive(Debug)]
 pub(crate) struct RoleProcess {
@@ -66,6 +69,20 @@ impl RoleProcess {
             Err(mpsc::RecvTimeoutError::Timeout) => Err(Failure::ChildSilent { role: self.role, patience }),
             Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.post_mortem(patience)),
         }
+    }
+
+    /// Says something to the child, which hears it as one of its [`orders`].
+    pub(crate) fn tell(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let mut line = serde_json::to_vec(value).unwrap_or_default();
+        line.push(b'\n');
+        let sent = self.child.stdin.as_mut().is_some_and(|input| input.write_all(&line).is_ok());
+        // A child that does not take it has ended.
+        if sent { Ok(()) } else { Err(self.post_mortem(FAREWELL)) }
+    }
+
+    /// The child said this, which makes no sense now.
+    pub(crate) fn babbles(&self, said: &impl Serialize) -> Failure {
+        Failure::ChildBabbles { role: self.role, line: serde_json::to_string(said).unwrap_or_default() }
     }
 
     /// Closes the lifeline and waits for the child to end well.
@@ -127,6 +144,14 @@ pub(crate) fn say(value: &impl Serialize) {
         let mut output = io::stdout().lock();
         let _ = writeln!(output, "{line}").and_then(|()| output.flush());
     }
+}
+
+/// In a child: what the parent says, until it closes the lifeline or is gone.
+pub(crate) fn orders<T: DeserializeOwned>() -> impl Iterator<Item = Result<T, Failure>> {
+    io::stdin()
+        .lines()
+        .map_while(Result::ok)
+        .map(|line| serde_json::from_str(&line).map_err(|_| Failure::ChildBabbles { role: "parent", line }))
 }
 
 /// In a child: runs `when_cut` on a thread of its own once the parent closes the lifeline or is gone.

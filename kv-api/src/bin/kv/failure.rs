@@ -35,6 +35,10 @@ pub(crate) enum Failure {
     ChildBabbles { role: &'static str, line: String },
     #[error("starting the {role} process")]
     Spawn { role: &'static str, source: io::Error },
+    #[error("{given:?} is no address that can be connected to")]
+    Address { given: String },
+    #[error(transparent)]
+    Device(#[from] pmd_host::soft::OpenError),
     #[error("no memory for {bytes} bytes")]
     NoMemory { bytes: u64 },
 }

@@ -1,7 +1,7 @@
 //! The `kv` command: moves KV caches between processes, verifies them and measures.
 //!
-//! `kv demo` is the main job; `kv bench` measures one operation. Both start their peers as child processes of the same
-//! executable (`kv role ...`), which end with their parent.
+//! `kv demo` is the main job; `kv serve` and `kv fetch` do it between two hosts; `kv bench` measures one operation. Demo
+//! and benchmark start their peers as child processes of the same executable (`kv role ...`), which end with their parent.
 //!
 //! Exit codes: 0 done and verified, 1 a transfer failed or did not verify, 2 wrong usage, 3 something that was asked
 //! for is not on this machine.
@@ -33,6 +33,10 @@ struct Arguments {
 enum Command {
     /// Moves a cache from a prefill to a decode process by pull, by blocks, by push and layer by layer.
     Demo(demo::Arguments),
+    /// Fills a cache and lets `kv fetch` of this or another host read and write it.
+    Serve(demo::ServeArguments),
+    /// Gets a cache that `kv serve` serves, in all ways of the demo, and verifies every byte.
+    Fetch(demo::FetchArguments),
     /// Measures reading or writing permuted blocks between two processes.
     Bench(bench::Arguments),
     /// One process of the above.
@@ -54,6 +58,8 @@ enum Role {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Serve(arguments) => demo::serve(&arguments),
+        Command::Fetch(arguments) => demo::fetch(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Role(Role::Prefill(arguments)) => demo::prefill(&arguments),
         Command::Role(Role::Decode(arguments)) => demo::decode(&arguments),

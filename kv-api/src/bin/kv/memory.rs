@@ -9,10 +9,10 @@ use std::{
 
 use clap::ValueEnum;
 use kv_api::{
-    engine::{Cache, Engine},
+    engine::{Cache, Engine, EngineError},
     layout::{CacheLayout, TensorRun},
 };
-use pmd_host::soft::{ArenaOptions, HugePages};
+use pmd_host::soft::{self, Arena, ArenaOptions, HugePages};
 
 use crate::failure::Failure;
 
@@ -25,6 +25,9 @@ pub(crate) enum MemoryOption {
     #[default]
     Arena,
 }
+
+/// How the commands make arenas: as fast as they get.
+pub(crate) const ARENA: ArenaOptions = ArenaOptions { huge_pages: HugePages::Prefer, prefault: true };
 
 /// A cache together with its memory.
 #[derive(Debug)]
@@ -43,8 +46,7 @@ impl OwnedCache {
     ) -> Result<Self, Failure> {
         match memory {
             MemoryOption::Arena => {
-                let options = ArenaOptions { huge_pages: HugePages::Prefer, prefault: true };
-                Ok(Self { cache: engine.allocate_cache(name, layout, options)?, heap: None })
+                Ok(Self { cache: engine.allocate_cache(name, layout, ARENA)?, heap: None })
             }
             MemoryOption::Heap => {
                 let heap = Heap::new(layout.total_bytes())?;
@@ -66,6 +68,13 @@ impl OwnedCache {
 
     pub(crate) const fn cache(&self) -> &Cache {
         &self.cache
+    }
+
+    /// All bytes of the cache, tensor by tensor.
+    pub(crate) fn memory(&self) -> NonNull<[u8]> {
+        // A cache's first block is at no null address; the fallback cannot be reached.
+        let base = NonNull::new(self.base()).unwrap_or(NonNull::dangling());
+        NonNull::slice_from_raw_parts(base, self.length())
     }
 
     /// All bytes of the cache, tensor by tensor, for reading.
@@ -107,6 +116,34 @@ impl OwnedCache {
 
     fn length(&self) -> usize {
         self.cache.layout().total_bytes() as usize
+    }
+}
+
+/// Memory of either kind that no engine knows of.
+#[derive(Debug)]
+pub(crate) enum Memory {
+    Heap(Heap),
+    Arena(Arena),
+}
+
+impl Memory {
+    pub(crate) fn new(kind: MemoryOption, bytes: u64) -> Result<Self, Failure> {
+        if kind == MemoryOption::Heap {
+            return Heap::new(bytes).map(Self::Heap);
+        }
+        let length = usize::try_from(bytes).map_err(|_| Failure::NoMemory { bytes })?;
+        let device = soft::Device::open(soft::DeviceConfig::default())?;
+        Ok(Self::Arena(device.allocate(length, ARENA).map_err(EngineError::from)?))
+    }
+
+    pub(crate) fn bytes(&self) -> NonNull<[u8]> {
+        match self {
+            Self::Heap(heap) => NonNull::slice_from_raw_parts(heap.0, heap.1.size()),
+            Self::Arena(arena) => {
+                let base = NonNull::new(arena.as_ptr()).unwrap_or(NonNull::dangling());
+                NonNull::slice_from_raw_parts(base, arena.length())
+            }
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! Options that the commands share.
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use pmd_host::{
@@ -11,6 +14,9 @@ use pmd_host::{
 
 /// How long a step between the processes may take before the command gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Any port of this host alone.
+pub(crate) const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// `--transport`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
@@ -84,11 +90,11 @@ impl Common {
         ]
     }
 
-    /// Configuration of an endpoint called `name`.
-    pub(crate) fn endpoint(self, name: &str, listens: bool) -> EndpointConfig {
+    /// Configuration of an endpoint called `name`, which listens if it has an address to listen on.
+    pub(crate) fn endpoint(self, name: &str, listen: Option<SocketAddr>) -> EndpointConfig {
         EndpointConfig {
             name: name.to_owned(),
-            listen: listens.then(|| ([127, 0, 0, 1], 0).into()),
+            listen,
             transport: self.transport.choice(),
             lane: LaneConfig { name: name.to_owned(), idle: self.idle.idle(), ..LaneConfig::default() },
             ..EndpointConfig::default()

@@ -1,91 +1,80 @@
 //! This process's side: plans, posts and waits, copies for comparison, and verifies what arrived.
-#![allow(unsafe_code)] // borrows the caches between transfers
+#![allow(unsafe_code)] // borrows the blocks between transfers
 
 use std::{
-    net::SocketAddr,
-    thread,
+    ptr::NonNull,
     time::{Duration, Instant},
 };
 
-use kv_api::{
-    engine::{Engine, EngineError, Prepared, RemoteCache},
-    layout::CacheLayout,
-    planner::{BlockMap, Selection},
-};
-use pmd_host::endpoint::Peer;
-
 use super::{
-    Arguments, Operation, PATIENCE, baseline, content,
-    protocol::{Ask, PEER_CACHE, Progress, Task, encode},
+    Arguments, Operation, PATIENCE,
+    api::{Client, Setup},
+    baseline, content,
+    protocol::{PeerSays, Task},
     samples::Sample,
 };
-use crate::{failure::Failure, memory::OwnedCache, pattern::Pattern};
+use crate::{child::RoleProcess, failure::Failure, memory::Memory, pattern::Pattern};
 
 /// A connected benchmark.
 pub(super) struct Bench {
     operation: Operation,
-    peer: Peer,
-    remote: RemoteCache,
-    /// Destination of reads, source of writes.
-    local: OwnedCache,
-    /// Stands for the peer's cache in copies within this process: source of reads, destination of writes.
-    stand_in: Option<OwnedCache>,
-    /// All block numbers in order.
-    source: Vec<u32>,
+    client: Box<dyn Client>,
+    child: RoleProcess,
+    /// Stands for the peer's blocks in copies within this process: source of reads, destination of writes.
+    stand_in: Option<Memory>,
+    blocks: u32,
     block: usize,
     permutations: Pattern,
     /// The transfer comes before the copy in this iteration.
     transfer_first: bool,
-    /// After the caches, so that they go first.
-    engine: Engine,
 }
 
 impl Bench {
-    pub(super) fn connect(
-        arguments: &Arguments,
-        layout: CacheLayout,
-        address: SocketAddr,
-    ) -> Result<Self, Failure> {
-        let engine = Engine::open(arguments.common.endpoint("bench", false))?;
-        let memory = arguments.shape.memory;
-        let block = layout.block_bytes() as usize;
-        let mut local = OwnedCache::new(&engine, "bench", layout, memory)?;
-        let mut stand_in =
-            arguments.baseline.then(|| OwnedCache::new(&engine, "memcpy", layout, memory)).transpose()?;
-        let sent = match arguments.op {
-            Operation::Read => stand_in.as_mut(),
-            Operation::Write => Some(&mut local),
+    /// Connects to the API's end in `child`, which has not said anything yet.
+    pub(super) fn connect(arguments: &Arguments, mut child: RoleProcess) -> Result<Self, Failure> {
+        let address = match child.hear(PATIENCE)? {
+            PeerSays::Ready { address } => address,
+            other => return Err(child.babbles(&other)),
         };
-        if let Some(sent) = sent {
+        let (shape, operation) = (arguments.shape, arguments.op);
+        let setup = Setup { shape, operation, common: arguments.common };
+        let client = arguments.api.connect(&setup, &address)?;
+        let bytes = shape.layout()?.total_bytes();
+        let mut stand_in = arguments.baseline.then(|| Memory::new(shape.memory, bytes)).transpose()?;
+        let block = shape.block_size as usize;
+        match (operation, &mut stand_in) {
+            // SAFETY: nobody else knows of memory that was made just now.
+            (Operation::Read, Some(sent)) => content::fill(unsafe { bytes_mut(sent.bytes()) }, block),
+            (Operation::Read, None) => {}
             // SAFETY: no transfer has been posted, and the peer posts none.
-            content::fill(unsafe { sent.bytes_mut() }, block);
+            (Operation::Write, _) => content::fill(unsafe { bytes_mut(client.memory()) }, block),
         }
-        let peer = engine.connect(address)?;
-        let remote = engine.remote_cache(&peer, PEER_CACHE, PATIENCE)?;
-        let (source, permutations) = ((0..layout.blocks()).collect(), Pattern::new(1));
-        let operation = arguments.op;
         Ok(Self {
             operation,
-            peer,
-            remote,
-            local,
+            client,
+            child,
             stand_in,
-            source,
+            blocks: shape.blocks,
             block,
-            permutations,
+            permutations: Pattern::new(1),
             transfer_first: true,
-            engine,
         })
     }
 
     /// Name of what carries the bytes.
     pub(super) fn transport(&self) -> &'static str {
-        self.peer.transport().name()
+        self.client.transport()
+    }
+
+    /// Lets the other process go and waits for it to end well.
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        drop(self.client);
+        self.child.finish(PATIENCE)
     }
 
     /// One iteration, and whether its bytes are right (or were not looked at).
     pub(super) fn iterate(&mut self, verify: bool) -> Result<(Sample, bool), Failure> {
-        let destination = self.permutations.permutation(self.source.len() as u32);
+        let destination = self.permutations.permutation(self.blocks);
         let transfer_first = self.transfer_first;
         self.transfer_first = !transfer_first;
         if transfer_first {
@@ -102,37 +91,37 @@ impl Bench {
         if verify {
             self.clear()?;
         }
+        let two_sided = self.client.is_two_sided();
+        if two_sided {
+            self.tell(&Task::Serve(destination.to_vec()))?;
+        }
         let begun = Instant::now();
-        let prepared = self.plan(destination)?;
+        let mut planned = self.client.plan(destination)?;
         let plan = begun.elapsed();
         let begun = Instant::now();
-        let mut transfer = prepared.post(None)?;
+        planned.post()?;
         let post = begun.elapsed();
-        transfer.wait(None)?;
+        planned.wait()?;
         let total = begun.elapsed();
-        let sample = Sample { plan, post, total, work_requests: prepared.work_requests(), memcpy: None };
-        Ok((sample, !verify || self.arrived(destination)?))
-    }
-
-    fn plan(&self, destination: &[u32]) -> Result<Prepared, EngineError> {
-        let blocks = BlockMap::Table { source: &self.source, destination };
-        let selection = Selection { layers: 0..1, blocks };
-        match self.operation {
-            Operation::Read => self.remote.pull(self.local.cache(), selection),
-            Operation::Write => self.remote.push(self.local.cache(), selection),
+        let sample = Sample { plan, post, total, work_requests: planned.work_requests(), memcpy: None };
+        drop(planned);
+        if two_sided {
+            self.hear_done()?;
         }
+        Ok((sample, !verify || self.arrived(destination)?))
     }
 
     /// The same blocks within this process; `None` without `--baseline`. `clear` makes it begin with what the transfer
     /// of a verified iteration begins with: a destination that was just overwritten.
     fn copy(&mut self, destination: &[u32], clear: bool) -> Option<Duration> {
-        let stand_in = self.stand_in.as_mut()?;
+        let stand_in = self.stand_in.as_ref()?.bytes();
         let (from, to) = match self.operation {
-            Operation::Read => (stand_in, &mut self.local),
-            Operation::Write => (&mut self.local, stand_in),
+            Operation::Read => (stand_in, self.client.memory()),
+            Operation::Write => (self.client.memory(), stand_in),
         };
-        // SAFETY: no transfer is in flight: `transfer` waits for its own, and the peer posts none.
-        let (from, to) = unsafe { (from.bytes(), to.bytes_mut()) };
+        // SAFETY: no transfer is in flight: `transfer` waits for its own, and the peer posts none. Both are different
+        // memory.
+        let (from, to) = unsafe { (from.as_ref(), bytes_mut(to)) };
         if clear {
             to.fill(content::NOTHING);
         }
@@ -146,39 +135,44 @@ impl Bench {
         match self.operation {
             Operation::Read => {
                 // SAFETY: no transfer is in flight.
-                unsafe { self.local.bytes_mut() }.fill(content::NOTHING);
+                unsafe { bytes_mut(self.client.memory()) }.fill(content::NOTHING);
                 Ok(())
             }
-            Operation::Write => self.ask(Task::Clear).map(drop),
+            Operation::Write => self.tell(&Task::Clear),
         }
     }
 
-    fn arrived(&self, destination: &[u32]) -> Result<bool, Failure> {
+    fn arrived(&mut self, destination: &[u32]) -> Result<bool, Failure> {
+        let memory = self.client.memory();
         // SAFETY: no transfer is in flight.
-        let bytes = unsafe { self.local.bytes() };
+        let bytes = unsafe { memory.as_ref() };
         match self.operation {
             Operation::Read => Ok(content::arrived(bytes, self.block, destination)),
             Operation::Write => {
                 let expected = content::digest_of_arrived(bytes, self.block, destination);
-                Ok(self.ask(Task::Digest)? == Progress::Digest(expected))
+                self.child.tell(&Task::Digest)?;
+                Ok(self.child.hear::<PeerSays>(PATIENCE)? == PeerSays::Digest(expected))
             }
         }
     }
 
-    /// Has the peer do something, and waits until it is done.
-    fn ask(&self, task: Task) -> Result<Progress, Failure> {
-        self.engine.ask(&self.peer, encode(&Ask::Begin(task)), PATIENCE)?;
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let answer = self.engine.ask(&self.peer, encode(&Ask::Progress), PATIENCE)?;
-            let malformed = |_| EngineError::Malformed { length: answer.len() };
-            match postcard::from_bytes(&answer).map_err(malformed)? {
-                Progress::Busy if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
-                Progress::Busy => {
-                    return Err(EngineError::Timeout { what: "the peer's cache", patience: PATIENCE }.into());
-                }
-                done => return Ok(done),
-            }
+    /// Has the peer do something, and waits until it has done it or begun.
+    fn tell(&mut self, task: &Task) -> Result<(), Failure> {
+        self.child.tell(task)?;
+        self.hear_done()
+    }
+
+    fn hear_done(&mut self) -> Result<(), Failure> {
+        match self.child.hear(PATIENCE)? {
+            PeerSays::Done => Ok(()),
+            other => Err(self.child.babbles(&other)),
         }
     }
+}
+
+/// # Safety
+/// No transfer touches the memory while the slice lives, and there is no other slice to it.
+const unsafe fn bytes_mut<'a>(mut memory: NonNull<[u8]>) -> &'a mut [u8] {
+    // SAFETY: the memory is there as long as what it was asked of; the caller promises the rest.
+    unsafe { memory.as_mut() }
 }

@@ -2,15 +2,16 @@
 //!
 //! ```text
 //!  kv bench (this process)                        bench-peer
-//!     | starts ------------------------------------> fills its cache, listens
+//!     | starts ------------------------------------> fills its blocks, listens
 //!     | <- address
-//!     | plan, post, wait: RDMA READ or WRITE ------> (nothing to do)
+//!     | plan, post, wait: the API's operation -----> (nothing to do, but in two-sided APIs)
 //!     | memcpy loop over the same blocks (--baseline)
-//!     | <-- first and last iteration: clear, digest of the cache after a write
+//!     | <-- first and last iteration: clear, digest of the blocks after a write
 //! ```
 //! Block `i` of the source goes to block `p[i]` of the destination; `p` is a new random permutation in each iteration.
 //! Only planning, posting and waiting are timed.
 
+mod api;
 mod baseline;
 mod content;
 mod measure;
@@ -29,7 +30,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kv_api::layout::{CacheLayout, LayoutError};
 
-use self::{measure::Bench, protocol::PeerSays, samples::Summary};
+use self::{api::Api, measure::Bench, samples::Summary};
 pub(crate) use self::{peer::Arguments as PeerArguments, peer::run as peer};
 use crate::{Outcome, child::RoleProcess, failure::Failure, memory::MemoryOption, options::Common};
 
@@ -64,22 +65,6 @@ pub(crate) struct Arguments {
     json: bool,
     #[command(flatten)]
     common: Common,
-}
-
-/// `--api`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
-enum Api {
-    /// The native engine.
-    #[default]
-    Engine,
-}
-
-impl Api {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Engine => "engine",
-        }
-    }
 }
 
 /// `--op`.
@@ -152,14 +137,14 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let layout = arguments.shape.layout()?;
     room::check(layout.total_bytes(), if arguments.baseline { 3 } else { 2 })?;
     let mut child_arguments = arguments.shape.arguments();
+    child_arguments.extend(["--api".to_owned(), arguments.api.name()]);
+    child_arguments.extend(["--op".to_owned(), arguments.op.name().to_owned()]);
     child_arguments.extend(arguments.common.arguments());
-    let mut child = RoleProcess::start("bench-peer", &child_arguments)?;
-    let PeerSays { address } = child.hear(PATIENCE)?;
-    let mut bench = Bench::connect(arguments, layout, address)?;
+    let child = RoleProcess::start("bench-peer", &child_arguments)?;
+    let mut bench = Bench::connect(arguments, child)?;
     let (samples, wrong) = iterate(&mut bench, arguments)?;
     let transport = bench.transport();
-    drop(bench);
-    child.finish(PATIENCE)?;
+    bench.finish()?;
     let summary = Summary::of(&samples);
     let report =
         output::Report { arguments, layout, transport, summary: &summary, verified: wrong.is_none() };

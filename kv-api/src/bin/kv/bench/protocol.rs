@@ -1,49 +1,28 @@
-//! What the peer says to its parent (a JSON line) and what it is asked (postcard, as application requests).
-
-use std::net::SocketAddr;
+//! What the peer says to its parent and what it is told: JSON lines on its standard output and input.
 
 use serde::{Deserialize, Serialize};
 
-/// The peer to its parent, once its cache is full.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct PeerSays {
-    pub(super) address: SocketAddr,
-}
-
-/// To the peer.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Ask {
-    /// Begin a task; answered at once by nothing.
-    Begin(Task),
-    /// How far it is; answered by [`Progress`].
-    Progress,
-}
-
-/// Something that takes longer than a request may. One at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// To the peer, one at a time; answered when it is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Task {
-    /// Overwrite the whole cache.
+    /// Overwrite all blocks.
     Clear,
-    /// BLAKE3 of the cache: its blocks in order.
+    /// Hash all blocks.
     Digest,
+    /// Take part in an iteration whose blocks go there. Answered at once, and once more when that part is over.
+    Serve(Vec<u32>),
 }
 
-/// How far the last task is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Progress {
-    /// Not done.
-    Busy,
-    /// [`Task::Clear`] is done.
-    Cleared,
-    /// [`Task::Digest`] is done.
+/// From the peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum PeerSays {
+    /// Its blocks are full and the API's server is open.
+    Ready {
+        /// What the client connects to.
+        address: String,
+    },
+    /// [`Task::Clear`] is done, or a part in an iteration has begun or is over.
+    Done,
+    /// BLAKE3 of the blocks in order.
     Digest([u8; 32]),
-}
-
-/// Name under which the peer's cache is looked up.
-pub(super) const PEER_CACHE: &str = "bench-peer";
-
-/// As bytes of a request or an answer.
-pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
-    // Only a failing writer makes this fail, and a vector does not.
-    postcard::to_allocvec(value).unwrap_or_default()
 }

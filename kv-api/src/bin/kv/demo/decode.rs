@@ -15,7 +15,10 @@ use kv_api::{
     engine::{Engine, EngineError, Prepared, RemoteCache},
     planner::{BlockMap, Selection},
 };
-use pmd_host::{control::RequestError, endpoint::Peer};
+use pmd_host::{
+    control::RequestError,
+    endpoint::{EndpointConfig, Peer},
+};
 
 use super::{
     content::digests,
@@ -53,35 +56,49 @@ struct Decode {
     remote: RemoteCache,
     owned: OwnedCache,
     contents: Contents,
+    say: Box<dyn Fn(DecodeSays)>,
 }
 
 /// Runs the decode process.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     // A parent that is gone ends this process whatever it is doing; nothing of it outlives it.
     child::watch_lifeline(|| std::process::exit(1));
-    let mut decode = Decode::connect(arguments)?;
+    let config = arguments.common.endpoint("decode", None);
+    fetch(arguments.connect, config, arguments.output.as_deref(), Box::new(|said| child::say(&said)))?;
+    child::say(&DecodeSays::Done);
+    Ok(())
+}
+
+/// Gets the cache of the prefill process at `address` in every way there is. Every step and row is told to `say`.
+pub(super) fn fetch(
+    address: SocketAddr,
+    config: EndpointConfig,
+    output: Option<&Path>,
+    say: Box<dyn Fn(DecodeSays)>,
+) -> Outcome {
+    let mut decode = Decode::connect(address, config, say)?;
     decode.pull()?;
     decode.pull_shuffled_blocks()?;
     decode.pull_layers()?;
     decode.push()?;
     decode.push_layers()?;
     decode.settle()?;
-    if let Some(path) = &arguments.output {
-        decode.write(path)?;
-    }
-    child::say(&DecodeSays::Done);
-    Ok(())
+    output.map_or(Ok(()), |path| decode.write(path))
 }
 
 impl Decode {
-    fn connect(arguments: &Arguments) -> Result<Self, Failure> {
-        let engine = Engine::open(arguments.common.endpoint("decode", false))?;
-        let peer = engine.connect(arguments.connect)?;
+    fn connect(
+        address: SocketAddr,
+        config: EndpointConfig,
+        say: Box<dyn Fn(DecodeSays)>,
+    ) -> Result<Self, Failure> {
+        let engine = Engine::open(config)?;
+        let peer = engine.connect(address)?;
         let remote = engine.remote_cache(&peer, PREFILL_CACHE, PATIENCE)?;
         let contents = engine.ask(&peer, encode(&Ask::Contents), PATIENCE)?;
         let contents = decode_answer(&contents)?;
         let owned = OwnedCache::new(&engine, DECODE_CACHE, remote.descriptor().layout, MemoryOption::Arena)?;
-        Ok(Self { engine, peer, remote, owned, contents })
+        Ok(Self { engine, peer, remote, owned, contents, say })
     }
 
     fn pull(&mut self) -> Outcome {
@@ -190,7 +207,7 @@ impl Decode {
 
     /// Says what comes and clears the cache.
     fn prepare(&mut self, step: &str) {
-        child::say(&DecodeSays::Step(step.to_owned()));
+        (self.say)(DecodeSays::Step(step.to_owned()));
         // SAFETY: every earlier transfer has ended and the next has not begun.
         unsafe { self.owned.bytes_mut() }.fill(NOTHING);
     }
@@ -240,7 +257,7 @@ impl Decode {
         let layout = self.owned.cache().layout();
         let wrong = found.iter().zip(&self.contents.digests).position(|(found, sent)| found != sent);
         let verified = wrong.is_none() && found.len() == self.contents.digests.len();
-        child::say(&DecodeSays::Row(Row {
+        (self.say)(DecodeSays::Row(Row {
             mode: mode.to_owned(),
             operation: operation.to_owned(),
             layers: layout.layers(),

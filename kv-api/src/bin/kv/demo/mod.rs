@@ -13,6 +13,7 @@
 
 mod content;
 mod decode;
+mod hosts;
 mod prefill;
 mod protocol;
 
@@ -28,6 +29,7 @@ use self::{
 };
 pub(crate) use self::{
     decode::{Arguments as DecodeArguments, run as decode},
+    hosts::{FetchArguments, ServeArguments, fetch, serve},
     prefill::{Arguments as PrefillArguments, run as prefill},
 };
 use crate::{Outcome, child::RoleProcess, failure::Failure, options::Common, report};
@@ -78,7 +80,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     prefill.finish(PATIENCE)?;
     progress.finish_and_clear();
     if arguments.json {
-        println!("{}", summary(&content.summary(), &rows));
+        println!("{}", summary("demo", &content.summary(), &rows));
     } else {
         println!("{}\n\n{}", content.summary(), table(&rows));
     }
@@ -128,7 +130,7 @@ fn table(rows: &[Row]) -> String {
     report::table(&header, &rows.iter().map(cells).collect::<Vec<_>>())
 }
 
-fn summary(cache: &str, rows: &[Row]) -> serde_json::Value {
+fn summary(operation: &str, cache: &str, rows: &[Row]) -> serde_json::Value {
     let first = rows.first();
     let per_row = |row: &Row| {
         json!({
@@ -140,7 +142,7 @@ fn summary(cache: &str, rows: &[Row]) -> serde_json::Value {
         })
     };
     json!({
-        "op": "demo",
+        "op": operation,
         "cache": cache,
         "transport": first.map(|row| row.transport.clone()),
         "device": first.map(|row| row.device.clone()),

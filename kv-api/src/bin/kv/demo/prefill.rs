@@ -1,7 +1,10 @@
 //! The demo's prefill process: holds the full cache, answers pulls by doing nothing, pushes when asked.
 #![allow(unsafe_code)] // fills the cache before anybody knows of it
 
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, OnceLock, mpsc},
+};
 
 use clap::Args;
 use kv_api::{
@@ -9,7 +12,10 @@ use kv_api::{
     planner::{BlockMap, Selection},
 };
 use pmd_core::sync::{AtomicUsize, Ordering};
-use pmd_host::{control::Refusal, endpoint::Peer};
+use pmd_host::{
+    control::Refusal,
+    endpoint::{EndpointConfig, Peer},
+};
 
 use super::{
     content::{Source, digests},
@@ -19,7 +25,7 @@ use crate::{
     Outcome, child,
     failure::Failure,
     memory::{MemoryOption, OwnedCache},
-    options::{Common, PATIENCE},
+    options::{Common, LOOPBACK, PATIENCE},
 };
 
 /// `kv role prefill`.
@@ -67,35 +73,85 @@ impl Application for Desk {
 
 /// Runs the prefill process until its parent lets go.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    let content = arguments.source.measure()?;
-    let (jobs, todo) = mpsc::channel();
-    let stop = jobs.clone();
-    child::watch_lifeline(move || {
-        // Fails only when the main thread has ended already.
-        let _ = stop.send(Job::Stop);
-    });
-    let contents = Arc::new(OnceLock::new());
-    let pending = Arc::new(AtomicUsize::new(0));
-    let desk =
-        Desk { jobs: Mutex::new(jobs), pending: Arc::clone(&pending), contents: Arc::clone(&contents) };
-    let engine = Engine::open_with(arguments.common.endpoint("prefill", true), Some(Box::new(desk)))?;
-    let mut owned = OwnedCache::new(&engine, PREFILL_CACHE, content.layout(), MemoryOption::Arena)?;
-    // SAFETY: no peer has been told the address yet.
-    let bytes = unsafe { owned.bytes_mut() };
-    content.fill(bytes)?;
-    let known = Contents { digests: digests(bytes, content.layout().layers()), length: content.length() };
-    contents.get_or_init(|| encode(&known));
-    if let Some(address) = engine.local_address() {
-        child::say(&PrefillSays { address });
+    let prefill = Prefill::open(&arguments.source, arguments.common.endpoint("prefill", Some(LOOPBACK)))?;
+    let stop = prefill.stopper();
+    child::watch_lifeline(stop);
+    child::say(&PrefillSays { address: prefill.address() });
+    prefill.run(Err)
+}
+
+/// A full cache, and what is to be done with it.
+pub(super) struct Prefill {
+    engine: Engine,
+    owned: OwnedCache,
+    summary: String,
+    address: SocketAddr,
+    jobs: mpsc::Sender<Job>,
+    todo: mpsc::Receiver<Job>,
+    pending: Arc<AtomicUsize>,
+}
+
+impl Prefill {
+    /// Fills a cache and listens.
+    pub(super) fn open(source: &Source, config: EndpointConfig) -> Result<Self, Failure> {
+        let content = source.measure()?;
+        let (jobs, todo) = mpsc::channel();
+        let contents = Arc::new(OnceLock::new());
+        let pending = Arc::new(AtomicUsize::new(0));
+        let desk = Desk {
+            jobs: Mutex::new(jobs.clone()),
+            pending: Arc::clone(&pending),
+            contents: Arc::clone(&contents),
+        };
+        let engine = Engine::open_with(config, Some(Box::new(desk)))?;
+        let mut owned = OwnedCache::new(&engine, PREFILL_CACHE, content.layout(), MemoryOption::Arena)?;
+        // SAFETY: the cache cannot be asked for before `contents` are known.
+        let bytes = unsafe { owned.bytes_mut() };
+        content.fill(bytes)?;
+        let digests = digests(bytes, content.layout().layers());
+        contents.get_or_init(|| encode(&Contents { digests, length: content.length() }));
+        // It was told to listen.
+        let address = engine.local_address().unwrap_or(LOOPBACK);
+        Ok(Self { engine, owned, summary: content.summary(), address, jobs, todo, pending })
     }
-    for job in todo {
-        match job {
-            Job::Push { peer, by_layers } => push(&engine, &owned, &peer, by_layers)?,
-            Job::Stop => break,
+
+    /// Where it listens.
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The cache, for people.
+    pub(super) fn summary(&self) -> &str {
+        &self.summary
+    }
+
+    pub(super) const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Makes [`Prefill::run`] return.
+    pub(super) fn stopper(&self) -> impl FnOnce() + Send + use<> {
+        let jobs = self.jobs.clone();
+        move || {
+            // Fails only when the main thread has ended already.
+            let _ = jobs.send(Job::Stop);
         }
-        pending.fetch_sub(1, Ordering::Relaxed);
     }
-    Ok(())
+
+    /// Pushes when asked, until it is stopped or `on_failure` makes an end of it.
+    pub(super) fn run(&self, mut on_failure: impl FnMut(Failure) -> Outcome) -> Outcome {
+        for job in &self.todo {
+            match job {
+                Job::Push { peer, by_layers } => {
+                    let pushed = push(&self.engine, &self.owned, &peer, by_layers);
+                    self.pending.fetch_sub(1, Ordering::Relaxed);
+                    pushed.or_else(&mut on_failure)?;
+                }
+                Job::Stop => break,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Pushes the whole cache in one transfer, or each layer as soon as it is "computed" (at once, here).

@@ -1,0 +1,95 @@
+//! The APIs as the benchmark uses them: an end in this process that moves blocks, and one in the peer's that holds
+//! memory. Each API is one module with a [`Client`] and a [`Server`].
+//!
+//! Both ends hold `blocks` blocks behind each other. In each iteration block `i` of the source becomes block
+//! `destination[i]` of the destination; which end is the source, [`Operation`] says.
+
+mod engine;
+
+use std::ptr::NonNull;
+
+use clap::ValueEnum;
+
+use super::{Operation, Shape};
+use crate::{failure::Failure, options::Common};
+
+/// `--api`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
+pub(super) enum Api {
+    /// The native engine.
+    #[default]
+    Engine,
+}
+
+/// What both ends are made from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setup {
+    pub(super) shape: Shape,
+    pub(super) operation: Operation,
+    pub(super) common: Common,
+}
+
+/// This process's end: the one that is measured.
+pub(super) trait Client {
+    /// Name of what carries the bytes.
+    fn transport(&self) -> &'static str;
+
+    /// All blocks. Nobody borrows them while a transfer runs.
+    fn memory(&self) -> NonNull<[u8]>;
+
+    /// Whether the peer has a part in each iteration ([`Server::serve`]), as in two-sided APIs.
+    fn is_two_sided(&self) -> bool {
+        false
+    }
+
+    /// From block numbers to something that can be posted.
+    fn plan(&mut self, destination: &[u32]) -> Result<Box<dyn Planned + '_>, Failure>;
+}
+
+/// An iteration's work.
+pub(super) trait Planned {
+    /// Starts it.
+    fn post(&mut self) -> Result<(), Failure>;
+
+    /// Waits until every byte is in place.
+    fn wait(&mut self) -> Result<(), Failure>;
+
+    /// Work requests that the blocks became; operations, where the API does not tell.
+    fn work_requests(&self) -> usize;
+}
+
+/// The peer's end.
+pub(super) trait Server {
+    /// What the client connects to, in words of the API's own module.
+    fn address(&self) -> String;
+
+    /// All blocks.
+    fn memory(&self) -> NonNull<[u8]>;
+
+    /// The peer's part in an iteration. Not called where there is none.
+    fn serve(&mut self, destination: &[u32]) -> Result<(), Failure> {
+        let _ = destination;
+        Ok(())
+    }
+}
+
+impl Api {
+    /// Connects to the server of the same API.
+    pub(super) fn connect(self, setup: &Setup, address: &str) -> Result<Box<dyn Client>, Failure> {
+        match self {
+            Self::Engine => engine::connect(setup, address),
+        }
+    }
+
+    /// Opens the peer's end.
+    pub(super) fn serve(self, setup: &Setup) -> Result<Box<dyn Server>, Failure> {
+        match self {
+            Self::Engine => engine::serve(setup),
+        }
+    }
+
+    /// As an option.
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+}
