@@ -8,7 +8,7 @@
 //! ```text
 //!   kv-api / af-api
 //!        | transfers, messages                     ^ outcomes, notifications
-//!   endpoint      devices, one lane for each transport, one route for each peer  <-- control plane: peers, liveness
+//!   endpoint      devices, lanes of each transport, routes on them to each peer  <-- control plane: peers, liveness
 //!        | work lists: one ring slot each          ^ completion slots
 //!   lane          one thread polls one back end's queue pairs and completion queue
 //!        | work requests                           ^ completions
@@ -152,8 +152,9 @@
 //! ```
 //!
 //! # Threads
-//! - An endpoint has one **control thread**, and one **lane thread** for each transport that a peer uses, started
-//!   with the first such peer and pinned if [`LaneConfig::core`](lane::LaneConfig::core) says so.
+//! - An endpoint has one **control thread**, and for each transport that a peer uses one **lane thread**, or
+//!   [as many as it was told](endpoint::EndpointConfig::lanes), started with the first such peer and pinned if
+//!   [`LaneConfig::core`](lane::LaneConfig::core) says so.
 //! - [`PeerService`](endpoint::PeerService)'s requests and events come on the control thread, its messages on a lane.
 //!   They must be quick and must not wait there for the same endpoint. A panic in them is caught: it refuses the
 //!   request, or takes the route down.

@@ -28,7 +28,8 @@ pub(super) struct Devices {
     transports: Vec<Transport>,
     /// Why there is no NIC, where one was looked for.
     nic_missing: Option<nic::OpenError>,
-    lanes: Mutex<Vec<(Transport, Lane)>>,
+    /// With the number of each among those of its transport.
+    lanes: Mutex<Vec<(Transport, usize, Lane)>>,
 }
 
 impl Devices {
@@ -105,19 +106,26 @@ impl Devices {
         Ok(Registered { address: memory.address, length: memory.length, regions })
     }
 
-    /// The lane of a transport, started at its first use.
-    pub(super) fn lane(&self, transport: Transport, config: &EndpointConfig) -> Result<Lane, EndpointError> {
+    /// One lane of a transport, started at its first use.
+    pub(super) fn lane(
+        &self,
+        transport: Transport,
+        number: usize,
+        config: &EndpointConfig,
+    ) -> Result<Lane, EndpointError> {
         let mut lanes = self.lanes();
-        if let Some((_, lane)) = lanes.iter().find(|(of, _)| *of == transport) {
+        let wanted = (transport, number);
+        if let Some((.., lane)) = lanes.iter().find(|(of, number, _)| (*of, *number) == wanted) {
             return Ok(lane.clone());
         }
-        let lane = self.start_lane(transport, config)?;
-        lanes.push((transport, lane.clone()));
+        let lane = self.start_lane(transport, number, config)?;
+        lanes.push((transport, number, lane.clone()));
         Ok(lane)
     }
 
-    pub(super) fn running(&self, transport: Transport) -> Option<Lane> {
-        self.lanes().iter().find(|(of, _)| *of == transport).map(|(_, lane)| lane.clone())
+    pub(super) fn running(&self, transport: Transport) -> Vec<Lane> {
+        let lanes = self.lanes();
+        lanes.iter().filter(|(of, ..)| *of == transport).map(|(.., lane)| lane.clone()).collect()
     }
 
     /// Where the messages of a transport's routes lie.
@@ -126,9 +134,18 @@ impl Devices {
         Arc::new(Messages { soft: self.soft.clone(), nic })
     }
 
-    fn start_lane(&self, transport: Transport, config: &EndpointConfig) -> Result<Lane, EndpointError> {
-        let name = format!("{}-{}", config.lane.name, transport.name());
-        let lane = LaneConfig { name, ..config.lane.clone() };
+    fn start_lane(
+        &self,
+        transport: Transport,
+        number: usize,
+        config: &EndpointConfig,
+    ) -> Result<Lane, EndpointError> {
+        let mut name = format!("{}-{}", config.lane.name, transport.name());
+        if number > 0 {
+            name.push_str(&format!("-{number}"));
+        }
+        let core = config.lane.core.map(|first| first + number);
+        let lane = LaneConfig { name, core, ..config.lane.clone() };
         let options = NicBackendOptions::default();
         match (transport, &self.nic) {
             (Transport::SharedMemory, _) => {
@@ -145,7 +162,7 @@ impl Devices {
         }
     }
 
-    fn lanes(&self) -> MutexGuard<'_, Vec<(Transport, Lane)>> {
+    fn lanes(&self) -> MutexGuard<'_, Vec<(Transport, usize, Lane)>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

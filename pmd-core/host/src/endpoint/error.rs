@@ -70,6 +70,23 @@ pub enum EndpointError {
         /// Bytes of the answer.
         length: usize,
     },
+    /// An endpoint has at least one lane for each transport.
+    #[error("an endpoint needs at least one lane for each transport")]
+    NoLanes,
+    /// The connecting side opens fewer or more routes or queue pairs than there can be.
+    #[error(
+        "{routes} routes with {queue_pairs} queue pairs in all: a peer has at least one route, {route_limit} at most, and {queue_pair_limit} queue pairs"
+    )]
+    Routes {
+        /// Routes asked for, one for each lane.
+        routes: usize,
+        /// Queue pairs of all of them.
+        queue_pairs: usize,
+        /// Most routes.
+        route_limit: usize,
+        /// Most queue pairs.
+        queue_pair_limit: usize,
+    },
     /// The peer asked for a second route on one connection.
     #[error("a route is open on this connection already")]
     AlreadyOpen,

@@ -28,15 +28,16 @@ pub(super) const RESERVED: Reserved = Reserved { transports: 0xff01, open: 0xff0
 const NOT_OPEN: u16 = 0xff10;
 const REFUSED: u16 = 0xff11;
 
+/// The addresses of each route's queue pairs. The side that is connected to opens as many.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Opening {
     pub(super) transport: Transport,
-    pub(super) addresses: Vec<QueuePairAddress>,
+    pub(super) routes: Vec<Vec<QueuePairAddress>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Opened {
-    pub(super) addresses: Vec<QueuePairAddress>,
+    pub(super) routes: Vec<Vec<QueuePairAddress>>,
 }
 
 pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {

@@ -1,17 +1,20 @@
 //! Endpoints: a process that talks to peers, with its devices, lanes and control plane put together.
 //!
 //! `kv-api` and `af-api` open one each. For every peer an endpoint chooses the transport once, opens a route on that
-//! transport's lane at both ends, and watches the peer over the control connection:
+//! transport's lanes at both ends, and watches the peer over the control connection:
 //!
 //! ```text
 //!  connect(address)                                    the peer
 //!     | control connection, Hello (incarnation, host)     |
 //!     | transports? ------------------------------------> | which it has
 //!     | choose: shared memory on one host, else a NIC     |
-//!     | open(transport, addresses) ---------------------> | opens its end, connects it
+//!     | open(transport, addresses) ---------------------> | opens its ends, connects them
 //!     | <--------------------------------- its addresses  |
-//!     | connect the route; ready -----------------------> | PeerService::connected
+//!     | connect the routes; ready -----------------------> | PeerService::connected
 //! ```
+//! Routes are opened in the number and with the queue pairs that the connecting side has lanes and asks for; the other
+//! side spreads its ends over its own lanes.
+//!
 //! The choice is reported by [`Peer::transport`]; a wish that cannot be met is an error, never another transport.
 //! When the control plane finds the peer down, its route fails ([`RouteFault::PeerDown`]), so everything that waits for
 //! it returns.
@@ -42,17 +45,23 @@ use self::{
     peer::Relay,
 };
 use crate::{
-    backend::{ConnectOptions, QueuePairConfig, Transport},
+    backend::{ConnectOptions, QueuePairAddress, QueuePairConfig, Transport},
     control::{
         Connection, ControlConfig, ControlPlane, DownReason, PeerIdentity, Refusal, RequestError, Service,
     },
     identity::{DeviceId, HostId},
-    lane::{Counters, LaneConfig, Route, RouteConfig},
+    lane::{Counters, Lane, LaneConfig, Route, RouteConfig, RouteError},
     nic::{self, NicOptions},
     registration::{CacheCounters, CacheError, CacheLimits, Cached, RegistrationCache},
     soft::{self, AllocateError, Arena, ArenaOptions},
     transfer::RouteFault,
 };
+
+/// Most routes to one peer.
+pub const MOST_ROUTES: usize = 64;
+
+/// Most queue pairs of all routes to one peer.
+pub const MOST_QUEUE_PAIRS: usize = 1024;
 
 /// How an endpoint is made.
 #[derive(Clone, Debug)]
@@ -63,9 +72,13 @@ pub struct EndpointConfig {
     pub listen: Option<SocketAddr>,
     /// Which transports may be used.
     pub transport: TransportChoice,
-    /// The lane that drives each transport's queue pairs.
+    /// How the lanes that drive each transport's queue pairs run. The first is pinned to its core, the others to the
+    /// cores after that.
     pub lane: LaneConfig,
-    /// Queue pairs to each peer. Both ends need the same number.
+    /// Lanes for each transport that is used. A peer that is connected to gets a route on each, at most
+    /// [`MOST_ROUTES`]; to use more than [`Peer::route`] is up to the application.
+    pub lanes: usize,
+    /// Queue pairs of each route to a peer that is connected to; the other end follows.
     pub queue_pairs: usize,
     /// Size of each queue pair.
     pub queue_pair: QueuePairConfig,
@@ -96,6 +109,7 @@ impl Default for EndpointConfig {
             listen: None,
             transport: TransportChoice::Auto,
             lane: LaneConfig::default(),
+            lanes: 1,
             queue_pairs: 1,
             queue_pair: QueuePairConfig::default(),
             connect: ConnectOptions::default(),
@@ -142,6 +156,9 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError`].
     pub fn open(config: EndpointConfig, service: Arc<dyn PeerService>) -> Result<Self, EndpointError> {
+        if config.lanes == 0 {
+            return Err(EndpointError::NoLanes);
+        }
         let devices = Arc::new(Devices::open(&config)?);
         let registrations = RegistrationCache::new(Arc::clone(&devices), config.registrations);
         let identity = PeerIdentity {
@@ -256,10 +273,11 @@ impl Endpoint {
         self.0.inner.registrations.counters()
     }
 
-    /// What the lane of a transport has done so far; `None` when it has not been needed yet.
+    /// What the lanes of a transport have done so far; `None` when none has been needed yet.
     #[must_use]
     pub fn counters(&self, transport: Transport) -> Option<Counters> {
-        self.0.inner.devices.running(transport).map(|lane| lane.counters())
+        let lanes = self.0.inner.devices.running(transport);
+        lanes.iter().map(Lane::counters).reduce(Counters::plus)
     }
 }
 
@@ -274,6 +292,11 @@ impl fmt::Debug for Endpoint {
     }
 }
 
+/// What the peer connects each route to.
+fn addresses((first, others): &(Route, Vec<Route>)) -> Vec<Vec<QueuePairAddress>> {
+    std::iter::once(first).chain(others).map(|route| route.addresses().to_vec()).collect()
+}
+
 /// The connecting side.
 impl Inner {
     fn open_peer(&self, connection: &Connection) -> Result<Peer, EndpointError> {
@@ -282,30 +305,73 @@ impl Inner {
         let theirs = handshake::decode::<Vec<Transport>>(&theirs)?;
         let identity = connection.identity().map_err(RequestError::Down)?;
         let transport = self.devices.choose(&identity.host, &theirs)?;
-        let (relay, route) = self.open_route(transport)?;
-        let opening = Opening { transport, addresses: route.addresses().to_vec() };
+        let relay = Relay::new(Arc::clone(&self.service));
+        let routes =
+            self.open_routes(transport, &relay, &vec![self.config.queue_pairs; self.config.lanes])?;
+        let opening = Opening { transport, routes: addresses(&routes) };
         let answer = connection.request(RESERVED.open, handshake::encode(&opening), patience)?;
-        let opened = handshake::decode::<Opened>(&answer)?;
-        route.connect(&opened.addresses, &self.config.connect)?;
-        let peer = Peer::new(connection.clone(), route, transport)?;
+        self.connect_routes(&routes, &handshake::decode::<Opened>(&answer)?.routes)?;
+        let peer = Peer::new(connection.clone(), routes, transport)?;
         self.admit(&peer, &relay, true);
         connection.request(RESERVED.ready, Vec::new(), patience)?;
         Ok(peer)
     }
 
-    /// Opens this end of a route; its messages go to the service once the relay knows the peer.
-    fn open_route(&self, transport: Transport) -> Result<(Relay, Route), EndpointError> {
-        let lane = self.devices.lane(transport, &self.config)?;
-        let relay = Relay::new(Arc::clone(&self.service));
-        let route = lane.open_route(RouteConfig {
-            queue_pairs: self.config.queue_pairs,
+    /// Opens this end of routes, one for each number of queue pairs, on the lanes in turn. Their messages go to the
+    /// service once the relay knows the peer.
+    fn open_routes(
+        &self,
+        transport: Transport,
+        relay: &Relay,
+        queue_pairs: &[usize],
+    ) -> Result<(Route, Vec<Route>), EndpointError> {
+        let (routes, sum) = (queue_pairs.len(), queue_pairs.iter().sum());
+        let out_of_range = EndpointError::Routes {
+            routes,
+            queue_pairs: sum,
+            route_limit: MOST_ROUTES,
+            queue_pair_limit: MOST_QUEUE_PAIRS,
+        };
+        if routes > MOST_ROUTES || sum > MOST_QUEUE_PAIRS {
+            return Err(out_of_range);
+        }
+        let numbered = queue_pairs.iter().enumerate();
+        let mut opened = numbered.map(|(number, queue_pairs)| {
+            self.open_route(transport, number % self.config.lanes, relay, *queue_pairs)
+        });
+        let first = opened.next().ok_or(out_of_range)??;
+        Ok((first, opened.collect::<Result<_, _>>()?))
+    }
+
+    fn open_route(
+        &self,
+        transport: Transport,
+        lane: usize,
+        relay: &Relay,
+        queue_pairs: usize,
+    ) -> Result<Route, EndpointError> {
+        let lane = self.devices.lane(transport, lane, &self.config)?;
+        Ok(lane.open_route(RouteConfig {
+            queue_pairs,
             config: self.config.queue_pair,
             handler: Some(Box::new(relay.clone())),
             memory: Some(self.devices.message_registrar(transport)),
             message_receives: self.config.message_receives,
             message_bytes: self.config.message_bytes,
-        })?;
-        Ok((relay, route))
+        })?)
+    }
+
+    fn connect_routes(
+        &self,
+        (first, others): &(Route, Vec<Route>),
+        remote: &[Vec<QueuePairAddress>],
+    ) -> Result<(), EndpointError> {
+        let given = remote.len();
+        if given != 1 + others.len() {
+            return Err(RouteError::AddressCount { given, queue_pairs: 1 + others.len() }.into());
+        }
+        let mut pairs = std::iter::once(first).chain(others).zip(remote);
+        Ok(pairs.try_for_each(|(route, addresses)| route.connect(addresses, &self.config.connect))?)
     }
 
     fn admit(&self, peer: &Peer, relay: &Relay, announced: bool) {
@@ -322,7 +388,7 @@ impl Inner {
         let index = peers.iter().position(|known| known.peer.connection() == connection)?;
         let known = peers.swap_remove(index);
         drop(peers);
-        known.peer.route().fail(RouteFault::PeerDown);
+        known.peer.routes().for_each(|route| route.fail(RouteFault::PeerDown));
         Some(known)
     }
 
@@ -346,10 +412,12 @@ impl Inner {
         let opening = handshake::decode::<Opening>(body)?;
         let host = &connection.identity().map_err(RequestError::Down)?.host;
         let transport = self.devices.choose(host, &[opening.transport])?;
-        let (relay, route) = self.open_route(transport)?;
-        route.connect(&opening.addresses, &self.config.connect)?;
-        let opened = Opened { addresses: route.addresses().to_vec() };
-        let peer = Peer::new(connection.clone(), route, transport)?;
+        let relay = Relay::new(Arc::clone(&self.service));
+        let queue_pairs: Vec<usize> = opening.routes.iter().map(Vec::len).collect();
+        let routes = self.open_routes(transport, &relay, &queue_pairs)?;
+        self.connect_routes(&routes, &opening.routes)?;
+        let opened = Opened { routes: addresses(&routes) };
+        let peer = Peer::new(connection.clone(), routes, transport)?;
         self.admit(&peer, &relay, false);
         Ok(handshake::encode(&opened))
     }

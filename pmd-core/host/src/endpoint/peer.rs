@@ -63,18 +63,20 @@ pub struct Peer(Arc<Inner>);
 struct Inner {
     connection: Connection,
     identity: PeerIdentity,
-    route: Route,
+    first: Route,
+    /// On the lanes after the first one's.
+    others: Vec<Route>,
     transport: Transport,
 }
 
 impl Peer {
     pub(super) fn new(
         connection: Connection,
-        route: Route,
+        (first, others): (Route, Vec<Route>),
         transport: Transport,
     ) -> Result<Self, EndpointError> {
         let identity = connection.identity().map_err(RequestError::Down)?.clone();
-        Ok(Self(Arc::new(Inner { connection, identity, route, transport })))
+        Ok(Self(Arc::new(Inner { connection, identity, first, others, transport })))
     }
 
     /// Who the peer is.
@@ -89,10 +91,19 @@ impl Peer {
         self.0.transport
     }
 
-    /// The queue pairs to this peer.
+    /// The queue pairs to this peer, on the first lane where there are several.
     #[must_use]
     pub fn route(&self) -> &Route {
-        &self.0.route
+        &self.0.first
+    }
+
+    /// The routes to this peer, one on each of the connecting side's lanes; the first is [`Peer::route`]. What moves on
+    /// one of them is in no order with what moves on another.
+    pub fn routes(&self) -> impl ExactSizeIterator<Item = &Route> + Clone {
+        (0..1 + self.0.others.len()).map(|index| match index {
+            0 => &self.0.first,
+            index => &self.0.others[index - 1],
+        })
     }
 
     /// The control connection to this peer.
@@ -138,8 +149,8 @@ impl fmt::Debug for Peer {
     }
 }
 
-/// Hands the messages of a route to the service, once the peer behind the route is known. The peer holds the route, so
-/// the route's handler holds the peer weakly.
+/// Hands the messages of a peer's routes to the service, once the peer behind them is known. The peer holds the routes,
+/// so their handlers hold the peer weakly.
 #[derive(Clone)]
 pub(super) struct Relay {
     service: Arc<dyn PeerService>,
@@ -152,7 +163,7 @@ impl Relay {
     }
 
     pub(super) fn introduce(&self, peer: &Peer) {
-        // Each relay serves one route, and each route one peer: this is the only call.
+        // Each relay serves one peer: this is the only call.
         let _ = self.peer.set(Arc::downgrade(&peer.0));
     }
 }

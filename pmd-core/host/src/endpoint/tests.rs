@@ -165,7 +165,7 @@ fn a_second_route_on_one_connection_is_refused() {
     let (client, _client_saw) = open("client", false);
     let peer = client.connect(server.local_address().unwrap()).unwrap();
     let opening =
-        Opening { transport: Transport::SharedMemory, addresses: peer.route().addresses().to_vec() };
+        Opening { transport: Transport::SharedMemory, routes: vec![peer.route().addresses().to_vec()] };
     let answer = peer.request(RESERVED.open, handshake::encode(&opening), PATIENCE);
     assert!(
         matches!(&answer, Err(RequestError::Refused(refusal)) if refusal.detail.contains("open")),
@@ -186,15 +186,73 @@ fn requests_before_a_route_is_open_are_refused() {
     assert!(server.peers().is_empty());
 }
 
-#[test]
-fn different_numbers_of_queue_pairs_are_an_error_at_the_connecting_side() {
-    let (server, _saw) = open("server", true);
-    let config = EndpointConfig { queue_pairs: 1, ..EndpointConfig::default() };
+/// A client of its own number of lanes and queue pairs.
+fn client_of(lanes: usize, queue_pairs: usize) -> Endpoint {
+    let config = EndpointConfig { lanes, queue_pairs, ..EndpointConfig::default() };
     let (sender, _receiver) = mpsc::channel();
-    let client = Endpoint::open(config, Arc::new(Watcher(Mutex::new(sender)))).unwrap();
-    let error = client.connect(server.local_address().unwrap()).unwrap_err();
-    assert!(error.to_string().contains("queue pairs"), "{error}");
+    Endpoint::open(config, Arc::new(Watcher(Mutex::new(sender)))).unwrap()
+}
+
+#[test]
+fn the_connecting_side_decides_how_many_routes_and_queue_pairs_there_are() {
+    let (server, saw) = open("server", true);
+    for (lanes, queue_pairs) in [(1, 1), (3, 4), (2, 2)] {
+        let client = client_of(lanes, queue_pairs);
+        let peer = client.connect(server.local_address().unwrap()).unwrap();
+        assert_eq!(saw.recv_timeout(PATIENCE), Ok(Seen::Connected(String::new())));
+        let there = server.peers().pop().unwrap();
+        for peer in [&peer, &there] {
+            assert_eq!(peer.routes().len(), lanes);
+            assert!(peer.routes().all(|route| route.addresses().len() == queue_pairs));
+        }
+        for (number, route) in peer.routes().enumerate() {
+            route.send(&[number as u8], None).unwrap();
+            let message = Seen::Message(String::new(), vec![number as u8]);
+            assert_eq!(saw.recv_timeout(PATIENCE), Ok(message));
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while client.counters(Transport::SharedMemory).unwrap().messages_sent < lanes as u64 {
+            assert!(Instant::now() < deadline, "counters of all lanes are added");
+            std::thread::yield_now();
+        }
+        drop((peer, client));
+        assert_eq!(saw.recv_timeout(PATIENCE), Ok(Seen::Down(String::new(), DownReason::Goodbye)));
+    }
+}
+
+#[test]
+fn more_routes_or_queue_pairs_than_there_can_be_are_refused() {
+    let (server, _saw) = open("server", true);
+    for (lanes, queue_pairs) in [(MOST_ROUTES + 1, 1), (2, MOST_QUEUE_PAIRS)] {
+        let error = client_of(lanes, queue_pairs).connect(server.local_address().unwrap()).unwrap_err();
+        assert!(matches!(error, EndpointError::Routes { .. }), "{error}");
+    }
+    let config = EndpointConfig { lanes: 0, ..EndpointConfig::default() };
+    let (sender, _receiver) = mpsc::channel();
+    let error = Endpoint::open(config, Arc::new(Watcher(Mutex::new(sender)))).unwrap_err();
+    assert!(matches!(error, EndpointError::NoLanes), "{error}");
+    // A peer that does not keep to the limits is refused as well.
+    let client = client_of(1, 1);
+    let connection = client.0.plane.connect(server.local_address().unwrap(), PATIENCE).unwrap();
+    for routes in [Vec::new(), vec![Vec::new(); MOST_ROUTES + 1]] {
+        let opening = Opening { transport: Transport::SharedMemory, routes };
+        let answer = connection.request(RESERVED.open, handshake::encode(&opening), PATIENCE);
+        assert!(matches!(answer, Err(RequestError::Refused(_))), "{answer:?}");
+    }
     assert!(server.peers().is_empty(), "nothing is left behind");
+}
+
+#[test]
+fn routes_of_all_lanes_fail_with_their_peer() {
+    let (server, _saw) = open("server", true);
+    let client = client_of(3, 1);
+    let peer = client.connect(server.local_address().unwrap()).unwrap();
+    drop(server);
+    let deadline = Instant::now() + PATIENCE;
+    while !peer.routes().all(|route| route.fault() == Some(RouteFault::PeerDown)) {
+        assert!(Instant::now() < deadline, "a route outlived its peer");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

@@ -27,6 +27,24 @@ pub struct Counters {
     pub parks: u64,
 }
 
+impl Counters {
+    /// The counts of two lanes together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            transfers: self.transfers + other.transfers,
+            failed_transfers: self.failed_transfers + other.failed_transfers,
+            bytes: self.bytes + other.bytes,
+            work_requests: self.work_requests + other.work_requests,
+            doorbells: self.doorbells + other.doorbells,
+            messages_sent: self.messages_sent + other.messages_sent,
+            messages_received: self.messages_received + other.messages_received,
+            polls: self.polls + other.polls,
+            parks: self.parks + other.parks,
+        }
+    }
+}
+
 /// The atomic form: written by the lane only, read by anybody.
 #[derive(Debug, Default)]
 pub(crate) struct CounterCells {
