@@ -150,6 +150,16 @@ impl Fabric {
         Ok(peer)
     }
 
+    /// As [`Fabric::connect`], within `patience` for all of it.
+    ///
+    /// # Errors
+    /// [`FabricError::Endpoint`].
+    pub fn connect_within(&self, address: SocketAddr, patience: Duration) -> Result<Peer, FabricError> {
+        let peer = self.endpoint.connect_within(address, patience)?;
+        self.shared.admit(&peer);
+        Ok(peer)
+    }
+
     /// Registers `length` bytes at `address` of this process for transfers in both directions. Ranges may overlap.
     ///
     /// # Errors

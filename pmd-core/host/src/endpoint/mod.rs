@@ -31,7 +31,7 @@ use std::{
     fmt,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub use error::{EndpointError, MissingReason};
@@ -184,9 +184,29 @@ impl Endpoint {
     /// # Errors
     /// [`EndpointError`]: unreachable, no transport in common, or refused.
     pub fn connect(&self, address: SocketAddr) -> Result<Peer, EndpointError> {
-        let inner = &self.0.inner;
-        let connection = self.0.plane.connect(address, inner.config.patience)?;
-        inner.open_peer(&connection).inspect_err(|_| connection.close())
+        let patience = self.0.inner.config.patience;
+        self.connect_step_by_step(address, &|| patience)
+    }
+
+    /// As [`Endpoint::connect`], and all of its steps together take at most `patience`.
+    ///
+    /// # Errors
+    /// As [`Endpoint::connect`].
+    pub fn connect_within(&self, address: SocketAddr, patience: Duration) -> Result<Peer, EndpointError> {
+        let start = Instant::now();
+        // The system takes no time-out of nothing.
+        let left = || patience.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
+        self.connect_step_by_step(address, &left)
+    }
+
+    /// `patience` tells how long the next step may take.
+    fn connect_step_by_step(
+        &self,
+        address: SocketAddr,
+        patience: &dyn Fn() -> Duration,
+    ) -> Result<Peer, EndpointError> {
+        let connection = self.0.plane.connect(address, patience())?;
+        self.0.inner.open_peer(&connection, patience).inspect_err(|_| connection.close())
     }
 
     /// Peers that are connected now.
@@ -299,9 +319,12 @@ fn addresses((first, others): &(Route, Vec<Route>)) -> Vec<Vec<QueuePairAddress>
 
 /// The connecting side.
 impl Inner {
-    fn open_peer(&self, connection: &Connection) -> Result<Peer, EndpointError> {
-        let patience = self.config.patience;
-        let theirs = connection.request(RESERVED.transports, Vec::new(), patience)?;
+    fn open_peer(
+        &self,
+        connection: &Connection,
+        patience: &dyn Fn() -> Duration,
+    ) -> Result<Peer, EndpointError> {
+        let theirs = connection.request(RESERVED.transports, Vec::new(), patience())?;
         let theirs = handshake::decode::<Vec<Transport>>(&theirs)?;
         let identity = connection.identity().map_err(RequestError::Down)?;
         let transport = self.devices.choose(&identity.host, &theirs)?;
@@ -309,11 +332,11 @@ impl Inner {
         let routes =
             self.open_routes(transport, &relay, &vec![self.config.queue_pairs; self.config.lanes])?;
         let opening = Opening { transport, routes: addresses(&routes) };
-        let answer = connection.request(RESERVED.open, handshake::encode(&opening), patience)?;
+        let answer = connection.request(RESERVED.open, handshake::encode(&opening), patience())?;
         self.connect_routes(&routes, &handshake::decode::<Opened>(&answer)?.routes)?;
         let peer = Peer::new(connection.clone(), routes, transport)?;
         self.admit(&peer, &relay, true);
-        connection.request(RESERVED.ready, Vec::new(), patience)?;
+        connection.request(RESERVED.ready, Vec::new(), patience())?;
         Ok(peer)
     }
 

@@ -9,6 +9,7 @@ use pmd_core::memory::{Access, RemoteAddress};
 
 use super::*;
 use crate::{
+    control::ConnectError,
     lane::{Idle, Message},
     transfer::{Direction, LocalPiece, SubmitError, TransferOptions, WorkListBuilder, WorkListLimits},
 };
@@ -157,6 +158,19 @@ fn a_restarted_peer_of_the_same_name_is_another_one() {
     let (server, _saw) = open("server", true);
     let second = client.connect(server.local_address().unwrap()).unwrap().identity().incarnation;
     assert_ne!(first, second);
+}
+
+#[test]
+fn a_peer_that_says_nothing_is_waited_for_no_longer_than_asked() {
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let (client, _) = open("client", false);
+    let address = silent.local_addr().unwrap();
+    let error = client.connect_within(address, Duration::from_millis(20)).unwrap_err();
+    assert!(matches!(error, EndpointError::Connect(ConnectError::Silent { .. })), "{error}");
+    let (server, seen) = open("server", true);
+    let peer = client.connect_within(server.local_address().unwrap(), PATIENCE).unwrap();
+    assert_eq!(seen.recv_timeout(PATIENCE).unwrap(), Seen::Connected("client".into()));
+    assert_eq!(peer.down_reason(), None);
 }
 
 #[test]
