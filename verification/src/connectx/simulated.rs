@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use connectx::config::{self, Link};
-use connectx::port;
 use connectx::state::{Counters, SharedState};
 use tempfile::TempDir;
 
@@ -50,7 +49,6 @@ impl Simulated {
         variables.push((config::STATE.into(), self.state().into()));
         variables.push(("SYSFS_PATH".into(), self.folder.path().join("sys").into()));
         variables.push(("LD_PRELOAD".into(), preload(&self.library, std::env::var_os("LD_PRELOAD"))));
-        variables.push(("PMD_TEST_DEVICE".into(), port::DEVICE.into()));
         variables
     }
 

@@ -87,7 +87,6 @@ fn settings(devices: Devices) -> String {
         ("PATH", format!("{SYSTEM_PATH}:{path}")),
         ("ADDRESS", ADDRESSES[own].to_owned()),
         ("PEER", ADDRESSES[1 - own].to_owned()),
-        ("PMD_TEST_DEVICE", "rxe0".to_owned()),
     ];
     for (name, value) in exported {
         writeln!(text, "export {name}={}", quote(&value)).expect("a string takes every line");
