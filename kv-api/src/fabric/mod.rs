@@ -160,6 +160,15 @@ impl Fabric {
         Ok(peer)
     }
 
+    /// Listens on another address from now on, or no more. Peers that are connected stay. When this returns the address
+    /// before is free. Not to be called by a [`Handler`].
+    ///
+    /// # Errors
+    /// [`FabricError::Endpoint`]; then nothing has changed.
+    pub fn listen(&self, address: Option<SocketAddr>) -> Result<(), FabricError> {
+        Ok(self.endpoint.listen(address)?)
+    }
+
     /// Registers `length` bytes at `address` of this process for transfers in both directions. Ranges may overlap.
     ///
     /// # Errors

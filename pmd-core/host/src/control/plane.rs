@@ -5,7 +5,10 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::AsFd,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{SyncSender, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -29,7 +32,9 @@ const TICK: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct ControlPlane {
     shared: Arc<PlaneShared>,
-    local: Option<SocketAddr>,
+    local: Mutex<Option<SocketAddr>>,
+    /// Longest wait for the thread.
+    turn: Duration,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -51,7 +56,16 @@ impl PlaneShared {
 #[derive(Debug, Default)]
 struct Inbox {
     connections: Vec<(TcpStream, Connection)>,
+    listener: Option<Replacement>,
     stop: bool,
+}
+
+/// Takes the place of the listener.
+#[derive(Debug)]
+struct Replacement {
+    listener: Option<TcpListener>,
+    /// Hears when the one before is closed.
+    done: SyncSender<()>,
 }
 
 impl ControlPlane {
@@ -61,9 +75,9 @@ impl ControlPlane {
     /// [`ControlError`].
     pub fn start(config: ControlConfig, service: Arc<dyn Service>) -> Result<Self, ControlError> {
         let listener = config.listen.map(listen).transpose()?;
-        let local = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let local = Mutex::new(local_address(listener.as_ref()));
         let waker = Waker::new().map_err(|source| ControlError::Start { source: source.into() })?;
-        let identity = config.identity.clone();
+        let (identity, turn) = (config.identity.clone(), config.timeout);
         let next_number = AtomicU64::new(1);
         let shared = Arc::new(PlaneShared { waker, identity, next_number, inbox: Mutex::default() });
         let mut state = Loop { config, service, listener, sockets: Vec::new(), shared: Arc::clone(&shared) };
@@ -71,13 +85,33 @@ impl ControlPlane {
             .name("pmd-control".into())
             .spawn(move || state.run())
             .map_err(|source| ControlError::Start { source })?;
-        Ok(Self { shared, local, thread: Some(thread) })
+        Ok(Self { shared, local, turn, thread: Some(thread) })
     }
 
     /// Address that peers connect to, with the port that was chosen where the configuration said 0.
     #[must_use]
-    pub const fn local_address(&self) -> Option<SocketAddr> {
-        self.local
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        *lock(&self.local)
+    }
+
+    /// Listens on another address from now on, or no more. Connections that are there stay. When this returns the
+    /// address before is free. Not to be called on the control thread, which does it.
+    ///
+    /// # Errors
+    /// [`ControlError::Listen`]; then nothing has changed.
+    pub fn listen(&self, address: Option<SocketAddr>) -> Result<(), ControlError> {
+        let mut local = lock(&self.local);
+        if address == *local {
+            return Ok(());
+        }
+        let listener = address.map(listen).transpose()?;
+        *local = local_address(listener.as_ref());
+        let (done, closed) = sync_channel(1);
+        lock(&self.shared.inbox).listener = Some(Replacement { listener, done });
+        self.shared.waker.wake();
+        // The thread does it in its next turn; a turn takes as long as the service's answers.
+        let _ = closed.recv_timeout(self.turn);
+        Ok(())
     }
 
     /// Connects to a peer and waits until both sides know each other, at most `patience`.
@@ -127,10 +161,16 @@ impl Loop {
     fn run(&mut self) {
         loop {
             self.sleep();
-            let (new, stop) = {
+            let Inbox { connections: new, listener, stop } = {
                 let mut inbox = lock(&self.shared.inbox);
-                (std::mem::take(&mut inbox.connections), inbox.stop)
+                let stop = inbox.stop;
+                std::mem::replace(&mut *inbox, Inbox { stop, ..Inbox::default() })
             };
+            if let Some(Replacement { listener, done }) = listener {
+                self.listener = listener;
+                // Whoever asked waits for it.
+                let _ = done.send(());
+            }
             self.sockets
                 .extend(new.into_iter().map(|(stream, connection)| WireSocket::new(stream, connection)));
             self.accept();
@@ -256,13 +296,17 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ControlError> {
     Ok(listener)
 }
 
+fn local_address(listener: Option<&TcpListener>) -> Option<SocketAddr> {
+    listener.and_then(|listener| listener.local_addr().ok())
+}
+
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_nonblocking(true)
 }
 
-fn lock(inbox: &Mutex<Inbox>) -> std::sync::MutexGuard<'_, Inbox> {
-    inbox.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why the control plane did not start.

@@ -331,3 +331,37 @@ proptest::proptest! {
         while let Ok(Some(_)) = reader.next() {}
     }
 }
+
+#[test]
+fn a_plane_can_be_told_to_listen_elsewhere_and_no_more() {
+    let (plane, _) = start("moves", |_| ());
+    let (other, _) = start("other", |config| config.listen = None);
+    let first = plane.local_address().unwrap();
+    let early = other.connect(first, PATIENCE).unwrap();
+    plane.listen(Some(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
+    let second = plane.local_address().unwrap();
+    assert_ne!(first, second);
+    let gone = other.connect(first, PATIENCE).unwrap_err();
+    assert!(matches!(gone, ConnectError::Unreachable { remote, .. } if remote == first), "{gone}");
+    let late = other.connect(second, PATIENCE).unwrap();
+
+    // Its own address is not taken for another's, and the address before is free at once.
+    plane.listen(Some(second)).unwrap();
+    for _ in 0..20 {
+        plane.listen(Some(first)).unwrap();
+        plane.listen(Some(second)).unwrap();
+    }
+    let (taken, _) = start("taken", |_| ());
+    let refused = plane.listen(taken.local_address()).unwrap_err();
+    assert!(matches!(refused, ControlError::Listen { .. }), "{refused}");
+    assert_eq!(plane.local_address(), Some(second), "nothing has changed");
+    other.connect(second, PATIENCE).unwrap();
+
+    plane.listen(None).unwrap();
+    assert_eq!(plane.local_address(), None);
+    let gone = other.connect(second, PATIENCE).unwrap_err();
+    assert!(matches!(gone, ConnectError::Unreachable { .. }), "{gone}");
+    for connection in [early, late] {
+        assert_eq!(connection.request(1, b"still".to_vec(), PATIENCE).unwrap(), b"still");
+    }
+}

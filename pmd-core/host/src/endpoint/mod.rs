@@ -199,6 +199,14 @@ impl Endpoint {
         self.connect_step_by_step(address, &left)
     }
 
+    /// Listens on another address from now on, or no more; see [`ControlPlane::listen`].
+    ///
+    /// # Errors
+    /// [`EndpointError::Control`]; then nothing has changed.
+    pub fn listen(&self, address: Option<SocketAddr>) -> Result<(), EndpointError> {
+        Ok(self.0.plane.listen(address)?)
+    }
+
     /// `patience` tells how long the next step may take.
     fn connect_step_by_step(
         &self,
