@@ -60,7 +60,7 @@
 //! let (source, destination) = ([0, 1, 2], [7, 2, 5]);
 //! for layer in 0..2 {
 //!     let blocks = BlockMap::Table { source: &source, destination: &destination };
-//!     let push = remote.push(&computed, Selection { layers: layer..layer + 1, blocks })?;
+//!     let push = remote.push(&computed, Selection::new(layer..layer + 1, blocks))?;
 //!     let mut transfer = push.notifying(vec![layer as u8]).post(Some(Instant::now() + patience))?;
 //!     assert_eq!(transfer.wait(None)?.bytes, 2 * 3 * 4096);
 //!     assert_eq!(decode.wait_notification(patience)?.bytes, [layer as u8]);

@@ -1,8 +1,10 @@
 //! The planner against a naive copy, and its refusals.
 
+use std::ops::Range;
+
 use kv_api::{
     layout::{CacheDescriptor, CacheLayout, LayoutError, Placement, TensorRun},
-    planner::{BlockMap, Direction, Piece, Plan, PlanError, Selection, Side},
+    planner::{BlockMap, Direction, LayerMap, Piece, Plan, PlanError, Selection, Side},
 };
 use proptest::prelude::*;
 
@@ -92,7 +94,7 @@ proptest! {
         let mut pieces = Vec::new();
         {
             let blocks = BlockMap::Table { source: &source, destination: &destination };
-            let selection = Selection { layers: selected_layers.clone(), blocks };
+            let selection = Selection::new(selected_layers.clone(), blocks);
             let plan = Plan::new(direction, local.side(), remote.side(), selection).unwrap();
             plan.for_each_piece(|piece| pieces.push(piece));
             prop_assert_eq!(plan.pieces(), pieces.len() as u64);
@@ -122,7 +124,7 @@ fn order_at_peer(direction: Direction, blocks: u32, stride: u64, table: (&[u32],
     let placement = Placement::new(&layout, vec![run]).unwrap();
     let side = Side { layout: &layout, placement: &placement };
     let blocks = BlockMap::Table { source: table.0, destination: table.1 };
-    let plan = Plan::new(direction, side, side, Selection { layers: 0..1, blocks }).unwrap();
+    let plan = Plan::new(direction, side, side, Selection::new(0..1, blocks)).unwrap();
     let mut addresses = Vec::new();
     plan.for_each_piece(|piece| addresses.push(piece.remote.address));
     addresses
@@ -155,20 +157,25 @@ fn refuses_what_does_not_fit() {
     let layout = CacheLayout::new(2, 2, 8, 64).unwrap();
     let other = |layers, tensors, blocks, bytes| CacheLayout::new(layers, tensors, blocks, bytes).unwrap();
     let whole = Selection::whole(&layout);
-    let layers = |layers| Selection { layers, blocks: BlockMap::Identity };
-    let with =
-        |source, destination| Selection { layers: 0..2, blocks: BlockMap::Table { source, destination } };
+    let layers = |layers: Range<u32>| Selection::new(layers, BlockMap::Identity);
+    let with = |source, destination| Selection::new(0..2, BlockMap::Table { source, destination });
 
     let mismatch = |what, remote| PlanError::Mismatch { what, local: 2, remote };
-    assert_eq!(refusal(layout, other(3, 2, 8, 64), whole.clone()), mismatch("layers", 3));
     assert_eq!(refusal(layout, other(2, 1, 8, 64), whole.clone()), mismatch("tensors per layer", 1));
     let different_blocks = PlanError::Mismatch { what: "bytes per block", local: 64, remote: 32 };
     assert_eq!(refusal(layout, other(2, 2, 8, 32), whole.clone()), different_blocks);
     let counts = |source_blocks, destination| PlanError::BlockCounts { source_blocks, destination };
     assert_eq!(refusal(layout, other(2, 2, 9, 64), whole), counts(9, 8));
     assert_eq!(refusal(layout, layout, with(&[1, 2], &[0])), counts(2, 1));
-    assert_eq!(refusal(layout, layout, layers(1..3)), PlanError::Layers { start: 1, end: 3, layers: 2 });
-    assert_eq!(refusal(layout, layout, layers(1..1)), PlanError::Layers { start: 1, end: 1, layers: 2 });
+    let beyond = |side, start, end| PlanError::Layers { side, start, end, layers: 2 };
+    assert_eq!(refusal(layout, layout, layers(1..3)), beyond("source", 1, 3));
+    assert_eq!(refusal(layout, layout, layers(1..1)), beyond("source", 1, 1));
+    assert_eq!(refusal(layout, other(3, 2, 8, 64), layers(2..3)), beyond("destination", 2, 3));
+    let moved = LayerMap { source: 0..2, destination: 1 };
+    assert_eq!(
+        refusal(layout, layout, Selection::new(moved, BlockMap::Identity)),
+        beyond("destination", 1, 3)
+    );
     let range = |side, index, block| PlanError::BlockRange { side, index, block, blocks: 8 };
     assert_eq!(refusal(layout, layout, with(&[1, 8], &[0, 1])), range("source", 1, 8));
     assert_eq!(refusal(layout, layout, with(&[1], &[9])), range("destination", 0, 9));

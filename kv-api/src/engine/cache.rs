@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    ops::Range,
     sync::{Arc, Weak},
 };
 
@@ -14,7 +15,7 @@ use pmd_host::{
 
 use super::EngineError;
 use crate::{
-    layout::{CacheDescriptor, CacheLayout, Placement, TensorRun},
+    layout::{CacheDescriptor, CacheLayout, LayoutError, Placement, TensorRun},
     planner::Side,
 };
 
@@ -64,17 +65,17 @@ impl Cache {
         id: u64,
         name: &str,
         layout: CacheLayout,
-        runs: Vec<TensorRun>,
+        mut runs: Vec<TensorRun>,
     ) -> Result<Self, EngineError> {
-        let placement = numbered(&layout, runs)?;
-        let register = |run: &TensorRun| {
-            let length = run.span(&layout)?;
-            let memory =
-                RegionDescription { address: run.first, length, kind: MemoryKind::Host, descriptor: None };
-            // SAFETY: the caller promises it of every run's memory.
+        let regions = regions(&layout, &mut runs)?;
+        let placement = Placement::new(&layout, runs)?;
+        let register = |region: &Range<u64>| {
+            let (address, length) = (region.start, region.end - region.start);
+            let memory = RegionDescription { address, length, kind: MemoryKind::Host, descriptor: None };
+            // SAFETY: the caller promises it of every run's memory, and the region is made of nothing else.
             Ok(unsafe { endpoint.register_memory(&memory, Access::READ_WRITE)? })
         };
-        let regions = placement.runs().iter().map(register).collect::<Result<_, EngineError>>()?;
+        let regions = regions.iter().map(register).collect::<Result<_, EngineError>>()?;
         let memory = CacheMemory::Caller;
         Ok(Self(Arc::new(Inner { id, name: name.to_owned(), layout, placement, regions, memory })))
     }
@@ -140,19 +141,28 @@ impl Cache {
     }
 
     fn placement_with(&self, key: impl Fn(&Registered) -> Option<u32>) -> Option<Placement> {
-        let keyed = |run: &TensorRun| {
-            let region = self.0.regions.get(run.key as usize)?;
-            Some(TensorRun { key: key(region)?, ..*run })
-        };
-        let runs = self.0.placement.runs().iter().map(keyed).collect::<Option<Vec<_>>>()?;
-        Placement::new(&self.0.layout, runs).ok()
+        self.0.placement.with_keys(|region| key(self.0.regions.get(region as usize)?))
     }
 }
 
-/// The placement with each run's key replaced by its number, which is also its region's.
-fn numbered(layout: &CacheLayout, runs: Vec<TensorRun>) -> Result<Placement, EngineError> {
-    let number = |(index, run): (usize, TensorRun)| TensorRun { key: index as u32, ..run };
-    Ok(Placement::new(layout, runs.into_iter().enumerate().map(number).collect())?)
+/// The memory that runs lie in: their spans, those that touch each other as one. Gives each run the number of its region
+/// as key. A span holds nothing that the runs do not promise to be mapped.
+fn regions(layout: &CacheLayout, runs: &mut [TensorRun]) -> Result<Vec<Range<u64>>, EngineError> {
+    let mut spans = Vec::with_capacity(runs.len());
+    for (index, run) in runs.iter().enumerate() {
+        let end = run.first.checked_add(run.span(layout)?);
+        spans.push((run.first..end.ok_or(LayoutError::Wraps { address: run.first })?, index));
+    }
+    spans.sort_unstable_by_key(|(span, _)| span.start);
+    let mut regions = Vec::<Range<u64>>::new();
+    for (span, index) in spans {
+        match regions.last_mut() {
+            Some(last) if span.start <= last.end => last.end = last.end.max(span.end),
+            _ => regions.push(span),
+        }
+        runs[index].key = regions.len() as u32 - 1;
+    }
+    Ok(regions)
 }
 
 impl fmt::Debug for Cache {

@@ -178,6 +178,12 @@ impl WorkListBuilder {
         }
     }
 
+    /// Work requests so far.
+    #[must_use]
+    pub const fn work_requests(&self) -> usize {
+        self.entries.len()
+    }
+
     /// The finished list.
     #[must_use]
     pub fn finish(self) -> WorkList {

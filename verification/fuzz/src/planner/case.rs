@@ -93,10 +93,9 @@ impl Case {
     /// Whether it may be planned, told naively.
     pub(super) fn fits(&self) -> bool {
         let (local, remote) = (&self.local.layout, &self.remote.layout);
-        let same_shape = local.layers() == remote.layers()
-            && local.tensors_per_layer() == remote.tensors_per_layer()
+        let same_shape = local.tensors_per_layer() == remote.tensors_per_layer()
             && local.block_bytes() == remote.block_bytes();
-        let layers = !self.layers.is_empty() && self.layers.end <= local.layers();
+        let layers = !self.layers.is_empty() && self.layers.end <= local.layers().min(remote.layers());
         let (source, destination) = match self.direction {
             Direction::Pull => (remote.blocks(), local.blocks()),
             Direction::Push => (local.blocks(), remote.blocks()),

@@ -37,7 +37,7 @@ fn check(case: &Case) {
         case.direction,
         Side { layout: &case.local.layout, placement: &local_placement },
         Side { layout: &case.remote.layout, placement: &remote_placement },
-        Selection { layers: case.layers.clone(), blocks },
+        Selection::new(case.layers.clone(), blocks),
     );
     match plan {
         Ok(plan) => {

@@ -116,8 +116,7 @@ impl Decode {
         let source: Vec<u32> = (0..layout.blocks()).collect();
         let destination = Pattern::new(4096).permutation(layout.blocks());
         let blocks = BlockMap::Table { source: &source, destination: &destination };
-        let prepared =
-            self.remote.pull(self.owned.cache(), Selection { layers: 0..layout.layers(), blocks })?;
+        let prepared = self.remote.pull(self.owned.cache(), Selection::new(0..layout.layers(), blocks))?;
         let took = carry_out(&prepared)?;
         let found = self.unshuffled_digests(&destination);
         self.report("pull blocks", "read", took, prepared.work_requests() as u64, &found)
@@ -130,7 +129,7 @@ impl Decode {
         let mut work_requests = 0;
         let mut transfers = Vec::new();
         for layer in 0..self.owned.cache().layout().layers() {
-            let selection = Selection { layers: layer..layer + 1, blocks: BlockMap::Identity };
+            let selection = Selection::new(layer..layer + 1, BlockMap::Identity);
             let prepared = self.remote.pull(self.owned.cache(), selection)?;
             work_requests += prepared.work_requests() as u64;
             transfers.push(prepared.post(None)?);

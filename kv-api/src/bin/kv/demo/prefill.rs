@@ -161,7 +161,7 @@ fn push(engine: &Engine, owned: &OwnedCache, peer: &Peer, by_layers: bool) -> Re
     let step = if by_layers { 1 } else { all };
     let mut transfers = Vec::new();
     for layer in (0..all).step_by(step as usize) {
-        let selection = Selection { layers: layer..layer + step, blocks: BlockMap::Identity };
+        let selection = Selection::new(layer..layer + step, BlockMap::Identity);
         let prepared = remote.push(owned.cache(), selection)?;
         let landed = Landed { layer, layers: step, work_requests: prepared.work_requests() as u64 };
         transfers.push(prepared.notifying(encode(&landed)).post(None)?);

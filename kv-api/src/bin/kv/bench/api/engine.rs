@@ -65,7 +65,7 @@ impl Client for EngineClient {
 
     fn plan(&mut self, destination: &[u32]) -> Result<Box<dyn Planned + '_>, Failure> {
         let blocks = BlockMap::Table { source: &self.source, destination };
-        let selection = Selection { layers: 0..1, blocks };
+        let selection = Selection::new(0..1, blocks);
         let prepared = match self.operation {
             Operation::Read => self.remote.pull(self.local.cache(), selection)?,
             Operation::Write => self.remote.push(self.local.cache(), selection)?,

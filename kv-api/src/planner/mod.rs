@@ -1,0 +1,234 @@
+//! From block tables to pieces of memory: checks a selection against both caches and walks it, tensor by tensor,
+//! block by block, in an order that lets neighbouring blocks merge.
+//!
+//! Where the two sides cut the cache differently (other block sizes, other tensor-parallel degrees, another order of
+//! dimensions) each piece is the longest run of bytes that is contiguous on both:
+//! ```text
+//!  BlockMap -- parts: tokens that share a block on either side -- cut: heads both hold, dimensions folded -- pieces
+//! ```
+//! Called by the engine once per transfer; the pieces go straight into a
+//! [`WorkListBuilder`](pmd_host::transfer::WorkListBuilder), which does the merging.
+
+mod check;
+mod cut;
+mod error;
+mod parts;
+mod selection;
+mod unproven;
+
+use pmd_core::memory::{LocalKey, RemoteAddress, RemoteKey};
+
+pub use error::PlanError;
+pub use selection::{BlockMap, BlockRun, LayerMap, Selection, TokenSpan};
+pub use unproven::{BlockExtent, BlockSet, End};
+
+use self::{
+    cut::{Cut, Ends, Folded},
+    parts::{BlockTokens, Part},
+};
+use crate::layout::{CacheLayout, Placement, TensorPlace};
+
+/// Which way the bytes go, seen from the local side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Remote to local, by RDMA READ.
+    Pull,
+    /// Local to remote, by RDMA WRITE.
+    Push,
+}
+
+/// A cache as one side of a transfer.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'a> {
+    /// Shape.
+    pub layout: &'a CacheLayout,
+    /// Addresses, with lkeys on the local side and rkeys on the remote one.
+    pub placement: &'a Placement,
+}
+
+/// One contiguous piece of a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Address in this process.
+    pub local: u64,
+    /// Its key.
+    pub local_key: LocalKey,
+    /// Address and key at the peer.
+    pub remote: RemoteAddress,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// A selection that was checked against both sides.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    direction: Direction,
+    local: Side<'a>,
+    remote: Side<'a>,
+    layers: LayerMap,
+    blocks: BlockMap<'a>,
+    cut: Cut,
+    /// A whole block, cut.
+    whole: Folded,
+    /// Entries of the table in the order in which they merge best, where that is not the table's own.
+    order: Option<Vec<u32>>,
+}
+
+/// What a piece is a part of.
+#[derive(Clone, Copy, Debug)]
+struct Origin {
+    layer: Ends<u32>,
+    block: Ends<u32>,
+}
+
+impl<'a> Plan<'a> {
+    /// Checks `selection` against both caches.
+    ///
+    /// # Errors
+    /// [`PlanError`] names the first thing that does not fit.
+    pub fn new(
+        direction: Direction,
+        local: Side<'a>,
+        remote: Side<'a>,
+        selection: Selection<'a>,
+    ) -> Result<Self, PlanError> {
+        let Selection { layers, blocks } = selection;
+        check::layouts(local.layout, remote.layout)?;
+        let local_is_source = direction == Direction::Push;
+        let (source, destination) =
+            if local_is_source { (local.layout, remote.layout) } else { (remote.layout, local.layout) };
+        check::layers(&layers, source, destination)?;
+        check::blocks(&blocks, source, destination, local_is_source)?;
+        let cut = Cut::new(local, remote);
+        let whole = cut.fold(cut.tokens().local);
+        let at_peer = match (direction, &blocks) {
+            (Direction::Pull, BlockMap::Table { source, .. }) => Some(*source),
+            (Direction::Push, BlockMap::Table { destination, .. }) => Some(*destination),
+            _ => None,
+        };
+        let unbroken = whole.length() == remote.layout.block_extent();
+        let order = at_peer.filter(|_| unbroken).and_then(|table| by_remote_block(table, remote));
+        Ok(Self { direction, local, remote, layers, blocks, cut, whole, order })
+    }
+
+    /// Pieces before merging.
+    #[must_use]
+    pub fn pieces(&self) -> u64 {
+        let blocks = |count: u64| count * self.whole.pieces();
+        let per_tensor = match &self.blocks {
+            BlockMap::Identity => blocks(u64::from(self.local.layout.blocks())),
+            BlockMap::Table { source, .. } => blocks(source.len() as u64),
+            BlockMap::Strided { source, .. } => blocks(u64::from(source.count)),
+            BlockMap::Tokens { .. } => {
+                let mut pieces = 0;
+                self.for_each_part(|part| pieces += self.fold(part.tokens).pieces());
+                pieces
+            }
+        };
+        self.tensors() * per_tensor
+    }
+
+    /// Bytes that move.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let blocks = |count: u64| count * u64::from(self.cut.tokens().local);
+        let tokens = match &self.blocks {
+            BlockMap::Identity => blocks(u64::from(self.local.layout.blocks())),
+            BlockMap::Table { source, .. } => blocks(source.len() as u64),
+            BlockMap::Strided { source, .. } => blocks(u64::from(source.count)),
+            BlockMap::Tokens { count, .. } => *count,
+        };
+        self.tensors() * self.cut.bytes(tokens)
+    }
+
+    /// Hands every piece to `sink`: layers in order, within a tensor the blocks in the order of the table, or of their
+    /// place at the peer where that lets more of them share a work request.
+    pub fn for_each_piece(&self, mut sink: impl FnMut(Piece)) {
+        self.walk(|_, piece| sink(piece));
+    }
+
+    fn walk(&self, mut sink: impl FnMut(Origin, Piece)) {
+        let per_layer = self.local.layout.tensors_per_layer();
+        for number in 0..self.layers.count() {
+            let layer = self.ends(self.layers.source.start + number, self.layers.destination + number);
+            for tensor in 0..per_layer {
+                let place = |side: Side<'a>, layer: u32| side.placement.tensor(layer * per_layer + tensor);
+                let places = (place(self.local, layer.local), place(self.remote, layer.remote));
+                // Placements place every tensor of their layout, and the layers were checked.
+                let (Some(local), Some(remote)) = places else { continue };
+                self.for_each_part(|part| self.pieces_of(part, layer, Ends { local, remote }, &mut sink));
+            }
+        }
+    }
+
+    #[inline]
+    fn pieces_of(
+        &self,
+        part: Part,
+        layer: Ends<u32>,
+        place: Ends<TensorPlace>,
+        sink: &mut impl FnMut(Origin, Piece),
+    ) {
+        let block = self.ends(part.source.block, part.destination.block);
+        let start = self.cut.start(self.ends(part.source.token, part.destination.token));
+        let folded = self.fold(part.tokens);
+        let local = place.local.block(block.local) + start.local;
+        let remote = place.remote.block(block.remote) + start.remote;
+        folded.for_each(|offset| {
+            let address = remote + offset.remote;
+            sink(
+                Origin { layer, block },
+                Piece {
+                    local: local + offset.local,
+                    local_key: LocalKey(place.local.key),
+                    remote: RemoteAddress { address, key: RemoteKey(place.remote.key) },
+                    length: folded.length(),
+                },
+            );
+        });
+    }
+
+    fn fold(&self, tokens: u32) -> Folded {
+        if tokens == self.cut.tokens().local { self.whole } else { self.cut.fold(tokens) }
+    }
+
+    fn for_each_part(&self, sink: impl FnMut(Part)) {
+        let tokens = BlockTokens::new(self.cut.tokens(), self.direction == Direction::Push);
+        parts::for_each(&self.blocks, self.order.as_deref(), tokens, self.local.layout.blocks(), sink);
+    }
+
+    /// What is the source's and the destination's, by side.
+    const fn ends(&self, source: u32, destination: u32) -> Ends<u32> {
+        match self.direction {
+            Direction::Pull => Ends { local: destination, remote: source },
+            Direction::Push => Ends { local: source, remote: destination },
+        }
+    }
+
+    fn tensors(&self) -> u64 {
+        u64::from(self.layers.count()) * u64::from(self.local.layout.tensors_per_layer())
+    }
+}
+
+/// Entries of a table by ascending block number at the peer. A work request gathers pieces from anywhere in this process
+/// but covers one range at the peer, so this order takes the fewest; pieces that are neighbours on both sides stay
+/// neighbours. `None` where the table's own order is as good: it ascends, a block repeats, the peer's blocks do not
+/// touch, or the table names so few of them that neighbours are rare.
+fn by_remote_block(table: &[u32], remote: Side<'_>) -> Option<Vec<u32>> {
+    const SPARSEST: usize = 8;
+    let (blocks, size) = (remote.layout.blocks() as usize, remote.layout.block_extent());
+    let touching = remote.placement.series().iter().all(|series| series.run.block_stride == size);
+    if !touching || table.is_sorted() || blocks / SPARSEST > table.len() {
+        return None;
+    }
+    let mut entries = vec![u32::MAX; blocks];
+    for (entry, block) in (0..).zip(table) {
+        let place = &mut entries[*block as usize];
+        if *place != u32::MAX {
+            return None;
+        }
+        *place = entry;
+    }
+    entries.retain(|entry| *entry != u32::MAX);
+    Some(entries)
+}
