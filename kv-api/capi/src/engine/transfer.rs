@@ -1,0 +1,291 @@
+//! Transfers in C: posting, waiting, cancelling.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Wake, Waker},
+    time::{Duration, Instant},
+};
+
+use kv_api::{
+    engine::Prepared,
+    planner::{BlockMap, LayerMap, Selection},
+};
+use pmd_host::transfer::{Outcome, Transfer, TransferError};
+
+use super::{
+    cache::{CACHES, REMOTE_CACHES},
+    pmd_kv_cache, pmd_kv_remote_cache,
+};
+use crate::{
+    boundary::{Place, array, guard},
+    handles::Table,
+    status::{Failure, pmd_kv_status},
+};
+
+/// A transfer that was posted.
+pub struct pmd_kv_transfer {
+    _opaque: [u8; 0],
+}
+
+static TRANSFERS: Table<pmd_kv_transfer, Posted> = Table::new("transfer");
+
+/// Which part of a cache moves: block `source[i]` of the sending side goes to block `destination[i]` of the receiving
+/// side, in every tensor of the layers.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct pmd_kv_selection {
+    /// First layer, at the sending side.
+    pub first_layer: u32,
+    /// One past the last layer; 0 for all from the first on.
+    pub end_layer: u32,
+    /// What is added to a layer's number at the sending side to give its number at the receiving side.
+    pub layer_shift: i32,
+    /// Blocks where the bytes come from; may repeat. NULL: every block to the block of the same number.
+    pub source: *const u32,
+    /// Blocks where they go, none twice. NULL exactly where `source` is.
+    pub destination: *const u32,
+    /// Entries of both.
+    pub count: usize,
+}
+
+/// How a transfer is carried out.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct pmd_kv_post_options {
+    /// Bytes that the peer gets as a notification once all of the transfer is in place. NULL: none.
+    pub notification: *const u8,
+    /// How many they are.
+    pub notification_bytes: usize,
+    /// The transfer is given up when it is not done by then; 0: never.
+    pub deadline_ms: u64,
+}
+
+/// Moves the selected blocks of a peer's cache into one of ours. `selection` NULL: everything; `options` NULL: no
+/// notification, no deadline. Release the transfer with `pmd_kv_transfer_release`.
+///
+/// # Safety
+/// `selection` and `options` are NULL or point to such structures, whose arrays have their counts; `transfer` may be
+/// written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmd_kv_pull(
+    remote: *const pmd_kv_remote_cache,
+    cache: *const pmd_kv_cache,
+    selection: *const pmd_kv_selection,
+    options: *const pmd_kv_post_options,
+    transfer: *mut *mut pmd_kv_transfer,
+) -> pmd_kv_status {
+    let plan: Plan = |remote, local, selection| Ok(remote.pull(local, selection)?);
+    // SAFETY: passed on to the caller.
+    guard(|| unsafe { post(plan, (remote, cache), selection, options, transfer) })
+}
+
+/// Moves the selected blocks of one of our caches into a peer's. As `pmd_kv_pull`.
+///
+/// # Safety
+/// As `pmd_kv_pull`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmd_kv_push(
+    remote: *const pmd_kv_remote_cache,
+    cache: *const pmd_kv_cache,
+    selection: *const pmd_kv_selection,
+    options: *const pmd_kv_post_options,
+    transfer: *mut *mut pmd_kv_transfer,
+) -> pmd_kv_status {
+    let plan: Plan = |remote, local, selection| Ok(remote.push(local, selection)?);
+    // SAFETY: passed on to the caller.
+    guard(|| unsafe { post(plan, (remote, cache), selection, options, transfer) })
+}
+
+/// Looks at a transfer and returns at once: `PMD_KV_STATUS_PENDING`, or its outcome. Once it has one, nothing of it is
+/// outstanding any more, whatever the outcome is.
+///
+/// # Safety
+/// `bytes` is NULL or may be written; the bytes that moved are written when all have.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmd_kv_transfer_poll(
+    transfer: *const pmd_kv_transfer,
+    bytes: *mut u64,
+) -> pmd_kv_status {
+    // SAFETY: the caller's promise.
+    let place = unsafe { Place::optional(bytes) };
+    guard(|| match TRANSFERS.find(transfer)?.poll() {
+        Some(outcome) => finish(outcome, place),
+        None => Err(Failure::new(pmd_kv_status::Pending, "the transfer goes on")),
+    })
+}
+
+/// Waits for a transfer's outcome. After `PMD_KV_STATUS_TIMEOUT` it goes on. Any number of threads may wait for one.
+///
+/// # Safety
+/// As `pmd_kv_transfer_poll`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmd_kv_transfer_wait(
+    transfer: *const pmd_kv_transfer,
+    timeout_ms: u64,
+    bytes: *mut u64,
+) -> pmd_kv_status {
+    // SAFETY: the caller's promise.
+    let place = unsafe { Place::optional(bytes) };
+    guard(|| match TRANSFERS.find(transfer)?.wait(Some(Duration::from_millis(timeout_ms))) {
+        Some(outcome) => finish(outcome, place),
+        None => {
+            Err(Failure::new(pmd_kv_status::Timeout, format!("not done after {timeout_ms} ms; it goes on")))
+        }
+    })
+}
+
+/// Stops a transfer and waits until it is quiet: when this returns, nothing will write the caller's memory on its
+/// behalf. `PMD_KV_STATUS_CANCELLED`, or `PMD_KV_STATUS_OK` when it was done before.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmd_kv_transfer_cancel(transfer: *const pmd_kv_transfer) -> pmd_kv_status {
+    guard(|| {
+        let transfer = TRANSFERS.find(transfer)?;
+        transfer.transfer().request_cancel();
+        transfer.wait(None).map_or(Ok(()), |outcome| outcome.map(drop).map_err(Failure::from))
+    })
+}
+
+/// Releases a transfer's handle. The transfer itself goes on: cancel it first if it is not to.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmd_kv_transfer_release(transfer: *mut pmd_kv_transfer) -> pmd_kv_status {
+    guard(|| TRANSFERS.remove(transfer).map(drop))
+}
+
+type Plan =
+    fn(&kv_api::engine::RemoteCache, &kv_api::engine::Cache, Selection<'_>) -> Result<Prepared, Failure>;
+
+/// # Safety
+/// As `pmd_kv_pull`.
+unsafe fn post(
+    plan: Plan,
+    (remote, cache): (*const pmd_kv_remote_cache, *const pmd_kv_cache),
+    selected: *const pmd_kv_selection,
+    options: *const pmd_kv_post_options,
+    transfer: *mut *mut pmd_kv_transfer,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let place = unsafe { Place::new(transfer, "the place for the transfer")? };
+    let (remote, cache) = (REMOTE_CACHES.find(remote)?, CACHES.find(cache)?);
+    // SAFETY: the caller's promise.
+    let selected = unsafe { selection(selected, cache.layout().layers())? };
+    let mut prepared = plan(&remote, &cache, selected)?;
+    let mut deadline = None;
+    // SAFETY: the caller's promise.
+    if let Some(options) = unsafe { options.as_ref() } {
+        if !options.notification.is_null() {
+            // SAFETY: the caller's promise.
+            let bytes =
+                unsafe { array(options.notification, options.notification_bytes, "the notification")? };
+            prepared = prepared.notifying(bytes.to_vec());
+        }
+        deadline =
+            (options.deadline_ms > 0).then(|| Instant::now() + Duration::from_millis(options.deadline_ms));
+    }
+    place.put(TRANSFERS.insert(Posted::new(prepared.post(deadline)?)));
+    Ok(())
+}
+
+/// # Safety
+/// `selection` is null or points to a selection whose tables have its count.
+unsafe fn selection<'a>(selection: *const pmd_kv_selection, layers: u32) -> Result<Selection<'a>, Failure> {
+    // SAFETY: the caller's promise.
+    let Some(selection) = (unsafe { selection.as_ref() }) else {
+        return Ok(Selection { layers: (0..layers).into(), blocks: BlockMap::Identity });
+    };
+    let end = if selection.end_layer == 0 { layers } else { selection.end_layer };
+    let blocks = if selection.source.is_null() && selection.destination.is_null() {
+        BlockMap::Identity
+    } else {
+        // SAFETY: the caller's promise.
+        let tables = unsafe {
+            (
+                array(selection.source, selection.count, "the table of sources")?,
+                array(selection.destination, selection.count, "the table of destinations")?,
+            )
+        };
+        BlockMap::Table { source: tables.0, destination: tables.1 }
+    };
+    let beyond = || {
+        Failure::argument(format!("layer {} and a shift of {}", selection.first_layer, selection.layer_shift))
+    };
+    let destination = selection.first_layer.checked_add_signed(selection.layer_shift).ok_or_else(beyond)?;
+    Ok(Selection { layers: LayerMap { source: selection.first_layer..end, destination }, blocks })
+}
+
+fn finish(outcome: Result<Outcome, TransferError>, bytes: Place<u64>) -> Result<(), Failure> {
+    bytes.put(outcome?.bytes);
+    Ok(())
+}
+
+/// A transfer that any number of threads may look at, wait for and cancel.
+struct Posted {
+    transfer: Mutex<Transfer>,
+    bell: Arc<Bell>,
+}
+
+/// Wakes everyone who waits.
+#[derive(Default)]
+struct Bell {
+    rings: Mutex<u64>,
+    rung: Condvar,
+}
+
+impl Posted {
+    fn new(transfer: Transfer) -> Self {
+        Self { transfer: Mutex::new(transfer), bell: Arc::default() }
+    }
+
+    fn poll(&self) -> Option<Result<Outcome, TransferError>> {
+        self.transfer().poll()
+    }
+
+    /// The outcome, if it came in time. The transfer is locked only to be looked at, so that it can be cancelled
+    /// meanwhile.
+    fn wait(&self, patience: Option<Duration>) -> Option<Result<Outcome, TransferError>> {
+        // A time beyond what the clock can say is for ever.
+        let deadline = patience.and_then(|patience| Instant::now().checked_add(patience));
+        let waker = Waker::from(Arc::clone(&self.bell));
+        loop {
+            let rings = self.bell.rings();
+            let polled = Pin::new(&mut *self.transfer()).poll(&mut Context::from_waker(&waker));
+            if let Poll::Ready(outcome) = polled {
+                return Some(outcome);
+            }
+            if !self.bell.wait(rings, deadline) {
+                return self.poll();
+            }
+        }
+    }
+
+    fn transfer(&self) -> MutexGuard<'_, Transfer> {
+        self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bell {
+    fn rings(&self) -> u64 {
+        *self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a ring after `before`; whether it came in time.
+    fn wait(&self, before: u64, deadline: Option<Instant>) -> bool {
+        let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        while *rings == before {
+            rings = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => self.rung.wait(rings).unwrap_or_else(PoisonError::into_inner),
+                Some(left) if left.is_zero() => return false,
+                Some(left) => self.rung.wait_timeout(rings, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
+        true
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        *self.rings.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.rung.notify_all();
+    }
+}
