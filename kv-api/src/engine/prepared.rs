@@ -62,7 +62,7 @@ impl Prepared {
         let notify = self.notification.clone();
         let notify = notify.map(|bytes| transfer::Notification { bytes, immediate: None });
         let keep_alive = Some(KeepAlive(self.local.keep_alive()));
-        let options = TransferOptions { notify, deadline, keep_alive };
+        let options = TransferOptions { notify, deadline, keep_alive, ..TransferOptions::default() };
         Ok(self.route.submit_waiting(&self.work, options, deadline)?)
     }
 

@@ -81,7 +81,7 @@ impl Plan {
         let PostOptions { notify, immediate, deadline } = options;
         let notify = notify.map(|bytes| Notification { bytes, immediate });
         let keep_alive = Some(KeepAlive(Arc::new(Arc::clone(&self.segments))));
-        let options = TransferOptions { notify, deadline, keep_alive };
+        let options = TransferOptions { notify, deadline, keep_alive, ..TransferOptions::default() };
         Ok(self.peer.route().submit_waiting(&self.work, options, deadline)?)
     }
 

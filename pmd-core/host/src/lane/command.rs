@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     backend::{ConnectOptions, QueuePairAddress},
-    transfer::{Completer, LaneFault, TransferOptions, WorkList},
+    transfer::{Completer, LaneFault, TransferError, TransferOptions, WorkList},
 };
 
 /// One slot of a lane's ring.
@@ -85,7 +85,7 @@ impl Command {
     pub(crate) fn refuse(self, fault: LaneFault) {
         match self {
             Self::Submit(submission) => {
-                submission.completer.complete(Err(crate::transfer::TransferError::LaneEnded { fault }));
+                submission.completer.complete(Err(TransferError::LaneEnded { fault }), 0);
             }
             Self::Send(_) => {}
             Self::Setup(command) => match *command {

@@ -13,7 +13,8 @@
 //! [`WorkList`](crate::transfer::WorkList).
 //!
 //! # Order
-//! Transfers of one route share its queue pairs in turns of a batch, so a small one is not stuck behind a large one.
+//! Transfers of one route share its queue pairs in turns of a batch, so a small one is not stuck behind a large one; of
+//! eight turns seven go to transfers of [high priority](crate::transfer::Priority), if there are any.
 //! A transfer may use all queue pairs of its route; it is done when all of its work requests have completed (counted),
 //! and only then its notification goes out. Messages keep their order among each other.
 //!

@@ -101,7 +101,8 @@ impl Route {
     /// [`SubmitError::Full`] is the normal answer of a busy lane and gives the options back.
     pub fn submit(&self, work: &Arc<WorkList>, options: TransferOptions) -> Result<Transfer, SubmitError> {
         self.0.admit(work, &options)?;
-        let (transfer, completer) = transfer(self.0.lane.shared().attention.clone());
+        let (transfer, completer) =
+            transfer(self.0.lane.shared().attention.clone(), options.observer.clone());
         let (work, route) = (Arc::clone(work), Arc::clone(&self.0));
         let submission = Submission { completer, work, options, route };
         match self.0.lane.shared().push(Command::Submit(submission)) {

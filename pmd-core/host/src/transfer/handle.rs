@@ -4,6 +4,7 @@ use std::{
     any::Any,
     fmt,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
@@ -58,6 +59,46 @@ impl fmt::Debug for KeepAlive {
     }
 }
 
+/// Whose turn it is where transfers share a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Priority {
+    /// In turns with all others.
+    #[default]
+    Normal,
+    /// Seven turns of eight: for what somebody waits for while bulk is on its way. Does not overtake what is posted
+    /// already, and does not starve the others.
+    High,
+}
+
+/// Hears how transfers end, whoever holds their handles.
+///
+/// Runs on the lane's thread once the transfer is quiet, before its outcome can be seen: it must be quick and never wait
+/// for the same lane. A panic in it is caught and changes nothing.
+pub trait TransferObserver: Send + Sync {
+    /// A transfer has ended.
+    fn ended(&self, end: TransferEnd);
+}
+
+/// How a transfer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferEnd {
+    /// Its outcome.
+    pub outcome: Result<Outcome, TransferError>,
+    /// Entries of the work list, from the first, whose bytes are known to be in place. Where several queue pairs carry
+    /// the list, or where it failed, more of them may be.
+    pub landed: u32,
+}
+
+/// A [`TransferObserver`] of one transfer.
+#[derive(Clone)]
+pub struct Observer(pub Arc<dyn TransferObserver>);
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Observer")
+    }
+}
+
 /// How a transfer is carried out.
 #[derive(Clone, Debug, Default)]
 pub struct TransferOptions {
@@ -67,6 +108,10 @@ pub struct TransferOptions {
     pub deadline: Option<Instant>,
     /// Dropped on the lane's thread once the transfer is quiet.
     pub keep_alive: Option<KeepAlive>,
+    /// Its turns among the transfers of its route.
+    pub priority: Priority,
+    /// Told of the end.
+    pub observer: Option<Observer>,
 }
 
 /// A transfer in flight.
@@ -83,6 +128,7 @@ pub struct Transfer {
 #[derive(Debug)]
 pub(crate) struct Completer {
     shared: Arc<Shared>,
+    observer: Option<Observer>,
 }
 
 #[derive(Debug)]
@@ -95,9 +141,9 @@ struct Shared {
 }
 
 /// A pending transfer: the application's end and the lane's.
-pub(crate) fn transfer(attention: Attention) -> (Transfer, Completer) {
+pub(crate) fn transfer(attention: Attention, observer: Option<Observer>) -> (Transfer, Completer) {
     let shared = Arc::new(Shared { slot: CompletionSlot::new(), waiter: AtomicWaker::new(), attention });
-    (Transfer { shared: Arc::clone(&shared) }, Completer { shared })
+    (Transfer { shared: Arc::clone(&shared) }, Completer { shared, observer })
 }
 
 impl Transfer {
@@ -201,9 +247,15 @@ impl Completer {
 
     /// Leaves the outcome and wakes who waits. The transfer is quiet.
     #[inline]
-    pub(crate) fn complete(self, outcome: Result<Outcome, TransferError>) {
-        self.shared.slot.complete(outcome);
-        self.shared.waiter.wake();
+    pub(crate) fn complete(self, outcome: Result<Outcome, TransferError>, landed: u32) {
+        let Self { shared, observer } = self;
+        if let Some(Observer(observer)) = observer {
+            // Gone, as all that the lane held, before the outcome can be seen.
+            let tell = move || observer.ended(TransferEnd { outcome, landed });
+            let _ = catch_unwind(AssertUnwindSafe(tell));
+        }
+        shared.slot.complete(outcome);
+        shared.waiter.wake();
     }
 }
 

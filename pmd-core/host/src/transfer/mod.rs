@@ -15,6 +15,9 @@ mod work_list;
 mod tests;
 
 pub use error::{LaneFault, RouteFault, SendError, SubmitError, TransferError, WaitError};
-pub use handle::{CancelOutcome, KeepAlive, Notification, Outcome, Transfer, TransferOptions};
+pub use handle::{
+    CancelOutcome, KeepAlive, Notification, Observer, Outcome, Priority, Transfer, TransferEnd,
+    TransferObserver, TransferOptions,
+};
 pub(crate) use handle::{Completer, transfer};
 pub use work_list::{Direction, Entry, LocalPiece, WorkList, WorkListBuilder, WorkListLimits};

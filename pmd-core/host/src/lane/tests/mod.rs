@@ -3,6 +3,7 @@ mod fake;
 mod fault;
 mod message;
 mod post;
+mod priority;
 mod stop;
 mod thread;
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use crate::{
     lane::{command::Submission, route::RouteHandle},
-    transfer::{Completer, Direction, KeepAlive, Notification, Outcome, TransferError, WorkList},
+    transfer::{Completer, Direction, KeepAlive, Notification, Outcome, Priority, TransferError, WorkList},
 };
 
 /// Lists of fewer bytes stay on one queue pair: what a second one moves meanwhile does not make up for its doorbell.
@@ -28,6 +28,9 @@ pub(super) struct Active {
     pub(super) share: u32,
     /// Work requests posted and not completed, the notification's included.
     pub(super) outstanding: u32,
+    /// Entries from the first on that have completed.
+    pub(super) landed: u32,
+    pub(super) priority: Priority,
     /// Why it is being stopped, or has failed.
     pub(super) failure: Option<TransferError>,
     _keep_alive: Option<KeepAlive>,
@@ -64,6 +67,8 @@ impl Active {
             next_entry: 0,
             share: entries.div_ceil(spread).max(1) as u32,
             outstanding: 0,
+            landed: 0,
+            priority: options.priority,
             failure: None,
             work,
             _keep_alive: options.keep_alive,
@@ -98,9 +103,9 @@ impl Active {
 
     /// Gives the outcome, and with it everything that was kept alive.
     pub(super) fn complete(self, outcome: Result<Outcome, TransferError>) {
-        let Self { completer, work, _keep_alive, _route, .. } = self;
+        let Self { completer, work, landed, _keep_alive, _route, .. } = self;
         // Before the outcome: who has it may count on the lane holding nothing any more.
         drop((work, _keep_alive, _route));
-        completer.complete(outcome);
+        completer.complete(outcome, landed);
     }
 }

@@ -48,13 +48,25 @@ impl<B: Backend> Worker<B> {
     #[inline]
     fn settle_part(&mut self, route: u32, part: Segment, failure: Option<TransferError>) {
         match part.owner {
-            Owner::Transfer(transfer) => self.settle_transfer(transfer, part.count, false, failure),
+            Owner::Transfer(transfer) => {
+                self.note_landed(transfer, part, failure);
+                self.settle_transfer(transfer, part.count, false, failure);
+            }
             Owner::Notification { transfer, staged } => {
                 self.release_staged(route, staged);
                 self.settle_transfer(transfer, 1, true, failure);
             }
             Owner::Message { staged } => self.release_staged(route, staged),
             Owner::Filler => {}
+        }
+    }
+
+    /// Counts entries that are in place, as far as all before them are too.
+    #[inline]
+    fn note_landed(&mut self, transfer: u32, part: Segment, failure: Option<TransferError>) {
+        let Some(active) = self.transfers.find_mut(transfer).filter(|_| failure.is_none()) else { return };
+        if part.first_entry == active.landed {
+            active.landed += part.count;
         }
     }
 

@@ -16,6 +16,7 @@ mod receive;
 mod setup;
 mod slab;
 mod stop;
+mod turns;
 mod window;
 
 use std::{
@@ -28,7 +29,9 @@ use std::{
 use pmd_core::{provider::Completion, ring::mpsc::Receiver};
 
 pub(in crate::lane) use self::messages::HEADER_BYTES;
-use self::{active::Active, buffers::Buffers, messages::Messages, slab::Slab, window::QueuePair};
+use self::{
+    active::Active, buffers::Buffers, messages::Messages, slab::Slab, turns::Turns, window::QueuePair,
+};
 use super::{
     LaneConfig,
     command::{Command, Reply},
@@ -84,7 +87,7 @@ struct RouteState {
     /// Its queue pairs; the first one carries the messages.
     queues: Vec<u32>,
     /// Transfers with entries to post, in the order of their turns.
-    running: VecDeque<u32>,
+    running: Turns,
     /// Most send-queue slots that an entry of these transfers takes.
     widest: u32,
     /// Queue pair that posts first in the next turn.
@@ -204,7 +207,7 @@ impl<B: Backend> Worker<B> {
         for active in transfers.drain() {
             shared.counters.add(Counter::FailedTransfers, 1);
             let error = active.failure.unwrap_or(TransferError::LaneEnded { fault });
-            active.completer.complete(Err(error));
+            active.completer.complete(Err(error), active.landed);
         }
         if let Some(command) = peeked {
             command.refuse(fault);
@@ -275,7 +278,7 @@ impl RouteState {
         Self {
             shared,
             queues,
-            running: VecDeque::new(),
+            running: Turns::default(),
             widest: 1,
             first: 0,
             transfers: 0,

@@ -1,7 +1,8 @@
 //! Posting: one batch per queue pair and turn, one doorbell for it, the last work request of it signalled.
 //!
 //! # Turns
-//! A batch takes entries from the transfers of the route in turn, so that many transfers advance together. A batch is
+//! A batch takes entries from the transfers of the route in turn, so that many transfers advance together; those of high
+//! priority have most of the turns ([`Turns`](super::turns::Turns)). A batch is
 //! posted when it can be full, or when it holds all there is, or when the queue pair has nothing to do: a queue that
 //! is drained a little at a time does not make for many small doorbells.
 
@@ -146,7 +147,7 @@ impl<B: Backend> Batch<'_, B> {
     /// Work requests to post now.
     fn size(&self) -> u32 {
         let mut wanted = 0;
-        for &transfer in &self.route.running {
+        for &transfer in self.route.running.iter() {
             let unposted = |active: &Active| active.unposted().min(active.share);
             wanted += self.transfers.find(transfer).map_or(0, unposted);
             if wanted >= self.config.batch {
@@ -187,7 +188,7 @@ impl<B: Backend> Batch<'_, B> {
         }
         self.route.running.pop_front();
         if active.unposted() > 0 {
-            self.route.running.push_back(transfer);
+            self.route.running.push_back(transfer, active.priority);
         } else if active.may_notify(self.route.queues.len()) {
             active.notify = Notify::Queued;
             self.route.messages.notifications.push_back(transfer);

@@ -35,7 +35,7 @@ impl<B: Backend> Worker<B> {
     fn submit(&mut self, submission: Submission) {
         let index = submission.route.shared.key.index;
         let Some(route) = self.routes.find_mut(index) else {
-            submission.completer.complete(Err(TransferError::RouteClosed));
+            submission.completer.complete(Err(TransferError::RouteClosed), 0);
             return;
         };
         let mut active = Active::new(submission, route.queues.len());
@@ -49,11 +49,11 @@ impl<B: Backend> Worker<B> {
         active.failure = route.refusal().map(RouteFault::transfer_error).or(late);
         let unposted = active.failure.is_none() && active.unposted() > 0;
         let slots = slots(u32::from(active.work.widest()));
-        let deadline = active.deadline;
+        let (deadline, priority) = (active.deadline, active.priority);
         let transfer = self.transfers.insert(active);
         if unposted {
             route.widest = if route.running.is_empty() { slots } else { route.widest.max(slots) };
-            route.running.push_back(transfer);
+            route.running.push_back(transfer, priority);
             self.make_ready(index);
         }
         if let Some(deadline) = deadline {
