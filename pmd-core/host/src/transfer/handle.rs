@@ -128,7 +128,6 @@ pub struct Transfer {
 #[derive(Debug)]
 pub(crate) struct Completer {
     shared: Arc<Shared>,
-    observer: Option<Observer>,
 }
 
 #[derive(Debug)]
@@ -138,12 +137,14 @@ struct Shared {
     waiter: AtomicWaker,
     /// Makes the lane look at cancel requests.
     attention: Attention,
+    observer: Option<Observer>,
 }
 
 /// A pending transfer: the application's end and the lane's.
 pub(crate) fn transfer(attention: Attention, observer: Option<Observer>) -> (Transfer, Completer) {
-    let shared = Arc::new(Shared { slot: CompletionSlot::new(), waiter: AtomicWaker::new(), attention });
-    (Transfer { shared: Arc::clone(&shared) }, Completer { shared, observer })
+    let shared =
+        Arc::new(Shared { slot: CompletionSlot::new(), waiter: AtomicWaker::new(), attention, observer });
+    (Transfer { shared: Arc::clone(&shared) }, Completer { shared })
 }
 
 impl Transfer {
@@ -248,14 +249,12 @@ impl Completer {
     /// Leaves the outcome and wakes who waits. The transfer is quiet.
     #[inline]
     pub(crate) fn complete(self, outcome: Result<Outcome, TransferError>, landed: u32) {
-        let Self { shared, observer } = self;
-        if let Some(Observer(observer)) = observer {
-            // Gone, as all that the lane held, before the outcome can be seen.
-            let tell = move || observer.ended(TransferEnd { outcome, landed });
+        if let Some(Observer(observer)) = &self.shared.observer {
+            let tell = || observer.ended(TransferEnd { outcome, landed });
             let _ = catch_unwind(AssertUnwindSafe(tell));
         }
-        shared.slot.complete(outcome);
-        shared.waiter.wake();
+        self.shared.slot.complete(outcome);
+        self.shared.waiter.wake();
     }
 }
 

@@ -111,6 +111,7 @@ fn observers_hear_what_has_landed() {
     rig.finish(&transfer).unwrap();
     let whole = TransferEnd { outcome: Ok(Outcome { bytes: 70 * 16 }), landed: 70 };
     assert_eq!(*heard.0.lock().unwrap(), [whole]);
+    drop(transfer);
     assert_eq!(Arc::strong_count(&heard), 1, "the lane holds nothing of it");
 
     // Entry 20 fails: those before it are in place, and those after it are not.
