@@ -11,6 +11,7 @@ use pmd_host::{
     backend::Transport,
     endpoint::{Endpoint, Registered},
     soft::Arena,
+    transfer::KeepAlive,
 };
 
 use super::EngineError;
@@ -41,6 +42,8 @@ pub enum CacheMemory {
     Arena(Arena),
     /// The caller's.
     Caller,
+    /// Somebody's who keeps it as long as this is held.
+    Kept(KeepAlive),
 }
 
 impl Cache {
@@ -66,17 +69,17 @@ impl Cache {
         name: &str,
         layout: CacheLayout,
         mut runs: Vec<TensorRun>,
+        memory: CacheMemory,
     ) -> Result<Self, EngineError> {
         let regions = regions(&layout, &mut runs)?;
         let placement = Placement::new(&layout, runs)?;
         let register = |region: &Range<u64>| {
             let (address, length) = (region.start, region.end - region.start);
-            let memory = RegionDescription { address, length, kind: MemoryKind::Host, descriptor: None };
+            let description = RegionDescription { address, length, kind: MemoryKind::Host, descriptor: None };
             // SAFETY: the caller promises it of every run's memory, and the region is made of nothing else.
-            Ok(unsafe { endpoint.register_memory(&memory, Access::READ_WRITE)? })
+            Ok(unsafe { endpoint.register_memory(&description, Access::READ_WRITE)? })
         };
         let regions = regions.iter().map(register).collect::<Result<_, EngineError>>()?;
-        let memory = CacheMemory::Caller;
         Ok(Self(Arc::new(Inner { id, name: name.to_owned(), layout, placement, regions, memory })))
     }
 

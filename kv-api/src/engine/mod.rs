@@ -27,6 +27,7 @@ use pmd_host::{
     endpoint::{Endpoint, EndpointConfig, Peer, PeerService},
     lane::Message,
     soft::ArenaOptions,
+    transfer::KeepAlive,
 };
 
 pub use cache::{Cache, CacheMemory};
@@ -153,9 +154,44 @@ impl Engine {
         layout: CacheLayout,
         runs: Vec<TensorRun>,
     ) -> Result<Cache, EngineError> {
+        // SAFETY: passed on to the caller.
+        unsafe { self.register_at(name, layout, runs, CacheMemory::Caller) }
+    }
+
+    /// As [`Engine::register_cache`], for memory that `owner` keeps mapped: held until the last handle of the cache and
+    /// the last transfer with it are gone, and dropped by whichever thread holds the last.
+    ///
+    /// # Errors
+    /// As [`Engine::register_cache`].
+    ///
+    /// # Safety
+    /// Every run's memory stays mapped as long as `owner` is held, and its bytes are not borrowed while a transfer may
+    /// touch them, peers' transfers included.
+    #[expect(unsafe_code, reason = "takes addresses on the caller's word")]
+    pub unsafe fn register_cache_kept(
+        &self,
+        name: &str,
+        layout: CacheLayout,
+        runs: Vec<TensorRun>,
+        owner: KeepAlive,
+    ) -> Result<Cache, EngineError> {
+        // SAFETY: passed on to the caller; the cache holds the owner.
+        unsafe { self.register_at(name, layout, runs, CacheMemory::Kept(owner)) }
+    }
+
+    /// # Safety
+    /// As [`Engine::register_cache`], unless `memory` holds what keeps it.
+    #[expect(unsafe_code, reason = "takes addresses on the caller's word")]
+    unsafe fn register_at(
+        &self,
+        name: &str,
+        layout: CacheLayout,
+        runs: Vec<TensorRun>,
+        memory: CacheMemory,
+    ) -> Result<Cache, EngineError> {
         self.shared.check_name(name)?;
         // SAFETY: the caller promises what `Cache::at` needs.
-        let cache = unsafe { Cache::at(&self.endpoint, self.shared.next_id(), name, layout, runs)? };
+        let cache = unsafe { Cache::at(&self.endpoint, self.shared.next_id(), name, layout, runs, memory)? };
         self.shared.insert(&cache);
         Ok(cache)
     }

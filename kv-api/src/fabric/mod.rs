@@ -39,7 +39,7 @@ use pmd_host::{
     endpoint::{Endpoint, EndpointConfig, Peer, PeerService, Registered},
     lane::Message,
     soft::ArenaOptions,
-    transfer::Direction,
+    transfer::{Direction, KeepAlive},
 };
 
 pub use address_map::AddressMap;
@@ -181,6 +181,25 @@ impl Fabric {
         // SAFETY: passed on to the caller.
         let registered = unsafe { self.endpoint.register_memory(memory, Access::READ_WRITE)? };
         Ok(self.adopt(registered, Owner::Caller))
+    }
+
+    /// As [`Fabric::register`], for memory that `owner` keeps mapped: held until the last handle of the segment and the
+    /// last transfer with it are gone, and dropped by whichever thread holds the last.
+    ///
+    /// # Errors
+    /// [`FabricError::Register`].
+    ///
+    /// # Safety
+    /// The range stays mapped as long as `owner` is held, and its bytes are not borrowed while a transfer may touch
+    /// them, peers' transfers included.
+    pub unsafe fn register_kept(
+        &self,
+        memory: &RegionDescription,
+        owner: KeepAlive,
+    ) -> Result<Segment, FabricError> {
+        // SAFETY: passed on to the caller; the segment holds the owner.
+        let registered = unsafe { self.endpoint.register_memory(memory, Access::READ_WRITE)? };
+        Ok(self.adopt(registered, Owner::Kept(owner)))
     }
 
     /// Allocates zeroed memory that peers of this host can map, and registers it: the fastest kind.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use pmd_core::memory::{LocalKey, RemoteKey};
-use pmd_host::{backend::Transport, endpoint::Registered, soft::Arena};
+use pmd_host::{backend::Transport, endpoint::Registered, soft::Arena, transfer::KeepAlive};
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
@@ -33,6 +33,8 @@ pub(super) struct Inner {
 pub(super) enum Owner {
     /// The caller's.
     Caller,
+    /// Somebody's who keeps it as long as this is held.
+    Kept(#[expect(dead_code, reason = "held, not read")] KeepAlive),
     /// Allocated with the segment.
     Fabric(Arena),
 }
@@ -65,7 +67,7 @@ impl Segment {
     pub fn arena(&self) -> Option<&Arena> {
         match &self.0.owner {
             Owner::Fabric(arena) => Some(arena),
-            Owner::Caller => None,
+            Owner::Caller | Owner::Kept(_) => None,
         }
     }
 

@@ -226,3 +226,29 @@ mod address_map {
         assert_eq!((map.len(), map.covering(0, 4).map(|found| found.1)), (1, Some(4)));
     }
 }
+
+#[test]
+fn an_owner_is_held_until_nothing_uses_its_memory() {
+    let Pair { here, there, peer, .. } = pair();
+    let owner = Arc::new(Mutex::new(vec![7_u8; 4096]));
+    let (address, length) = (owner.lock().expect("not poisoned").as_mut_ptr() as u64, 4096);
+    let memory = RegionDescription { address, length, kind: MemoryKind::Host, descriptor: None };
+    // SAFETY: the owner keeps the memory, and the test does not look at it while a transfer runs.
+    let kept =
+        unsafe { here.register_kept(&memory, KeepAlive(Arc::clone(&owner) as Arc<_>)) }.expect("registered");
+    let far = there.allocate(4096, ArenaOptions::default()).expect("memory");
+    let descriptors = [Descriptor { local: address, remote: far.address(), length }];
+    let plan = here.plan(&peer, Direction::Write, &descriptors, PATIENCE).expect("a plan");
+    drop(kept);
+    assert_eq!(Arc::strong_count(&owner), 2, "the plan holds it");
+    let transfer = plan.post(PostOptions::default()).expect("posted");
+    drop(plan);
+    assert_eq!(finish(transfer), length);
+    assert!(bytes(&far).iter().all(|byte| *byte == 7));
+    let deadline = Instant::now() + PATIENCE;
+    // The lane lets go just after it has told the outcome.
+    while Arc::strong_count(&owner) > 1 {
+        assert!(Instant::now() < deadline, "nothing uses the memory, and its owner is held");
+        std::thread::yield_now();
+    }
+}
