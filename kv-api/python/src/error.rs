@@ -1,0 +1,162 @@
+//! Errors of the driver as Python exceptions: classes of `pmd_kv.errors`, with the values that explain them as
+//! attributes.
+
+use std::fmt::Debug;
+
+use kv_api::{engine::EngineError, environment::EnvironmentError, fabric::FabricError};
+use pmd_host::{
+    control::RequestError,
+    endpoint::EndpointError,
+    transfer::{SubmitError, TransferError},
+};
+use pyo3::{prelude::*, types::PyDict};
+
+/// Values of an exception's attributes.
+type Fields<'a, 'py> = &'a dyn Fn(&Bound<'py, PyDict>) -> PyResult<()>;
+
+/// An exception of a class of `pmd_kv.errors`. What fails on the way there becomes the exception.
+pub(crate) fn raise<'py>(
+    py: Python<'py>,
+    class: &str,
+    kind: &str,
+    message: String,
+    fields: Fields<'_, 'py>,
+) -> PyErr {
+    let make = || {
+        let class = py.import("pmd_kv.errors")?.getattr(class)?;
+        let keywords = PyDict::new(py);
+        keywords.set_item("kind", kind)?;
+        fields(&keywords)?;
+        Ok(PyErr::from_value(class.call((message,), Some(&keywords))?))
+    };
+    make().unwrap_or_else(|error: PyErr| error)
+}
+
+/// As [`raise`], for an error whose kind says it all.
+pub(crate) fn plain(py: Python<'_>, class: &str, error: &impl std::error::Error) -> PyErr {
+    raise(py, class, &kind(error), error.to_string(), &|_| Ok(()))
+}
+
+/// The name of an enum's variant.
+fn kind(error: &impl Debug) -> String {
+    let text = format!("{error:?}");
+    text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
+}
+
+/// Nothing happened in time.
+pub(crate) fn timeout(py: Python<'_>, what: &str, seconds: Option<f64>) -> PyErr {
+    let message = format!("waited {} s for {what}", seconds.unwrap_or_default());
+    raise(py, "WaitTimeout", "Timeout", message, &|fields| {
+        fields.set_item("what", what)?;
+        fields.set_item("timeout", seconds)
+    })
+}
+
+/// The object was closed before.
+pub(crate) fn closed(py: Python<'_>, what: &str) -> PyErr {
+    raise(py, "Closed", "Closed", format!("the {what} is closed"), &|_| Ok(()))
+}
+
+/// What became of a transfer.
+pub(crate) fn transfer(py: Python<'_>, error: TransferError) -> PyErr {
+    let class = match error {
+        TransferError::Cancelled => "TransferCancelled",
+        TransferError::DeadlineExceeded => "DeadlineExceeded",
+        TransferError::PeerDown | TransferError::RouteClosed => "PeerDown",
+        _ => "TransferFailed",
+    };
+    let (kind, message) = (kind(&error), error.to_string());
+    raise(py, class, &kind, message, &|fields| match error {
+        TransferError::Failed { syndrome, vendor, entry, remote } => {
+            fields.set_item("syndrome", syndrome.to_string())?;
+            fields.set_item("vendor", vendor)?;
+            fields.set_item("entry", entry)?;
+            fields.set_item("remote_address", remote.address)
+        }
+        TransferError::NotificationFailed { syndrome, vendor } => {
+            fields.set_item("syndrome", syndrome.to_string())?;
+            fields.set_item("vendor", vendor)
+        }
+        TransferError::Refused { entry, .. } => fields.set_item("entry", entry),
+        _ => Ok(()),
+    })
+}
+
+/// What an engine was asked in vain.
+pub(crate) fn engine(py: Python<'_>, error: EngineError) -> PyErr {
+    match error {
+        EngineError::Endpoint(error) => endpoint(py, &error),
+        EngineError::Request(error) => request(py, &error),
+        EngineError::Submit(error) => submit(py, &error),
+        EngineError::Allocate(error) => plain(py, "AllocateError", &error),
+        EngineError::Register(error) => plain(py, "RegisterError", &error),
+        EngineError::Layout(error) => plain(py, "LayoutError", &error),
+        EngineError::Plan(error) => plain(py, "PlanError", &error),
+        EngineError::NameTaken { name } => {
+            named(py, "NameTaken", &EngineError::NameTaken { name: name.clone() }, &name)
+        }
+        EngineError::NoSuchCache { name } => {
+            named(py, "NoSuchCache", &EngineError::NoSuchCache { name: name.clone() }, &name)
+        }
+        other => plain(py, "Error", &other),
+    }
+}
+
+fn named(py: Python<'_>, class: &str, error: &EngineError, name: &str) -> PyErr {
+    raise(py, class, class, error.to_string(), &|fields| fields.set_item("name", name))
+}
+
+/// What a fabric was asked in vain.
+pub(crate) fn fabric(py: Python<'_>, error: FabricError) -> PyErr {
+    match error {
+        FabricError::Endpoint(error) => endpoint(py, &error),
+        FabricError::Request(error) => request(py, &error),
+        FabricError::Submit(error) => submit(py, &error),
+        FabricError::Allocate(error) => plain(py, "AllocateError", &error),
+        FabricError::Register(error) => plain(py, "RegisterError", &error),
+        FabricError::Local { index, address, length } | FabricError::Remote { index, address, length } => {
+            let (kind, message) = (kind(&error), error.to_string());
+            raise(py, "DescriptorError", &kind, message, &|fields| {
+                fields.set_item("index", index)?;
+                fields.set_item("address", address)?;
+                fields.set_item("length", length)
+            })
+        }
+        other => plain(py, "Error", &other),
+    }
+}
+
+/// A device, a listener or a connection.
+pub(crate) fn endpoint(py: Python<'_>, error: &EndpointError) -> PyErr {
+    plain(py, "EndpointError", error)
+}
+
+/// A peer did not answer as wished.
+pub(crate) fn request(py: Python<'_>, error: &RequestError) -> PyErr {
+    match error {
+        RequestError::Down(reason) => {
+            let reason = reason.to_string();
+            raise(py, "PeerDown", "Down", error.to_string(), &|fields| fields.set_item("reason", &reason))
+        }
+        RequestError::Timeout { patience } => timeout(py, "the peer's answer", Some(patience.as_secs_f64())),
+        RequestError::Refused(refusal) => {
+            raise(py, "RequestRefused", "Refused", refusal.detail.clone(), &|fields| {
+                fields.set_item("code", refusal.code)
+            })
+        }
+        other => plain(py, "Error", other),
+    }
+}
+
+/// A lane did not take a transfer.
+fn submit(py: Python<'_>, error: &SubmitError) -> PyErr {
+    plain(py, "SubmitError", error)
+}
+
+/// A variable of the environment.
+pub(crate) fn environment(py: Python<'_>, error: &EnvironmentError) -> PyErr {
+    raise(py, "ConfigurationError", "Environment", error.to_string(), &|fields| {
+        fields.set_item("variable", error.variable)?;
+        fields.set_item("value", &error.value)
+    })
+}

@@ -1,0 +1,53 @@
+//! The compiled half of the Python package `pmd_kv`.
+//!
+//! ```text
+//!  pmd_kv | kvtrans_engine | llm_datadist | hixl       Python: signatures, checks, enums, asyncio
+//!        |                                  ^
+//!     _native   objects, memory, errors     | callbacks, with the interpreter's lock
+//!        v                                  |
+//!     kv-api    engine, fabric, kvtrans, datadist, hixl
+//! ```
+//! | module | holds |
+//! |---|---|
+//! | `engine` | caches, peers' caches, prepared transfers |
+//! | `fabric` | memory by address, plans, messages |
+//! | `transfer` | a transfer in flight: wait, await, cancel |
+//! | `memory`, `dlpack`, `view` | memory from Python objects, and as Python objects |
+//! | `error` | exceptions |
+//!
+//! Two rules keep the interpreter's lock and the driver's threads apart: every call that may wait releases the lock
+//! (`waiting`), and no lane ever takes it; callbacks run on control threads and threads of their own.
+
+mod bell;
+mod config;
+mod dlpack;
+mod engine;
+mod error;
+mod fabric;
+mod indices;
+mod memory;
+mod peer;
+mod transfer;
+mod view;
+mod waiting;
+
+use pyo3::prelude::*;
+
+/// The compiled half of `pmd_kv`.
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<bell::Bell>()?;
+    module.add_class::<engine::Engine>()?;
+    module.add_class::<engine::Cache>()?;
+    module.add_class::<engine::RemoteCache>()?;
+    module.add_class::<engine::Prepared>()?;
+    module.add_class::<fabric::Fabric>()?;
+    module.add_class::<fabric::Message>()?;
+    module.add_class::<fabric::Plan>()?;
+    module.add_class::<fabric::Segment>()?;
+    module.add_class::<peer::Peer>()?;
+    module.add_class::<transfer::Transfer>()?;
+    module.add_class::<view::View>()?;
+    Ok(())
+}
