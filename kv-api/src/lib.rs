@@ -16,6 +16,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`engine`] | the engine, its caches, its peers' caches, prepared transfers, notifications |
+//! | [`agent`] | NIXL's agent semantics: what its plug-in needs, active messages |
 //! | [`fabric`] | memory by address: registered segments, transfers between a peer's and ours |
 //! | [`environment`] | settings for interfaces that have no options of their own |
 //! | [`layout`] | the shape of a cache and where its tensors lie |
@@ -155,6 +156,7 @@
 //! # Features
 //! There are no Cargo features. Shared memory needs nothing but Linux. The libraries that drive NICs are loaded at
 //! run time: a build needs none of them and a program starts without them.
+pub mod agent;
 pub mod engine;
 pub mod environment;
 pub mod fabric;

@@ -42,6 +42,14 @@ impl<T> AddressMap<T> {
         self.ranges.remove(&(start, number)).map(|range| range.value)
     }
 
+    /// The range with this number: its first address, its end, and its value.
+    #[must_use]
+    pub fn get(&self, number: u64) -> Option<(u64, u64, &T)> {
+        let start = *self.starts.get(&number)?;
+        let range = self.ranges.get(&(start, number))?;
+        Some((start, start.saturating_add(range.length), &range.value))
+    }
+
     /// Ranges that are here.
     #[must_use]
     pub fn len(&self) -> usize {

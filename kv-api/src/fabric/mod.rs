@@ -31,7 +31,7 @@ use std::{
 };
 
 use pmd_core::{
-    memory::{Access, RegionDescription, RegionSource},
+    memory::{Access, RegionDescription, RegionSource, RemoteKey},
     sync::{AtomicU64, Ordering},
 };
 use pmd_host::{
@@ -254,6 +254,20 @@ impl Fabric {
             let found = exported.covering(address, length);
             Ok(found.and_then(|(start, end, segment)| Some((start, end, segment.key(transport)?))))
         })
+    }
+
+    /// A peer's segment by its number: first address, end and key. Asks the peer only when the number is new here, once,
+    /// and at most for `patience`. `None` when the peer has no such segment, or not any more.
+    ///
+    /// # Errors
+    /// [`FabricError::Request`], [`FabricError::Malformed`].
+    pub fn remote_segment(
+        &self,
+        peer: &Peer,
+        id: SegmentId,
+        patience: Duration,
+    ) -> Result<Option<(u64, u64, RemoteKey)>, FabricError> {
+        self.shared.remote(peer).numbered(peer, id.0, patience)
     }
 
     fn adopt(&self, registered: Registered, owner: Owner) -> Segment {

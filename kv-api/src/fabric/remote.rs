@@ -36,7 +36,28 @@ impl RemoteSegments {
         length: u64,
         patience: Duration,
     ) -> Result<Option<(u64, u64, RemoteKey)>, FabricError> {
-        if let Some(found) = self.known().find(address, length) {
+        self.look_up(peer, patience, |known| known.find(address, length))
+    }
+
+    /// The segment with this number, as [`RemoteSegments::key`].
+    pub(super) fn numbered(
+        &self,
+        peer: &Peer,
+        number: u64,
+        patience: Duration,
+    ) -> Result<Option<(u64, u64, RemoteKey)>, FabricError> {
+        self.look_up(peer, patience, |known| {
+            known.segments.get(number).map(|(start, end, key)| (start, end, *key))
+        })
+    }
+
+    fn look_up<T>(
+        &self,
+        peer: &Peer,
+        patience: Duration,
+        find: impl Fn(&Known) -> Option<T>,
+    ) -> Result<Option<T>, FabricError> {
+        if let Some(found) = find(&self.known()) {
             return Ok(Some(found));
         }
         let after = self.known().newest;
@@ -45,7 +66,7 @@ impl RemoteSegments {
         let news: Vec<Facts> = postcard::from_bytes(&answer).map_err(malformed)?;
         let mut known = self.known();
         news.into_iter().for_each(|facts| known.learn(facts));
-        Ok(known.find(address, length))
+        Ok(find(&known))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -85,7 +85,9 @@ impl Segment {
         ExportedSegment { id: self.id(), address: self.address(), length: self.length(), keys }
     }
 
-    pub(super) fn local_key(&self, transport: Transport) -> Option<LocalKey> {
+    /// Key for this process's own work requests over `transport`.
+    #[must_use]
+    pub fn local_key(&self, transport: Transport) -> Option<LocalKey> {
         self.0.registered.local_key(transport)
     }
 

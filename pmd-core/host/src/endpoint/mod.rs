@@ -137,6 +137,7 @@ struct Handle {
 
 struct Inner {
     config: EndpointConfig,
+    identity: PeerIdentity,
     devices: Arc<Devices>,
     /// Keeps what [`Endpoint::register_cached`] registered.
     registrations: RegistrationCache<Arc<Devices>>,
@@ -166,11 +167,18 @@ impl Endpoint {
             name: config.name.clone(),
             host: HostId::current().map_err(EndpointError::identity)?,
         };
-        let mut control = ControlConfig::new(identity, config.listen);
+        let mut control = ControlConfig::new(identity.clone(), config.listen);
         (control.interval, control.timeout) = (config.keep_alive, config.down_after);
-        let inner = Arc::new(Inner { config, devices, registrations, service, peers: Mutex::default() });
+        let peers = Mutex::default();
+        let inner = Arc::new(Inner { config, identity, devices, registrations, service, peers });
         let plane = ControlPlane::start(control, Arc::clone(&inner) as Arc<dyn Service>)?;
         Ok(Self(Arc::new(Handle { plane, inner })))
+    }
+
+    /// Who this endpoint is to its peers: drawn when it was opened.
+    #[must_use]
+    pub fn identity(&self) -> &PeerIdentity {
+        &self.0.inner.identity
     }
 
     /// Control address that peers connect to.

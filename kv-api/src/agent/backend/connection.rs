@@ -1,0 +1,182 @@
+//! Remote agents: how they are reached, and the connection once there is one.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use nix::ifaddrs::getifaddrs;
+use pmd_core::sync::{AtomicBool, Ordering};
+use pmd_host::{
+    control::PeerIdentity,
+    endpoint::{Endpoint, Peer},
+    identity::{DeviceId, HostId},
+};
+use serde::{Deserialize, Serialize};
+
+use super::estimate::Estimate;
+use crate::agent::{AgentError, messages::Messenger};
+
+/// First bytes of connection information, and its version.
+const MAGIC: [u8; 4] = *b"PMD1";
+
+/// How an agent is reached, and which life of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionInfo {
+    /// Name of the agent.
+    pub agent: String,
+    /// Drawn when the agent started: a restarted one has another.
+    pub incarnation: DeviceId,
+    /// Where it runs.
+    pub host: HostId,
+    /// Where its control plane listens; any of them will do.
+    pub addresses: Vec<SocketAddr>,
+}
+
+impl ConnectionInfo {
+    pub(in crate::agent) fn of(endpoint: &Endpoint) -> Self {
+        let PeerIdentity { incarnation, name, host } = endpoint.identity().clone();
+        let addresses = endpoint.local_address().map(reachable).unwrap_or_default();
+        Self { agent: name, incarnation, host, addresses }
+    }
+
+    /// As bytes for another agent; never empty.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Neither numbers nor strings can fail to encode.
+        let body = postcard::to_allocvec(self).unwrap_or_default();
+        [&MAGIC[..], &body].concat()
+    }
+
+    /// What another agent's bytes say.
+    ///
+    /// # Errors
+    /// [`AgentError::Malformed`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, AgentError> {
+        let malformed = || AgentError::Malformed { what: "connection information", length: bytes.len() };
+        let body = bytes.strip_prefix(&MAGIC).ok_or_else(malformed)?;
+        postcard::from_bytes(body).map_err(|_| malformed())
+    }
+
+    /// Addresses in the order in which they are worth trying from `host`.
+    fn candidates(&self, host: &HostId) -> Vec<SocketAddr> {
+        let near = self.host.boot == host.boot && self.host.network_namespace == host.network_namespace;
+        let mut candidates = self.addresses.clone();
+        candidates.retain(|address| near || !address.ip().is_loopback());
+        candidates.sort_by_key(|address| address.ip().is_loopback() != near);
+        candidates
+    }
+}
+
+/// An agent that listens everywhere is reached at each of its host's addresses.
+fn reachable(listening: SocketAddr) -> Vec<SocketAddr> {
+    if !listening.ip().is_unspecified() {
+        return vec![listening];
+    }
+    let here = match listening {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    let interfaces = getifaddrs().into_iter().flatten().filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+    });
+    let others =
+        interfaces.filter(|ip| ip.is_ipv4() == here.is_ipv4() && !ip.is_loopback() && !is_link_local(*ip));
+    std::iter::once(here).chain(others).map(|ip| SocketAddr::new(ip, listening.port())).collect()
+}
+
+/// Such an address means nothing without an interface.
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.segments()[0] & 0xffc0 == 0xfe80)
+}
+
+/// A remote agent whose connection information is loaded, or oneself.
+#[derive(Debug)]
+pub(in crate::agent) struct Remote {
+    pub(super) info: ConnectionInfo,
+    pub(super) estimate: Estimate,
+    peer: Mutex<Option<Peer>>,
+    invalidated: AtomicBool,
+}
+
+impl Remote {
+    pub(super) fn new(info: ConnectionInfo) -> Arc<Self> {
+        let estimate = Estimate::default();
+        Arc::new(Self { info, estimate, peer: Mutex::default(), invalidated: AtomicBool::new(false) })
+    }
+
+    pub(in crate::agent) fn agent(&self) -> &str {
+        &self.info.agent
+    }
+
+    /// The connection, made if there is none or the one there was broke.
+    ///
+    /// # Errors
+    /// [`AgentError::Unreachable`], [`AgentError::Stale`], [`AgentError::Invalidated`].
+    pub(super) fn connect(&self, messenger: &Messenger) -> Result<Peer, AgentError> {
+        let mut slot = self.slot();
+        self.check()?;
+        if let Some(peer) = slot.as_ref() {
+            if is_live(peer) {
+                return Ok(peer.clone());
+            }
+            peer.close();
+        }
+        let peer = self.reach(messenger)?;
+        *slot = Some(peer.clone());
+        Ok(peer)
+    }
+
+    /// As [`Remote::connect`], but an agent that went down is not tried again: its metadata has to be loaded anew.
+    pub(super) fn connected(&self, messenger: &Messenger) -> Result<Peer, AgentError> {
+        let down = self.slot().as_ref().is_some_and(|peer| peer.down_reason().is_some());
+        if down { Err(AgentError::Down { agent: self.agent().to_owned() }) } else { self.connect(messenger) }
+    }
+
+    /// Nothing is done with this agent any more; what is in flight to it fails.
+    pub(super) fn invalidate(&self) {
+        self.invalidated.store(true, Ordering::Release);
+        if let Some(peer) = self.slot().take() {
+            peer.close();
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), AgentError> {
+        if self.invalidated.load(Ordering::Acquire) {
+            return Err(AgentError::Invalidated { agent: self.agent().to_owned() });
+        }
+        Ok(())
+    }
+
+    /// Whether the agent is known to be gone.
+    pub(super) fn is_down(&self) -> bool {
+        self.slot().as_ref().is_some_and(|peer| peer.down_reason().is_some())
+    }
+
+    fn reach(&self, messenger: &Messenger) -> Result<Peer, AgentError> {
+        let agent = || self.agent().to_owned();
+        let addresses = self.info.candidates(&messenger.fabric().endpoint().identity().host);
+        let mut source = None;
+        for address in &addresses {
+            match messenger.connect(*address) {
+                Ok(peer) if peer.identity().incarnation == self.info.incarnation => return Ok(peer),
+                Ok(peer) => {
+                    peer.close();
+                    return Err(AgentError::Stale { agent: agent() });
+                }
+                Err(error) => source = Some(Box::new(error)),
+            }
+        }
+        Err(AgentError::Unreachable { agent: agent(), addresses, source })
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Peer>> {
+        self.peer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_live(peer: &Peer) -> bool {
+    peer.down_reason().is_none() && peer.route().fault().is_none()
+}
