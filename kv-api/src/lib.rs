@@ -19,6 +19,7 @@
 //! | [`agent`] | NIXL's agent semantics: what its plug-in needs, active messages |
 //! | [`fabric`] | memory by address: registered segments, transfers between a peer's and ours |
 //! | [`environment`] | settings for interfaces that have no options of their own |
+//! | [`hixl`] | HIXL: memory by address, links by name, staging, notifications |
 //! | [`layout`] | the shape of a cache and where its tensors lie |
 //! | [`planner`] | selections, block tables, and their check against both caches |
 //! | [`geometry`] | cache shapes of well-known models |
@@ -161,6 +162,7 @@ pub mod engine;
 pub mod environment;
 pub mod fabric;
 pub mod geometry;
+pub mod hixl;
 pub mod layout;
 pub mod planner;
 

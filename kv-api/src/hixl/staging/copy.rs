@@ -1,0 +1,128 @@
+//! Copies between a buffer and memory that nobody vouches for, without ever faulting: the kernel does it
+//! (`process_vm_readv` and `process_vm_writev` on this process itself) and refuses bytes that are not mapped, or not
+//! writable. To look before copying would not do: memory can be unmapped in between.
+#![allow(unsafe_code)] // gives the kernel addresses
+
+use std::{
+    io::{IoSlice, IoSliceMut},
+    slice,
+};
+
+use nix::{
+    errno::Errno,
+    sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev},
+    unistd::Pid,
+};
+
+use super::protocol::Piece;
+use crate::fabric::Segment;
+
+/// Pieces that the kernel takes in one call.
+const BATCH: usize = 1024;
+
+/// Why bytes were not copied. Some may have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CopyError {
+    /// Not mapped, or not writable.
+    BadAddress { address: u64 },
+    /// The kernel does not permit the calls.
+    NotPermitted(Errno),
+}
+
+/// A buffer that is this thread's alone for as long as nobody has been given its address.
+pub(super) struct Buffer<'a>(&'a mut [u8]);
+
+impl<'a> Buffer<'a> {
+    /// The first `length` bytes of a segment that the fabric allocated; fewer if it has fewer.
+    ///
+    /// # Safety
+    /// No transfer and no other thread touches the segment while the value lives.
+    pub(super) unsafe fn new(segment: &'a mut Segment, length: usize) -> Self {
+        let bytes = segment.arena().map_or(&mut [][..], |arena| {
+            let length = length.min(arena.length());
+            // SAFETY: the arena is that long and lives as long as the segment, which is borrowed; the caller promises
+            // that nobody else touches it.
+            unsafe { slice::from_raw_parts_mut(arena.as_ptr(), length) }
+        });
+        Self(bytes)
+    }
+
+    /// Fills the buffer with the pieces, one after the other.
+    pub(super) fn gather(self, pieces: &[Piece]) -> Result<(), CopyError> {
+        let bytes = self.0;
+        move_all(pieces, bytes.len(), |at, remote| {
+            process_vm_readv(Pid::this(), &mut [IoSliceMut::new(&mut bytes[at..])], remote)
+        })
+    }
+
+    /// Empties the buffer into the pieces, one after the other.
+    pub(super) fn scatter(self, pieces: &[Piece]) -> Result<(), CopyError> {
+        let bytes = &*self.0;
+        move_all(pieces, bytes.len(), |at, remote| {
+            process_vm_writev(Pid::this(), &[IoSlice::new(&bytes[at..])], remote)
+        })
+    }
+}
+
+/// Calls `step` with an offset into the buffer and what follows of the pieces, until all bytes have moved.
+fn move_all(
+    pieces: &[Piece],
+    room: usize,
+    mut step: impl FnMut(usize, &[RemoteIoVec]) -> nix::Result<usize>,
+) -> Result<(), CopyError> {
+    let mut position = Position { pieces, done: 0, at: 0 };
+    while let Some(next) = position.next() {
+        let remote = position.batch(room);
+        match step(position.at, &remote) {
+            // Nothing moved and no reason given, or more pieces than the buffer has room for: not from here.
+            Ok(0) | Err(Errno::EFAULT) => return Err(CopyError::BadAddress { address: next }),
+            Ok(moved) => position.advance(moved),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(CopyError::NotPermitted(error)),
+        }
+    }
+    Ok(())
+}
+
+struct Position<'a> {
+    /// What is left; the first of them from its byte `done`.
+    pieces: &'a [Piece],
+    done: u64,
+    /// Offset into the buffer.
+    at: usize,
+}
+
+impl Position<'_> {
+    /// The first byte that is left.
+    fn next(&mut self) -> Option<u64> {
+        while let Some(piece) = self.pieces.first() {
+            if self.done < piece.length {
+                return Some(piece.address.wrapping_add(self.done));
+            }
+            self.done = 0;
+            self.pieces = &self.pieces[1..];
+        }
+        None
+    }
+
+    fn batch(&self, room: usize) -> Vec<RemoteIoVec> {
+        let mut skip = self.done;
+        let mut left = room.saturating_sub(self.at);
+        let mut batch = Vec::with_capacity(self.pieces.len().min(BATCH));
+        for piece in self.pieces.iter().take(BATCH) {
+            let length = usize::try_from(piece.length - skip).unwrap_or(usize::MAX).min(left);
+            batch.push(RemoteIoVec { base: piece.address.wrapping_add(skip) as usize, len: length });
+            (skip, left) = (0, left - length);
+        }
+        batch
+    }
+
+    fn advance(&mut self, moved: usize) {
+        self.at += moved;
+        self.done += moved as u64;
+        while let Some(piece) = self.pieces.first().filter(|piece| self.done >= piece.length) {
+            self.done -= piece.length;
+            self.pieces = &self.pieces[1..];
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Staging buffers: registered memory of this process, allocated when it is first needed.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use pmd_host::soft::ArenaOptions;
+
+use super::copy::Buffer;
+use crate::{
+    fabric::{Fabric, FabricError, Segment},
+    hixl::{HixlError, options::Staging},
+};
+
+/// The buffers of one purpose.
+pub(super) struct BufferPool {
+    fabric: Fabric,
+    config: Staging,
+    state: Mutex<State>,
+    returned: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    free: Vec<Segment>,
+    /// Buffers that there are, lent ones included.
+    made: usize,
+}
+
+impl BufferPool {
+    pub(super) fn new(fabric: Fabric, config: Staging) -> Arc<Self> {
+        Arc::new(Self { fabric, config, state: Mutex::default(), returned: Condvar::new() })
+    }
+
+    /// Bytes of a buffer.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.config.bytes as u64
+    }
+
+    /// A buffer, if one is free.
+    pub(super) fn try_lend(self: &Arc<Self>) -> Result<Option<Lease>, FabricError> {
+        let mut state = self.state();
+        if let Some(segment) = state.free.pop() {
+            return Ok(Some(self.lease(segment)));
+        }
+        if state.made == self.config.buffers {
+            return Ok(None);
+        }
+        state.made += 1;
+        drop(state);
+        match self.fabric.allocate(self.config.bytes, ArenaOptions::default()) {
+            Ok(segment) => Ok(Some(self.lease(segment))),
+            Err(error) => {
+                self.lost();
+                Err(error)
+            }
+        }
+    }
+
+    /// A buffer, when one is free.
+    pub(super) fn lend(self: &Arc<Self>, deadline: Instant) -> Result<Lease, HixlError> {
+        loop {
+            if let Some(lease) = self.try_lend()? {
+                return Ok(lease);
+            }
+            let state = self.state();
+            if state.free.is_empty() && state.made == self.config.buffers {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(HixlError::Timeout { what: "waiting for a staging buffer" });
+                }
+                let waited = self.returned.wait_timeout(state, left);
+                drop(waited.unwrap_or_else(PoisonError::into_inner));
+            }
+        }
+    }
+
+    fn lease(self: &Arc<Self>, segment: Segment) -> Lease {
+        Lease { segment: Some(segment), pool: Arc::clone(self) }
+    }
+
+    fn lost(&self) {
+        self.state().made -= 1;
+        self.returned.notify_one();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A buffer that is the holder's; it goes back to the pool when dropped.
+pub(super) struct Lease {
+    /// Until it was given back.
+    segment: Option<Segment>,
+    pool: Arc<BufferPool>,
+}
+
+impl Lease {
+    /// First byte.
+    pub(super) fn address(&self) -> u64 {
+        self.segment.as_ref().map_or(0, Segment::address)
+    }
+
+    /// Its first bytes.
+    ///
+    /// # Safety
+    /// As [`Buffer::new`].
+    #[expect(unsafe_code, reason = "passes the obligation on")]
+    pub(super) unsafe fn bytes(&mut self, length: u64) -> Option<Buffer<'_>> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        // SAFETY: passed on to the caller.
+        self.segment.as_mut().map(|segment| unsafe { Buffer::new(segment, length) })
+    }
+
+    /// Gives the buffer up: when this returns no peer reaches it any more. The pool makes another.
+    pub(super) fn discard(mut self) {
+        drop(self.segment.take());
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        match self.segment.take() {
+            Some(segment) => self.pool.state().free.push(segment),
+            None => self.pool.state().made -= 1,
+        }
+        self.pool.returned.notify_one();
+    }
+}
