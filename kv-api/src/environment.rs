@@ -9,6 +9,9 @@
 //! | `PMD_DEVICE` | name of the NIC (`mlx5_0`) | the first that can be used |
 //! | `PMD_IDLE` | what an idle lane does: `spin`, `yield` or `park` | `park` |
 //! | `PMD_QUEUE_PAIRS` | queue pairs to each peer, 1 to 64 | 1 |
+//! | `PMD_INTERFACE` | where to listen, for interfaces that name no address: see [`Config::if_name`] | loopback |
+//!
+//! [`Config::if_name`]: crate::kvtrans::Config::if_name
 
 use std::env::{self, VarError};
 
@@ -32,6 +35,12 @@ pub fn endpoint_config() -> Result<EndpointConfig, EnvironmentError> {
         Err(VarError::NotPresent) => None,
         Err(VarError::NotUnicode(value)) => Some(value.to_string_lossy().into_owned()),
     })
+}
+
+/// Where to listen, as `PMD_INTERFACE` says; empty when it does not.
+#[must_use]
+pub fn interface() -> String {
+    env::var_os("PMD_INTERFACE").map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn from(variable: impl Fn(&str) -> Option<String>) -> Result<EndpointConfig, EnvironmentError> {

@@ -18,6 +18,7 @@
 //! | [`engine`] | the engine, its caches, its peers' caches, prepared transfers, notifications |
 //! | [`agent`] | NIXL's agent semantics: what its plug-in needs, active messages |
 //! | [`fabric`] | memory by address: registered segments, transfers between a peer's and ours |
+//! | [`kvtrans`] | KVTrans: the k-th send meets the k-th receive of a connection |
 //! | [`environment`] | settings for interfaces that have no options of their own |
 //! | [`hixl`] | HIXL: memory by address, links by name, staging, notifications |
 //! | [`layout`] | the shape of a cache and where its tensors lie |
@@ -163,6 +164,7 @@ pub mod environment;
 pub mod fabric;
 pub mod geometry;
 pub mod hixl;
+pub mod kvtrans;
 pub mod layout;
 pub mod planner;
 

@@ -1,0 +1,225 @@
+//! One connection: its lock, what it says and hears, its end and the proof that it is quiet.
+//!
+//! Three kinds of threads come here: callers that post and wait, lanes with the peer's messages, and the engine's own
+//! thread with deadlines and what could not be said at once. All of them take the one lock, and none keeps it while it
+//! waits.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use pmd_host::{
+    endpoint::Peer,
+    lane::RouteError,
+    transfer::{RouteFault, SendError as MessageError},
+};
+
+use super::{
+    ConnectionFault, ConnectionId,
+    receiving::Receiving,
+    sending::Sending,
+    signal::{Bell, Signal},
+    wire::{self, Message},
+};
+
+/// How soon what could not be done at once is tried again.
+const RETRY: Duration = Duration::from_micros(200);
+
+/// How an engine's connections behave.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Bytes of a work request.
+    pub(super) chunk_bytes: u32,
+    /// Sends, and receives, under way at one time.
+    pub(super) in_flight: usize,
+    /// How long the peer may take to answer a withdrawn receive.
+    pub(super) withdraw_patience: Duration,
+}
+
+/// A peer that sends and receives.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) peer: Peer,
+    pub(super) limits: Limits,
+    pub(super) signal: Arc<Signal>,
+    pub(super) bell: Arc<Bell>,
+    state: Mutex<State>,
+    /// Held by whoever drops registrations, so that those who come after know them dropped.
+    burial: Mutex<()>,
+}
+
+/// What the lock protects.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// What took the connection down; the first cause stays.
+    pub(super) fault: Option<ConnectionFault>,
+    /// After a fault: the peer has no way any more to write this process's memory.
+    pub(super) is_quiet: bool,
+    /// What the peer had no room for yet, in order.
+    outbox: VecDeque<Message>,
+    pub(super) sending: Sending,
+    pub(super) receiving: Receiving,
+}
+
+impl Connection {
+    pub(super) fn new(id: ConnectionId, peer: Peer, limits: Limits, bell: Arc<Bell>) -> Self {
+        let signal = Arc::new(Signal::new(Arc::clone(&bell)));
+        Self { id, peer, limits, signal, bell, state: Mutex::default(), burial: Mutex::default() }
+    }
+
+    /// Looks until there is an answer; `None` once the deadline has passed.
+    pub(super) fn wait<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut look: impl FnMut(&mut State) -> Option<T>,
+    ) -> Option<T> {
+        loop {
+            let seen = self.signal.generation();
+            if let Some(answer) = look(&mut self.lock()) {
+                return Some(answer);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return None;
+            }
+            self.signal.wait(seen, deadline);
+        }
+    }
+
+    /// A message of the peer. Called on a lane.
+    pub(super) fn heard(&self, bytes: &[u8]) {
+        let mut state = self.lock();
+        if state.fault.is_some() {
+            return;
+        }
+        match wire::parse(bytes) {
+            Some(Message::Offer { ticket, address, room, key }) => {
+                self.offered(&mut state, (ticket, address, room, key));
+            }
+            Some(Message::Withdraw { ticket }) => self.withdrawn(&mut state, ticket),
+            Some(Message::Landed { ticket, stripes, length }) => {
+                self.landed(&mut state, ticket, stripes, length);
+            }
+            Some(Message::TooLong { ticket, length }) => self.too_long(&mut state, ticket, length),
+            Some(Message::Abandoned { ticket, reason }) => self.abandoned(&mut state, ticket, reason),
+            None => self.break_down(&mut state, ConnectionFault::Protocol),
+        }
+        drop(state);
+        self.signal.raise();
+    }
+
+    /// Says something to the peer, after everything that was said before.
+    pub(super) fn say(&self, state: &mut State, message: Message) {
+        state.outbox.push_back(message);
+        self.flush(state);
+    }
+
+    /// Takes back what was not said yet. Returns whether that was so.
+    pub(super) fn unsay(state: &mut State, is_meant: impl Fn(&Message) -> bool) -> bool {
+        let before = state.outbox.len();
+        state.outbox.retain(|message| !is_meant(message));
+        state.outbox.len() < before
+    }
+
+    fn flush(&self, state: &mut State) {
+        while let Some(message) = state.outbox.front() {
+            match self.peer.route().send(&wire::emit(message), None) {
+                Ok(()) => drop(state.outbox.pop_front()),
+                Err(MessageError::Full) => return self.bell.ring_by(Instant::now() + RETRY),
+                Err(error) => return self.break_down(state, route_fault(&error)),
+            }
+        }
+    }
+
+    /// Takes the connection down. Sends that nobody has met fail at once, the rest when it is quiet.
+    pub(super) fn break_down(&self, state: &mut State, fault: ConnectionFault) {
+        if state.fault.is_some() {
+            return;
+        }
+        state.outbox.clear();
+        state.sending.fail_unmet(&fault);
+        state.fault = Some(fault);
+        self.peer.close();
+        self.bell.ring();
+    }
+
+    /// As [`Connection::break_down`], for callers without the lock.
+    pub(super) fn close(&self, fault: ConnectionFault) {
+        self.break_down(&mut self.lock(), fault);
+        self.signal.raise();
+    }
+
+    /// One look of the engine's thread. Returns when it should look again at the latest.
+    pub(super) fn look_after(&self, now: Instant) -> Option<Instant> {
+        let fault = self.peer.routes().find_map(pmd_host::lane::Route::fault);
+        let mut state = self.lock();
+        if let Some(fault) = fault {
+            self.break_down(&mut state, ConnectionFault::Route(fault));
+        }
+        if state.fault.is_some() && !state.is_quiet {
+            drop(state);
+            self.quieten();
+            state = self.lock();
+        }
+        self.flush(&mut state);
+        self.expire_sends(&mut state, now);
+        self.expire_receives(&mut state, now);
+        self.drive_all(&mut state);
+        let is_urgent = !state.outbox.is_empty() || state.sending.is_urgent();
+        let deadlines = [state.sending.next_deadline(), state.receiving.next_deadline()];
+        drop(state);
+        self.bury();
+        self.signal.wake_tasks();
+        deadlines.into_iter().flatten().chain(is_urgent.then(|| now + RETRY)).min()
+    }
+
+    /// Closes the routes of a connection that is down: after that the peer has no queue pair to write through, and no
+    /// transfer of this side is under way.
+    fn quieten(&self) {
+        let routes = self.peer.routes();
+        routes.clone().for_each(|route| route.fail(RouteFault::Closed));
+        for route in routes {
+            if matches!(route.close(), Err(RouteError::Setup(_))) {
+                // The queue pair cannot be given back: the device is closed instead.
+                route.lane().shutdown();
+            }
+        }
+        let mut state = self.lock();
+        state.is_quiet = true;
+        let fault = state.fault.clone().unwrap_or(ConnectionFault::Closed);
+        state.receiving.fail_all(&fault);
+        self.drive_all(&mut state);
+        drop(state);
+        self.signal.raise();
+    }
+
+    /// After a fault: nothing is under way and everything has an outcome.
+    pub(super) fn settled(state: &mut State) -> Option<()> {
+        let left = state.sending.unfinished(None) + state.receiving.unfinished(None);
+        (state.is_quiet && left == 0).then_some(())
+    }
+
+    /// Drops the registrations of what is done. When it returns, those of every outcome that was seen before are gone.
+    pub(super) fn bury(&self) {
+        let _alone = self.burial.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        let mut released = std::mem::take(&mut state.sending.released);
+        released.append(&mut state.receiving.released);
+        drop(state);
+        drop(released);
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn route_fault(error: &MessageError) -> ConnectionFault {
+    match error {
+        MessageError::RouteFailed(fault) => ConnectionFault::Route(*fault),
+        // The engine checked the size of messages when it was opened, and connects before it sends.
+        _ => ConnectionFault::Protocol,
+    }
+}
