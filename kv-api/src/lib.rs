@@ -17,6 +17,7 @@
 //! |---|---|
 //! | [`engine`] | the engine, its caches, its peers' caches, prepared transfers, notifications |
 //! | [`agent`] | NIXL's agent semantics: what its plug-in needs, active messages |
+//! | [`datadist`] | LLM-DataDist: linked clusters, caches by number and key, pulls and pushes of rows and blocks |
 //! | [`fabric`] | memory by address: registered segments, transfers between a peer's and ours |
 //! | [`kvtrans`] | KVTrans: the k-th send meets the k-th receive of a connection |
 //! | [`environment`] | settings for interfaces that have no options of their own |
@@ -159,6 +160,7 @@
 //! There are no Cargo features. Shared memory needs nothing but Linux. The libraries that drive NICs are loaded at
 //! run time: a build needs none of them and a program starts without them.
 pub mod agent;
+pub mod datadist;
 pub mod engine;
 pub mod environment;
 pub mod fabric;
