@@ -11,6 +11,7 @@
 #ifndef PMD_KV_H
 #define PMD_KV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +55,21 @@ typedef enum pmd_kv_status {
   PMD_KV_STATUS_PANIC = 17,
 } pmd_kv_status;
 
+// One end of the transfers of a process: a cluster.
+typedef struct pmd_datadist pmd_datadist;
+
+// A HIXL engine.
+typedef struct pmd_hixl pmd_hixl;
+
+// Links that were asked for asynchronously.
+typedef struct pmd_hixl_links pmd_hixl_links;
+
+// Notifications that were taken.
+typedef struct pmd_hixl_notifies pmd_hixl_notifies;
+
+// How transfers stand.
+typedef struct pmd_hixl_results pmd_hixl_results;
+
 // A registered cache of this process.
 typedef struct pmd_kv_cache pmd_kv_cache;
 
@@ -68,6 +84,84 @@ typedef struct pmd_kv_remote_cache pmd_kv_remote_cache;
 
 // A transfer that was posted.
 typedef struct pmd_kv_transfer pmd_kv_transfer;
+
+// An option of LLM-DataDist or HIXL.
+typedef struct pmd_kv_option {
+  // Its name.
+  const char *name;
+  // Its value.
+  const char *value;
+} pmd_kv_option;
+
+// Where a cluster listens (`IpInfo`).
+typedef struct pmd_datadist_address {
+  // IPv4 or IPv6, as text.
+  const char *ip;
+  // Its port.
+  uint16_t port;
+} pmd_datadist_address;
+
+// A cluster to link with (`ClusterInfo`).
+typedef struct pmd_datadist_cluster {
+  // Number of the cluster.
+  uint64_t remote_cluster_id;
+  // 0 for prompt, 1 for decoder; a label.
+  int32_t remote_role;
+  // Addresses of this side; not needed.
+  const struct pmd_datadist_address *local;
+  // How many.
+  size_t local_count;
+  // Where the cluster listens: one.
+  const struct pmd_datadist_address *remote;
+  // How many.
+  size_t remote_count;
+} pmd_datadist_cluster;
+
+// The shape of a cache (`CacheDesc`).
+typedef struct pmd_datadist_cache_desc {
+  // 0 for the host's memory, 1 for a device's.
+  uint32_t placement;
+  // Number of tensors.
+  uint32_t num_tensors;
+  // What they are made of: `ge::DataType` of `external/ge_common/api_error_codes.h`.
+  int32_t data_type;
+  // Dimensions of one tensor; the first counts batches, or blocks.
+  const int64_t *shape;
+  // How many.
+  size_t shape_length;
+} pmd_datadist_cache_desc;
+
+// A row of a cache of some cluster (`CacheIndex`).
+typedef struct pmd_datadist_cache_index {
+  // The cluster.
+  uint64_t cluster_id;
+  // The cache's number there.
+  int64_t cache_id;
+  // Row of the batch.
+  uint32_t batch_index;
+} pmd_datadist_cache_index;
+
+// Which layers move (`KvCacheExtParam`). Both ends are in a range; -1 and -1 for all.
+typedef struct pmd_datadist_range {
+  // First layer at the source.
+  int32_t source_first;
+  // Last layer at the source.
+  int32_t source_last;
+  // First layer at the destination.
+  int32_t destination_first;
+  // Last layer at the destination.
+  int32_t destination_last;
+  // Tensors of a layer, at least 1.
+  uint8_t tensors_per_layer;
+} pmd_datadist_range;
+
+// A list of blocks.
+typedef struct pmd_datadist_blocks {
+  // Their numbers.
+  const uint64_t *blocks;
+  // How many.
+  size_t count;
+} pmd_datadist_blocks;
 
 // How an engine is made. What is zero or NULL is what the environment says (PMD_TRANSPORT, PMD_DEVICE, PMD_IDLE,
 // PMD_QUEUE_PAIRS), or the default: write `pmd_kv_engine_options options = {0};` and then what you want.
@@ -143,6 +237,38 @@ typedef struct pmd_kv_post_options {
   uint64_t deadline_ms;
 } pmd_kv_post_options;
 
+// How one transfer stands (`TransferResult`).
+typedef struct pmd_hixl_result {
+  // Which one.
+  void *request;
+  // What its caller gave.
+  const void *user_data;
+  // A `TransferStatus` of `hixl/hixl_types.h`.
+  int32_t status;
+} pmd_hixl_result;
+
+// A notification (`NotifyDesc`). The bytes are the list's, until it is released.
+typedef struct pmd_hixl_notify {
+  // What it is about.
+  const uint8_t *name;
+  // Bytes of the name.
+  size_t name_length;
+  // What it says.
+  const uint8_t *message;
+  // Bytes of the message.
+  size_t message_length;
+} pmd_hixl_notify;
+
+// One contiguous piece of a transfer (`TransferOpDesc`).
+typedef struct pmd_hixl_op {
+  // First byte in this process.
+  uint64_t local_address;
+  // First byte in the remote engine's.
+  uint64_t remote_address;
+  // Bytes.
+  uint64_t length;
+} pmd_hixl_op;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -150,6 +276,154 @@ extern "C" {
 // What went wrong in the last call of this thread that failed; empty when none has. Valid until another call of this
 // thread fails.
 const char *pmd_kv_last_error(void);
+
+// Makes an object for cluster `cluster_id`; `role` is 1 for prompt, 2 for decoder, 3 for both. It is to be initialised.
+// Destroy it with `pmd_datadist_destroy`.
+//
+// # Safety
+// `cluster` may be written.
+uint32_t pmd_datadist_create(uint64_t cluster_id,
+                             int32_t role,
+                             struct pmd_datadist **cluster);
+
+// Finalises an object, and forgets it.
+uint32_t pmd_datadist_destroy(struct pmd_datadist *cluster);
+
+// `Initialize`.
+//
+// # Safety
+// The texts of `count` options end with a zero byte.
+uint32_t pmd_datadist_initialize(const struct pmd_datadist *cluster,
+                                 const struct pmd_kv_option *options,
+                                 size_t count);
+
+// `Finalize`: when it returns, nothing touches the program's memory any more.
+uint32_t pmd_datadist_finalize(const struct pmd_datadist *cluster);
+
+// `SetRole`.
+//
+// # Safety
+// The texts of `count` options end with a zero byte.
+uint32_t pmd_datadist_set_role(const struct pmd_datadist *cluster,
+                               int32_t role,
+                               const struct pmd_kv_option *options,
+                               size_t count);
+
+// `LinkLlmClusters`. `statuses` has one code for each cluster afterwards, if the call as a whole could be.
+//
+// # Safety
+// `clusters` has its count, and its arrays theirs; `statuses` has room for `count` codes.
+uint32_t pmd_datadist_link(const struct pmd_datadist *cluster,
+                           const struct pmd_datadist_cluster *clusters,
+                           size_t count,
+                           uint32_t *statuses,
+                           int32_t timeout_ms);
+
+// `UnlinkLlmClusters`. As `pmd_datadist_link`; with `force` only this side's end goes.
+//
+// # Safety
+// As `pmd_datadist_link`.
+uint32_t pmd_datadist_unlink(const struct pmd_datadist *cluster,
+                             const struct pmd_datadist_cluster *clusters,
+                             size_t count,
+                             uint32_t *statuses,
+                             int32_t timeout_ms,
+                             bool force);
+
+// Whether the link to a cluster is up: 0, or `LLM_NOT_YET_LINK`.
+uint32_t pmd_datadist_check_link(const struct pmd_datadist *cluster, uint64_t remote_cluster_id);
+
+// `RegisterKvCache`: `addresses` has one for each tensor.
+//
+// # Safety
+// The tensors' memory stays mapped until the cache is unregistered, and is not touched while a transfer may; `desc` and
+// `addresses` have their counts; `cache_id` may be written.
+uint32_t pmd_datadist_register_cache(const struct pmd_datadist *cluster,
+                                     const struct pmd_datadist_cache_desc *desc,
+                                     const uint64_t *addresses,
+                                     size_t count,
+                                     int64_t *cache_id);
+
+// `UnregisterKvCache`: when it returns, nothing touches the memory any more.
+uint32_t pmd_datadist_unregister_cache(const struct pmd_datadist *cluster, int64_t cache_id);
+
+// `AllocateCache`: in memory that peers of this host can map. `addresses` has room for `count`, one for each tensor.
+//
+// # Safety
+// `desc` has its counts; `cache_id` may be written, and `addresses` for `count` numbers.
+uint32_t pmd_datadist_allocate_cache(const struct pmd_datadist *cluster,
+                                     const struct pmd_datadist_cache_desc *desc,
+                                     int64_t *cache_id,
+                                     uint64_t *addresses,
+                                     size_t count);
+
+// `DeallocateCache`.
+uint32_t pmd_datadist_deallocate_cache(const struct pmd_datadist *cluster, int64_t cache_id);
+
+// `PullKvCache`: `size` bytes of one row of every tensor, or all with -1. `range` NULL: all layers.
+//
+// # Safety
+// `source` points to an index; `range` is NULL or points to a range.
+uint32_t pmd_datadist_pull_cache(const struct pmd_datadist *cluster,
+                                 const struct pmd_datadist_cache_index *source,
+                                 int64_t destination,
+                                 uint32_t batch_index,
+                                 int64_t size,
+                                 const struct pmd_datadist_range *range);
+
+// `PullKvBlocks`: block `source_blocks.blocks[i]` to block `destination_blocks.blocks[i]` of every tensor. Without
+// source blocks the source is contiguous.
+//
+// # Safety
+// As `pmd_datadist_pull_cache`; the lists have their counts.
+uint32_t pmd_datadist_pull_blocks(const struct pmd_datadist *cluster,
+                                  const struct pmd_datadist_cache_index *source,
+                                  int64_t destination,
+                                  struct pmd_datadist_blocks source_blocks,
+                                  struct pmd_datadist_blocks destination_blocks,
+                                  const struct pmd_datadist_range *range);
+
+// `PushKvCache`: one row of every tensor; `size` is -1. `range` NULL: all layers.
+//
+// # Safety
+// `destination` points to an index; `range` is NULL or points to a range.
+uint32_t pmd_datadist_push_cache(const struct pmd_datadist *cluster,
+                                 int64_t source,
+                                 const struct pmd_datadist_cache_index *destination,
+                                 uint32_t batch_index,
+                                 int64_t size,
+                                 const struct pmd_datadist_range *range);
+
+// `PushKvBlocks`.
+//
+// # Safety
+// As `pmd_datadist_push_cache`; the lists have their counts.
+uint32_t pmd_datadist_push_blocks(const struct pmd_datadist *cluster,
+                                  int64_t source,
+                                  const struct pmd_datadist_cache_index *destination,
+                                  struct pmd_datadist_blocks source_blocks,
+                                  struct pmd_datadist_blocks destination_blocks,
+                                  const struct pmd_datadist_range *range);
+
+// `CopyKvCache`: within this process, `size` bytes at `offset` of one row, or all with -1.
+uint32_t pmd_datadist_copy_cache(const struct pmd_datadist *cluster,
+                                 int64_t source,
+                                 int64_t destination,
+                                 uint32_t source_batch_index,
+                                 uint32_t destination_batch_index,
+                                 uint64_t offset,
+                                 int64_t size);
+
+// `CopyKvBlocks`: within this process, to each of `count` lists of blocks.
+//
+// # Safety
+// The lists have their counts.
+uint32_t pmd_datadist_copy_blocks(const struct pmd_datadist *cluster,
+                                  int64_t source,
+                                  int64_t destination,
+                                  struct pmd_datadist_blocks source_blocks,
+                                  const struct pmd_datadist_blocks *destination_lists,
+                                  size_t count);
 
 // Opens an engine. `options` may be NULL. Close it with `pmd_kv_engine_close`.
 //
@@ -327,6 +601,178 @@ enum pmd_kv_status pmd_kv_transfer_cancel(const struct pmd_kv_transfer *transfer
 
 // Releases a transfer's handle. The transfer itself goes on: cancel it first if it is not to.
 enum pmd_kv_status pmd_kv_transfer_release(struct pmd_kv_transfer *transfer);
+
+// Makes an engine, which is to be initialised. Destroy it with `pmd_hixl_destroy`.
+//
+// # Safety
+// `engine` may be written.
+uint32_t pmd_hixl_create(struct pmd_hixl **engine);
+
+// Finalises an engine, and forgets it.
+uint32_t pmd_hixl_destroy(struct pmd_hixl *engine);
+
+// `Initialize`: `local_engine` is "ip:port" for a server, "ip" for a client.
+//
+// # Safety
+// `local_engine` and the texts of `count` options end with a zero byte.
+uint32_t pmd_hixl_initialize(const struct pmd_hixl *engine,
+                             const char *local_engine,
+                             const struct pmd_kv_option *options,
+                             size_t count);
+
+// `Finalize`: when it returns, nothing touches the program's memory any more.
+uint32_t pmd_hixl_finalize(const struct pmd_hixl *engine);
+
+// `RegisterMem`: `kind` is 0 for a device's memory, 1 for the host's.
+//
+// # Safety
+// The memory stays mapped until it is deregistered, and is not touched while a transfer may; `handle` may be written.
+uint32_t pmd_hixl_register(const struct pmd_hixl *engine,
+                           uint64_t address,
+                           uint64_t length,
+                           int32_t kind,
+                           void **handle);
+
+// `DeregisterMem`: when it returns, nothing touches the memory any more.
+uint32_t pmd_hixl_deregister(const struct pmd_hixl *engine, void *handle);
+
+// `Connect`.
+//
+// # Safety
+// `remote` ends with a zero byte.
+uint32_t pmd_hixl_connect(const struct pmd_hixl *engine, const char *remote, int32_t timeout_ms);
+
+// `Disconnect`.
+//
+// # Safety
+// `remote` ends with a zero byte.
+uint32_t pmd_hixl_disconnect(const struct pmd_hixl *engine, const char *remote, int32_t timeout_ms);
+
+// `ConnectAsync`.
+//
+// # Safety
+// `remote` ends with a zero byte.
+uint32_t pmd_hixl_connect_async(const struct pmd_hixl *engine, const char *remote, int32_t timeout_ms);
+
+// `DisconnectAsync`.
+//
+// # Safety
+// `remote` ends with a zero byte.
+uint32_t pmd_hixl_disconnect_async(const struct pmd_hixl *engine, const char *remote, int32_t timeout_ms);
+
+// `GetAsyncConnectStatus` of one engine: an `AsyncConnectStatus` of `hixl/hixl_types.h`.
+//
+// # Safety
+// `remote` ends with a zero byte; `status` may be written.
+uint32_t pmd_hixl_connect_status(const struct pmd_hixl *engine, const char *remote, int32_t *status);
+
+// `SendNotify`: waits until the peer has it.
+//
+// # Safety
+// `remote` ends with a zero byte; `name` and `message` have their lengths.
+uint32_t pmd_hixl_send_notify(const struct pmd_hixl *engine,
+                              const char *remote,
+                              const uint8_t *name,
+                              size_t name_length,
+                              const uint8_t *message,
+                              size_t message_length,
+                              int32_t timeout_ms);
+
+// `GetCapability`: 1 when the feature is there, 0 when not.
+//
+// # Safety
+// `value` may be written.
+uint32_t pmd_hixl_capability(int32_t feature, int32_t *value);
+
+// `GetAsyncConnectStatus` of all engines. Release the list with `pmd_hixl_links_release`.
+//
+// # Safety
+// `list` and `count` may be written.
+uint32_t pmd_hixl_connect_statuses(const struct pmd_hixl *engine,
+                                   struct pmd_hixl_links **list,
+                                   size_t *count);
+
+// A link of a list: the engine's name, which is the list's until it is released, and an `AsyncConnectStatus`.
+//
+// # Safety
+// `name` and `status` may be written.
+uint32_t pmd_hixl_link_at(const struct pmd_hixl_links *list,
+                          size_t index,
+                          const char **name,
+                          int32_t *status);
+
+// Releases a list of links.
+uint32_t pmd_hixl_links_release(struct pmd_hixl_links *list);
+
+// `GetTransferStatus` of all transfers, oldest first, at most `most`; `skip_waiting` leaves those in flight out. The
+// end of each is told once. Release the list with `pmd_hixl_results_release`.
+//
+// # Safety
+// `list` and `count` may be written.
+uint32_t pmd_hixl_transfer_statuses(const struct pmd_hixl *engine,
+                                    uint32_t most,
+                                    bool skip_waiting,
+                                    struct pmd_hixl_results **list,
+                                    size_t *count);
+
+// A result of a list.
+//
+// # Safety
+// `result` may be written.
+uint32_t pmd_hixl_result_at(const struct pmd_hixl_results *list,
+                            size_t index,
+                            struct pmd_hixl_result *result);
+
+// Releases a list of results.
+uint32_t pmd_hixl_results_release(struct pmd_hixl_results *list);
+
+// `GetNotifies`: takes what peers have sent, oldest first. Release the list with `pmd_hixl_notifies_release`.
+//
+// # Safety
+// `list` and `count` may be written.
+uint32_t pmd_hixl_take_notifies(const struct pmd_hixl *engine,
+                                struct pmd_hixl_notifies **list,
+                                size_t *count);
+
+// A notification of a list.
+//
+// # Safety
+// `notify` may be written.
+uint32_t pmd_hixl_notify_at(const struct pmd_hixl_notifies *list,
+                            size_t index,
+                            struct pmd_hixl_notify *notify);
+
+// Releases a list of notifications.
+uint32_t pmd_hixl_notifies_release(struct pmd_hixl_notifies *list);
+
+// `TransferSync`: `operation` is 0 to read, 1 to write. When it returns, nothing writes the local memory any more.
+//
+// # Safety
+// `remote` ends with a zero byte; `operations` has its count; the local memory may be read or written.
+uint32_t pmd_hixl_transfer_sync(const struct pmd_hixl *engine,
+                                const char *remote,
+                                int32_t operation,
+                                const struct pmd_hixl_op *operations,
+                                size_t count,
+                                int32_t timeout_ms);
+
+// `TransferAsync`: begins a transfer; `user_data` is handed back by `pmd_hixl_transfer_statuses`.
+//
+// # Safety
+// As `pmd_hixl_transfer_sync`, until the transfer has ended; `request` may be written.
+uint32_t pmd_hixl_transfer_async(const struct pmd_hixl *engine,
+                                 const char *remote,
+                                 int32_t operation,
+                                 const struct pmd_hixl_op *operations,
+                                 size_t count,
+                                 const void *user_data,
+                                 void **request);
+
+// `GetTransferStatus`: a `TransferStatus` of `hixl/hixl_types.h`. The end of a transfer is told once.
+//
+// # Safety
+// `status` may be written.
+uint32_t pmd_hixl_transfer_status(const struct pmd_hixl *engine, void *request, int32_t *status);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -17,7 +17,10 @@
 //! | module | holds |
 //! |---|---|
 //! | `engine` | the native engine: caches, peers, transfers, notifications |
+//! | `datadist` | LLM-DataDist |
+//! | `hixl` | HIXL |
 //! | `status` | what functions return |
+//! | `options` | options that are texts |
 //! | `boundary` | pointers checked, panics caught, the last error |
 //! | `handles` | what C programs hold in place of objects |
 //!
@@ -30,11 +33,15 @@
 //! - `include/pmd_kv.h` is written by cbindgen from this crate; a test compares.
 
 mod boundary;
+pub mod datadist;
 pub mod engine;
 mod handles;
+pub mod hixl;
+mod options;
 mod status;
 #[cfg(test)]
 mod tests;
 
 pub use boundary::pmd_kv_last_error;
+pub use options::pmd_kv_option;
 pub use status::pmd_kv_status;
