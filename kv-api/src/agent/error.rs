@@ -1,6 +1,6 @@
 //! Why an agent did not do what it was asked, and NIXL's status for it.
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr};
 
 use pmd_host::{
     control::RequestError,
@@ -194,6 +194,12 @@ pub enum AgentError {
         /// What was asked for.
         what: &'static str,
     },
+    /// A thread could not be started.
+    #[error("a thread could not be started")]
+    Thread {
+        /// What the system said.
+        source: io::Error,
+    },
     /// Telemetry was not switched on.
     #[error("telemetry is off: switch it on in the agent's configuration")]
     NoTelemetry,
@@ -239,6 +245,7 @@ impl AgentError {
             Self::Malformed { .. } => Status::Mismatch,
             Self::Changed { .. } => Status::NotAllowed,
             Self::Unsupported { .. } => Status::NotSupported,
+            Self::Thread { .. } => Status::Unknown,
             Self::NoTelemetry => Status::NoTelemetry,
         }
     }

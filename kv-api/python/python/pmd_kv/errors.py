@@ -100,3 +100,13 @@ class TransferCancelled(Error):
 
 class DeadlineExceeded(Error, TimeoutError):
     """A transfer was given up at its deadline; a part of its bytes may have moved. It is quiet."""
+
+
+class KvTransError(Error):
+    """What `kvtrans_engine` reports as False."""
+
+
+class DataDistError(Error):
+    """What `llm_datadist` reports as LLMException."""
+
+    status = None

@@ -97,6 +97,9 @@ fn is_link_local(ip: IpAddr) -> bool {
 pub(in crate::agent) struct Remote {
     pub(super) info: ConnectionInfo,
     pub(super) estimate: Estimate,
+    /// Held while connecting, so that one thread does it. Never held with `peer` for long: what closes the connection
+    /// must not wait for what makes it.
+    connecting: Mutex<()>,
     peer: Mutex<Option<Peer>>,
     invalidated: AtomicBool,
 }
@@ -104,7 +107,8 @@ pub(in crate::agent) struct Remote {
 impl Remote {
     pub(super) fn new(info: ConnectionInfo) -> Arc<Self> {
         let estimate = Estimate::default();
-        Arc::new(Self { info, estimate, peer: Mutex::default(), invalidated: AtomicBool::new(false) })
+        let invalidated = AtomicBool::new(false);
+        Arc::new(Self { info, estimate, connecting: Mutex::default(), peer: Mutex::default(), invalidated })
     }
 
     pub(in crate::agent) fn agent(&self) -> &str {
@@ -116,23 +120,39 @@ impl Remote {
     /// # Errors
     /// [`AgentError::Unreachable`], [`AgentError::Stale`], [`AgentError::Invalidated`].
     pub(super) fn connect(&self, messenger: &Messenger) -> Result<Peer, AgentError> {
-        let mut slot = self.slot();
         self.check()?;
-        if let Some(peer) = slot.as_ref() {
-            if is_live(peer) {
-                return Ok(peer.clone());
-            }
-            peer.close();
+        if let Some(peer) = self.live() {
+            return Ok(peer);
+        }
+        let _connecting = self.connecting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(peer) = self.live() {
+            return Ok(peer);
         }
         let peer = self.reach(messenger)?;
-        *slot = Some(peer.clone());
+        let former = self.slot().replace(peer.clone());
+        former.inspect(Peer::close);
+        // Invalidated while it was being connected to: nobody else would close it.
+        self.check().inspect_err(|_| peer.close())?;
         Ok(peer)
     }
 
     /// As [`Remote::connect`], but an agent that went down is not tried again: its metadata has to be loaded anew.
     pub(super) fn connected(&self, messenger: &Messenger) -> Result<Peer, AgentError> {
-        let down = self.slot().as_ref().is_some_and(|peer| peer.down_reason().is_some());
-        if down { Err(AgentError::Down { agent: self.agent().to_owned() }) } else { self.connect(messenger) }
+        if self.is_down() {
+            return Err(AgentError::Down { agent: self.agent().to_owned() });
+        }
+        self.connect(messenger)
+    }
+
+    /// Takes over a connection that was made to ask the agent something. Whether it did.
+    pub(super) fn adopt(&self, peer: &Peer) -> bool {
+        let wanted = peer.identity().incarnation == self.info.incarnation && self.check().is_ok();
+        let mut slot = self.slot();
+        if slot.as_ref().is_some_and(is_live) || !wanted {
+            return false;
+        }
+        *slot = Some(peer.clone());
+        true
     }
 
     /// Nothing is done with this agent any more; what is in flight to it fails.
@@ -170,6 +190,10 @@ impl Remote {
             }
         }
         Err(AgentError::Unreachable { agent: agent(), addresses, source })
+    }
+
+    fn live(&self) -> Option<Peer> {
+        self.slot().clone().filter(is_live)
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Peer>> {

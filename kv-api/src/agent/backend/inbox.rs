@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use pmd_host::endpoint::Peer;
+use pmd_host::{control::Refusal, endpoint::Peer};
 
 use crate::agent::messages::{ActiveMessage, Receiver};
 
@@ -22,10 +22,20 @@ pub struct Notification {
     pub bytes: Vec<u8>,
 }
 
+/// Answers what other agents ask over the control connection. Called on the control thread: never wait there for the same
+/// backend.
+pub trait Service: Send + Sync {
+    /// Answers a request.
+    ///
+    /// # Errors
+    /// A [`Refusal`] travels back to the asker.
+    fn request(&self, peer: &Peer, kind: u16, body: &[u8]) -> Result<Vec<u8>, Refusal>;
+}
+
 /// Notifications that have come, up to a number of bytes; what is beyond stays with its sender.
-#[derive(Debug)]
 pub(in crate::agent) struct Inbox {
     limit: usize,
+    service: Option<Arc<dyn Service>>,
     arrivals: Mutex<Arrivals>,
     arrived: Condvar,
 }
@@ -41,8 +51,8 @@ struct Arrivals {
 }
 
 impl Inbox {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { limit, arrivals: Mutex::default(), arrived: Condvar::new() }
+    pub(super) fn new(limit: usize, service: Option<Arc<dyn Service>>) -> Self {
+        Self { limit, service, arrivals: Mutex::default(), arrived: Condvar::new() }
     }
 
     /// Everything that has come since the last call; and whether somebody waits for the room.
@@ -65,6 +75,12 @@ impl Inbox {
         }
     }
 
+    /// Keeps notifications, and with them the lane that brings them, from coming in.
+    #[cfg(test)]
+    pub(in crate::agent) fn hold(&self) -> impl Sized {
+        self.arrivals()
+    }
+
     fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -83,6 +99,11 @@ impl Receiver for Inbox {
         arrivals.notifications.push_back(Notification { agent, bytes: message.payload.into_owned() });
         drop(arrivals);
         self.arrived.notify_all();
+    }
+
+    fn request(&self, peer: &Peer, kind: u16, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let nobody = || Refusal { code: Refusal::UNKNOWN_KIND, detail: format!("no request of kind {kind}") };
+        self.service.as_ref().ok_or_else(nobody)?.request(peer, kind, body)
     }
 
     fn has_room(&self) -> bool {

@@ -1,6 +1,6 @@
 //! What a NIXL back-end plug-in needs, call by call: the agent above keeps names and lists, this moves bytes.
 //!
-//! The plug-in for NIXL's own agent is a thin shell around it:
+//! [`Agent`](crate::agent::Agent) is built on it, and the plug-in for NIXL's own agent is a thin shell around it:
 //!
 //! | NIXL's `nixlBackendEngine` | here |
 //! |---|---|
@@ -47,11 +47,16 @@ use pmd_core::{
     memory::RegionDescription,
     sync::{AtomicU64, Ordering},
 };
-use pmd_host::{endpoint::EndpointConfig, soft::ArenaOptions, transfer::Direction};
+use pmd_host::{
+    endpoint::{EndpointConfig, Peer},
+    identity::DeviceId,
+    soft::ArenaOptions,
+    transfer::Direction,
+};
 
 pub use connection::ConnectionInfo;
 pub use estimate::CostEstimate;
-pub use inbox::Notification;
+pub use inbox::{Notification, Service};
 pub use plan::{LocalDescriptor, RemoteDescriptor};
 pub use registration::{Registration, RemoteRegistration};
 pub use request::{Phase, Request, RequestTelemetry};
@@ -66,6 +71,7 @@ use super::{
     AgentError,
     messages::{MessageLimits, Messenger, Receiver},
 };
+use crate::fabric::SegmentId;
 
 /// Number of the active messages that are notifications.
 const NOTIFICATION: u16 = 1;
@@ -123,8 +129,16 @@ impl Backend {
     /// # Errors
     /// [`AgentError::Fabric`].
     pub fn open(config: BackendConfig) -> Result<Self, AgentError> {
+        Self::open_with(config, None)
+    }
+
+    /// As [`Backend::open`], with somebody who answers what other agents ask.
+    ///
+    /// # Errors
+    /// [`AgentError::Fabric`].
+    pub fn open_with(config: BackendConfig, service: Option<Arc<dyn Service>>) -> Result<Self, AgentError> {
         let BackendConfig { endpoint, messages, inbox_bytes, patience } = config;
-        let inbox = Arc::new(Inbox::new(inbox_bytes));
+        let inbox = Arc::new(Inbox::new(inbox_bytes, service));
         let receiver = Arc::clone(&inbox) as Arc<dyn Receiver>;
         let messenger = Messenger::open(endpoint, messages, receiver)?;
         let info = ConnectionInfo::of(messenger.fabric().endpoint());
@@ -245,6 +259,48 @@ impl Backend {
         }
         let PublicData { id, address, length, .. } = data;
         Ok(RemoteRegistration { remote, id, address, length })
+    }
+
+    /// Which life of an agent is loaded.
+    pub(super) fn incarnation_of(&self, agent: &str) -> Result<DeviceId, AgentError> {
+        Ok(self.0.remote(agent)?.info.incarnation)
+    }
+
+    /// Makes registrations of the life of an agent that is loaded, of number, first byte and bytes.
+    pub(super) fn remote_registrations(
+        &self,
+        agent: &str,
+    ) -> Result<impl Fn(u64, u64, u64) -> RemoteRegistration + use<>, AgentError> {
+        let remote = self.0.remote(agent)?;
+        Ok(move |number, address, length| {
+            let (remote, id) = (Arc::clone(&remote), SegmentId(number));
+            RemoteRegistration { remote, id, address, length }
+        })
+    }
+
+    /// Uses a connection that was made to ask an agent something for transfers with it too, or closes it.
+    pub(super) fn adopt(&self, peer: &Peer) {
+        let remote = self.0.remote(&peer.identity().name);
+        if !remote.is_ok_and(|remote| remote.adopt(peer)) {
+            peer.close();
+        }
+    }
+
+    /// Requests that are posted and not known to be quiet.
+    #[cfg(test)]
+    pub(super) fn active_requests(&self) -> usize {
+        self.0.active().len()
+    }
+
+    /// Where notifications come in.
+    #[cfg(test)]
+    pub(super) fn inbox(&self) -> &Inbox {
+        &self.0.inbox
+    }
+
+    /// Longest wait for another agent's answer.
+    pub(super) fn patience(&self) -> Duration {
+        self.0.patience
     }
 
     /// A registration of this agent as the remote side of transfers with itself.

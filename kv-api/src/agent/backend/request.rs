@@ -261,10 +261,10 @@ impl Inner {
     fn submit(self: &Arc<Self>, notification: Option<&[u8]>) -> Result<Flight, AgentError> {
         let started = Instant::now();
         self.remote.check()?;
-        let messenger = self.backend.messenger();
-        let peer = self.remote.connected(messenger)?;
         let segments: Vec<Segment> =
             self.plan.registrations.iter().map(Registration::segment).collect::<Result<_, _>>()?;
+        let messenger = self.backend.messenger();
+        let peer = self.remote.connected(messenger)?;
         let (notify, token) = match notification {
             None => (None, None),
             Some(bytes) => {
