@@ -61,6 +61,8 @@ pub(super) struct LocalCache {
     pub(super) desc: CacheDesc,
     pub(super) shape: CacheShape,
     pub(super) addresses: Vec<u64>,
+    /// Connections over which it was looked up, by number.
+    known_to: Mutex<Vec<u64>>,
     /// What its memory is registered as. Before the piece, so that its keys end first.
     segments: Vec<Segment>,
     /// Memory that was allocated here.
@@ -119,7 +121,8 @@ impl Caches {
         let id = table.next;
         table.next += 1;
         let Memory { addresses, segments, piece } = memory;
-        let cache = Arc::new(LocalCache { id, desc, shape, addresses, segments, piece });
+        let cache =
+            Arc::new(LocalCache { id, desc, shape, addresses, known_to: Mutex::default(), segments, piece });
         let keys = names.iter().map(|(name, _)| *name).collect();
         table.by_id.insert(id, Entry { cache: Arc::clone(&cache), names: keys, released: false });
         let named = |(name, row)| (name, Named { cache_id: id, row, pulled: Vec::new() });
@@ -133,14 +136,16 @@ impl Caches {
         Ok(Arc::clone(&entry.cache))
     }
 
-    /// What a peer that looks for a cache is told.
-    pub(super) fn look_up(&self, wanted: &Wanted) -> Option<Found> {
+    /// What a peer that looks for a cache is told. From then on it is told when the cache goes.
+    pub(super) fn look_up(&self, wanted: &Wanted, connection: u64) -> Option<Found> {
         let table = self.lock();
         let (cache_id, batch_index) = match wanted {
             Wanted::Id(cache_id) => (*cache_id, 0),
             Wanted::Name(name) => table.names.get(name).map(|named| (named.cache_id, named.row))?,
         };
         let cache = Arc::clone(&table.by_id.get(&cache_id)?.cache);
+        // Before the table is free: a cache that is not in it any more has no new readers.
+        cache.make_known(connection);
         drop(table);
         Some(Found { cache_id, batch_index, description: cache.describe() })
     }
@@ -227,6 +232,22 @@ impl LocalCache {
             accessible: self.desc.remote_accessible,
             addresses: self.addresses.clone(),
         }
+    }
+
+    fn make_known(&self, connection: u64) {
+        let mut known_to = self.known_to();
+        if !known_to.contains(&connection) {
+            known_to.push(connection);
+        }
+    }
+
+    /// Whether it was looked up over a connection.
+    pub(super) fn is_known_to(&self, connection: u64) -> bool {
+        self.known_to().contains(&connection)
+    }
+
+    fn known_to(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.known_to.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) const fn placement(&self) -> CachePlacement {

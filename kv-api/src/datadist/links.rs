@@ -88,14 +88,17 @@ impl Links {
         Ok(table.make_busy(cluster_id, true))
     }
 
-    /// The link is made. `false` when the cluster has made one meanwhile, which is as good.
+    /// The link is made: the cluster has accepted it, which it does not while it makes one itself. So one that it made
+    /// meanwhile is older, and it has let go of that. `false` when it is being unlinked already.
     pub(super) fn finish_link(&self, token: Token, cluster_id: u64, peer: &Peer) -> bool {
         let mut table = self.lock();
-        let is_mine = table.is_busy(cluster_id, token);
-        if is_mine {
-            table.entries.insert(cluster_id, Entry::Linked(Arc::new(Link::new(cluster_id, peer, true))));
+        match table.entries.get(&cluster_id) {
+            Some(Entry::Busy { token: of, .. }) if *of != token => return false,
+            Some(Entry::Linked(link)) => link.peer.close(),
+            _ => {}
         }
-        is_mine
+        table.entries.insert(cluster_id, Entry::Linked(Arc::new(Link::new(cluster_id, peer, true))));
+        true
     }
 
     /// Leaves the entry. Returns whether there is a link now, made by the cluster.
@@ -161,6 +164,13 @@ impl Links {
             Entry::Linked(link) if link.peer == *peer => Some(Arc::clone(link)),
             _ => None,
         })
+    }
+
+    /// Takes every link out.
+    pub(super) fn take(&self) -> Vec<Arc<Link>> {
+        let links = self.all();
+        self.lock().entries.clear();
+        links
     }
 
     /// Every link, up or down.

@@ -59,7 +59,7 @@ unsafe fn register_range(fabric: &Fabric, address: u64, length: u64) -> Result<S
 }
 
 /// Ranges that hold all tensors, touching and overlapping ones merged: first byte and length of each.
-fn runs(addresses: &[u64], bytes: u64) -> Vec<(u64, u64)> {
+pub(super) fn runs(addresses: &[u64], bytes: u64) -> Vec<(u64, u64)> {
     let mut sorted = addresses.to_vec();
     sorted.sort_unstable();
     let mut runs: Vec<(u64, u64)> = Vec::new();

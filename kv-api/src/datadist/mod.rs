@@ -294,7 +294,7 @@ impl LlmDataDist {
     pub fn deallocate_cache(&self, cache_id: i64) -> Result<(), DataDistError> {
         let running = self.running()?;
         if let Some(cache) = running.service.caches.release(cache_id) {
-            running.end_cache(cache);
+            running.service.end_cache(cache);
         }
         Ok(())
     }
@@ -307,7 +307,7 @@ impl LlmDataDist {
         let running = self.running()?;
         let name = key.name().ok_or(ArgumentError::Key)?;
         if let Some(cache) = running.service.caches.remove_key(&name) {
-            running.end_cache(cache);
+            running.service.end_cache(cache);
         }
         Ok(())
     }

@@ -13,8 +13,8 @@ pub(super) const UNLINK: u16 = 2;
 pub(super) const LOOK_UP: u16 = 3;
 /// Request: [`Consumed`], answered by nothing.
 pub(super) const CONSUMED: u16 = 4;
-/// Event: the number of a cache that is no more.
-pub(super) const GONE: u16 = 1;
+/// Request: the number of a cache that is no more, answered by nothing.
+pub(super) const GONE: u16 = 5;
 
 /// Refusal: the cluster asked for is another one; the detail is its number.
 pub(super) const WRONG_CLUSTER: u16 = 1;

@@ -14,7 +14,6 @@ use pmd_host::{
 
 use super::{
     ArgumentError, CachePlacement, ClusterInfo, DataDistError, IpInfo,
-    caches::{LocalCache, settle},
     error::LinkFault,
     links::Token,
     options::Settings,
@@ -45,7 +44,7 @@ pub(super) type ClusterResult = Result<(), DataDistError>;
 
 impl Running {
     pub(super) fn open(cluster_id: u64, settings: Settings) -> Result<Self, DataDistError> {
-        let service = Arc::new(Service::new(cluster_id));
+        let service = Service::new(cluster_id);
         let name = format!("datadist-{cluster_id}");
         let config = EndpointConfig { name, listen: settings.listen, ..environment::endpoint_config()? };
         let fabric = Fabric::open(config, Arc::clone(&service) as Arc<dyn Handler>)?;
@@ -56,7 +55,7 @@ impl Running {
 
     /// Takes down all links and ends all caches. When this returns nothing reaches the caller's memory.
     pub(super) fn close(&self) {
-        for link in self.service.links.all() {
+        for link in self.service.links.take() {
             link.close();
         }
         for cache_id in self.service.caches.ids() {
@@ -91,14 +90,8 @@ impl Running {
     /// Ends a cache, if it is there. When this returns nothing reaches its memory.
     pub(super) fn remove_cache(&self, cache_id: i64) {
         if let Some(cache) = self.service.caches.remove(cache_id) {
-            self.end_cache(cache);
+            self.service.end_cache(cache);
         }
-    }
-
-    /// Ends a cache that is out of the table.
-    pub(super) fn end_cache(&self, cache: Arc<LocalCache>) {
-        self.service.announce_gone(cache.id);
-        settle(cache);
     }
 
     /// Does something for every cluster, several at once; results are in the order of the clusters.

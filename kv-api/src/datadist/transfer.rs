@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pmd_core::wire::Syndrome;
 use pmd_host::{
     control::RequestError,
     transfer::{Direction, RouteFault, SubmitError, TransferError, WaitError},
@@ -153,6 +154,11 @@ impl Running {
                     found = look_up(link, remote, &wanted, patience)?;
                 }
                 Err(DataDistError::Fabric(FabricError::Remote { .. })) => break,
+                // Its keys ended while the bytes moved.
+                Err(DataDistError::Transfer(TransferError::Failed {
+                    syndrome: Syndrome::RemoteAccess,
+                    ..
+                })) => break,
                 outcome => return outcome.map(|()| selected),
             }
         }

@@ -1,13 +1,20 @@
 //! Two and more processes of LLM-DataDist in one: what moves, what is refused and with which status, and what happens
 //! when the other side goes.
 
+mod arithmetic;
+mod keys;
+mod linking;
+mod load;
 mod moves;
+mod numbers;
 mod refusals;
+mod tasks;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use super::*;
 
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) const TIMEOUT: i32 = 20_000;
 
 /// Options of a client.
