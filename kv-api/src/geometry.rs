@@ -1,11 +1,11 @@
 //! Shapes of the KV caches of well-known models, as their published configurations give them.
 //!
-//! Used by the `kv` command to size a realistic cache; an engine describes its own with
-//! [`CacheLayout`].
+//! Used by the `kv` command to size a realistic cache; an engine describes its own with [`CacheLayout`], and what is in
+//! a block with [`TokenFormat`].
 
 use thiserror::Error;
 
-use crate::layout::{CacheLayout, LayoutError};
+use crate::layout::{BlockOrder, CacheLayout, Heads, LayoutError, TokenFormat};
 
 /// Cache geometry of a model: what one token occupies in one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Geometry {
     pub tensors_per_layer: u32,
     /// Elements of one token in one tensor: KV heads x head dimension, or latent rank + rotary dimension.
     pub elements_per_token: u32,
+    /// KV heads; 1 for a latent vector, which is the same on every rank.
+    pub heads: u32,
     /// Bytes of an element (bf16: 2).
     pub element_bytes: u32,
     /// Tokens a block holds by default.
@@ -30,19 +32,35 @@ pub const GEOMETRIES: [Geometry; 6] = [
     Geometry::latent("deepseek-v3", 61, 576),
     Geometry::latent("kimi-k2", 61, 576),
     // GQA: num_key_value_heads x head_dim, K and V apart.
-    Geometry::grouped("llama-3-70b", 80, 8 * 128),
-    Geometry::grouped("llama-3-8b", 32, 8 * 128),
-    Geometry::grouped("qwen-3-235b", 94, 4 * 128),
-    Geometry::grouped("qwen-3-32b", 64, 8 * 128),
+    Geometry::grouped("llama-3-70b", 80, 8, 128),
+    Geometry::grouped("llama-3-8b", 32, 8, 128),
+    Geometry::grouped("qwen-3-235b", 94, 4, 128),
+    Geometry::grouped("qwen-3-32b", 64, 8, 128),
 ];
 
 impl Geometry {
     const fn latent(name: &'static str, layers: u32, elements_per_token: u32) -> Self {
-        Self { name, layers, tensors_per_layer: 1, elements_per_token, element_bytes: 2, block_tokens: 64 }
+        Self {
+            name,
+            layers,
+            tensors_per_layer: 1,
+            elements_per_token,
+            heads: 1,
+            element_bytes: 2,
+            block_tokens: 64,
+        }
     }
 
-    const fn grouped(name: &'static str, layers: u32, elements_per_token: u32) -> Self {
-        Self { name, layers, tensors_per_layer: 2, elements_per_token, element_bytes: 2, block_tokens: 16 }
+    const fn grouped(name: &'static str, layers: u32, heads: u32, head_dimension: u32) -> Self {
+        Self {
+            name,
+            layers,
+            tensors_per_layer: 2,
+            elements_per_token: heads * head_dimension,
+            heads,
+            element_bytes: 2,
+            block_tokens: 16,
+        }
     }
 
     /// Finds a geometry by name.
@@ -71,6 +89,36 @@ impl Geometry {
             tokens.div_ceil(self.block_tokens),
             self.block_bytes(),
         )
+    }
+
+    /// What one of `degree` tensor-parallel ranks keeps in its blocks of `block_tokens` tokens.
+    ///
+    /// # Errors
+    /// [`LayoutError::Ranks`] where the heads cannot be shared out evenly. A latent vector is the same on every rank.
+    pub fn format_of_rank(
+        &self,
+        rank: u32,
+        degree: u32,
+        order: BlockOrder,
+    ) -> Result<TokenFormat, LayoutError> {
+        let head_bytes = self.elements_per_token / self.heads * self.element_bytes;
+        TokenFormat::new(self.block_tokens, Heads::of_rank(rank, degree, self.heads)?, head_bytes, order)
+    }
+
+    /// Layout of the cache of one rank that holds `tokens` tokens, rounded up to whole blocks, and says what is in them.
+    ///
+    /// # Errors
+    /// As [`Geometry::layout`] and [`Geometry::format_of_rank`].
+    pub fn layout_of_rank(
+        &self,
+        tokens: u32,
+        rank: u32,
+        degree: u32,
+        order: BlockOrder,
+    ) -> Result<CacheLayout, LayoutError> {
+        let format = self.format_of_rank(rank, degree, order)?;
+        let blocks = tokens.div_ceil(self.block_tokens);
+        CacheLayout::of_tokens(self.layers, self.tensors_per_layer, blocks, format)
     }
 }
 

@@ -14,11 +14,8 @@ use pmd_host::{
     transfer::KeepAlive,
 };
 
-use super::EngineError;
-use crate::{
-    layout::{CacheDescriptor, CacheLayout, LayoutError, Placement, TensorRun},
-    planner::Side,
-};
+use super::{EngineError, Shared};
+use crate::layout::{CacheDescriptor, CacheLayout, LayoutError, Placement, TensorRun};
 
 /// A registered cache; clones are handles to the same one. Peers can reach it until the last handle and the last
 /// transfer with it are gone.
@@ -33,6 +30,7 @@ pub(super) struct Inner {
     placement: Placement,
     regions: Vec<Registered>,
     memory: CacheMemory,
+    engine: Weak<Shared>,
 }
 
 /// Whose memory a cache is in.
@@ -49,7 +47,7 @@ pub enum CacheMemory {
 impl Cache {
     pub(super) fn in_arena(
         endpoint: &Endpoint,
-        id: u64,
+        engine: &Arc<Shared>,
         name: &str,
         layout: CacheLayout,
         arena: Arena,
@@ -57,7 +55,7 @@ impl Cache {
         let placement = Placement::contiguous(&layout, arena.as_ptr() as u64, 0)?;
         let regions = vec![endpoint.register(&arena, Access::READ_WRITE)?];
         let memory = CacheMemory::Arena(arena);
-        Ok(Self(Arc::new(Inner { id, name: name.to_owned(), layout, placement, regions, memory })))
+        Ok(Self::new(engine, name, (layout, placement), regions, memory))
     }
 
     /// # Safety
@@ -65,7 +63,7 @@ impl Cache {
     #[expect(unsafe_code, reason = "takes addresses on the caller's word")]
     pub(super) unsafe fn at(
         endpoint: &Endpoint,
-        id: u64,
+        engine: &Arc<Shared>,
         name: &str,
         layout: CacheLayout,
         mut runs: Vec<TensorRun>,
@@ -80,7 +78,18 @@ impl Cache {
             Ok(unsafe { endpoint.register_memory(&description, Access::READ_WRITE)? })
         };
         let regions = regions.iter().map(register).collect::<Result<_, EngineError>>()?;
-        Ok(Self(Arc::new(Inner { id, name: name.to_owned(), layout, placement, regions, memory })))
+        Ok(Self::new(engine, name, (layout, placement), regions, memory))
+    }
+
+    fn new(
+        engine: &Arc<Shared>,
+        name: &str,
+        (layout, placement): (CacheLayout, Placement),
+        regions: Vec<Registered>,
+        memory: CacheMemory,
+    ) -> Self {
+        let (id, name, engine) = (engine.next_id(), name.to_owned(), Arc::downgrade(engine));
+        Self(Arc::new(Inner { id, name, layout, placement, regions, memory, engine }))
     }
 
     /// Number of the cache in its engine, from 1.
@@ -126,10 +135,6 @@ impl Cache {
         self.placement_with(|region| region.local_key(transport).map(|key| key.0))
     }
 
-    pub(super) fn side<'a>(&'a self, placement: &'a Placement) -> Side<'a> {
-        Side { layout: &self.0.layout, placement }
-    }
-
     pub(super) fn downgrade(&self) -> Weak<Inner> {
         Arc::downgrade(&self.0)
     }
@@ -166,6 +171,14 @@ fn regions(layout: &CacheLayout, runs: &mut [TensorRun]) -> Result<Vec<Range<u64
         runs[index].key = regions.len() as u32 - 1;
     }
     Ok(regions)
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.upgrade() {
+            engine.forget(&self.name, self.id);
+        }
+    }
 }
 
 impl fmt::Debug for Cache {

@@ -44,6 +44,12 @@ pub enum EngineError {
         /// The name.
         name: String,
     },
+    /// The layers of another stream of this tag are expected already.
+    #[error("layers of tag {tag} are expected already: drop those or choose another tag")]
+    TagTaken {
+        /// The tag.
+        tag: u64,
+    },
     /// The peer has no such cache.
     #[error("the peer has no cache named {name:?}")]
     NoSuchCache {

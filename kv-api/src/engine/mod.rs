@@ -9,33 +9,53 @@
 //! A [`Prepared`] transfer was planned once and can be posted any number of times.
 
 mod cache;
+mod courier;
 mod error;
+mod estimate;
+mod events;
+mod failure;
+mod metrics;
+mod outline;
 mod prepared;
 mod remote;
+mod service;
+mod stream;
+mod transfer;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     fmt,
     net::SocketAddr,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
 };
 
-use pmd_core::sync::{AtomicU64, Ordering};
+use pmd_core::sync::AtomicU64;
 use pmd_host::{
     control::{DownReason, Refusal},
     endpoint::{Endpoint, EndpointConfig, Peer, PeerService},
-    lane::Message,
     soft::ArenaOptions,
     transfer::KeepAlive,
 };
 
 pub use cache::{Cache, CacheMemory};
 pub use error::EngineError;
+pub use estimate::{Estimate, LinkFigures};
+pub use events::{Event, Notification};
+pub use failure::{FailureReason, TransferFailure, TransferId};
+pub use metrics::{Metrics, PeerMetrics, TransferCounters};
 pub use prepared::Prepared;
 pub use remote::RemoteCache;
+pub use stream::{LayerArrivals, LayerError, LayerStream, LayerSynchronizer, StreamError, StreamOptions};
+pub use transfer::{CacheTransfer, PostOptions};
 
-use self::remote::request;
+use self::{
+    courier::Courier,
+    events::Inbox,
+    metrics::{CounterCells, PeerRecord},
+    remote::request,
+    stream::Incoming,
+};
 use crate::layout::{CacheLayout, TensorRun};
 
 /// An inference process's end of all its cache transfers. Clones are handles to the same engine.
@@ -43,16 +63,6 @@ use crate::layout::{CacheLayout, TensorRun};
 pub struct Engine {
     endpoint: Endpoint,
     shared: Arc<Shared>,
-}
-
-/// A message that a peer sent beside its transfers, or the notification of one of them: raised only after every byte
-/// of that transfer is in place.
-#[derive(Clone, Debug)]
-pub struct Notification {
-    /// Who sent it.
-    pub peer: Peer,
-    /// What it says.
-    pub bytes: Vec<u8>,
 }
 
 /// Answers requests of an application above the engine.
@@ -65,18 +75,17 @@ pub trait Application: Send + Sync {
 }
 
 struct Shared {
-    caches: Mutex<HashMap<String, Weak<cache::Inner>>>,
+    /// By name, with the number of the cache that has it.
+    caches: Mutex<HashMap<String, (u64, Weak<cache::Inner>)>>,
     next_id: AtomicU64,
+    next_transfer: AtomicU64,
     application: Option<Box<dyn Application>>,
-    arrivals: Mutex<Arrivals>,
-    arrived: Condvar,
-}
-
-#[derive(Default)]
-struct Arrivals {
-    connected: VecDeque<Peer>,
-    down: VecDeque<(Peer, DownReason)>,
-    notifications: VecDeque<Notification>,
+    inbox: Inbox,
+    incoming: Incoming,
+    /// By the number of the control connection.
+    peers: Mutex<HashMap<u64, Arc<PeerRecord>>>,
+    counters: CounterCells,
+    courier: Courier,
 }
 
 impl Engine {
@@ -99,9 +108,13 @@ impl Engine {
         let shared = Arc::new(Shared {
             caches: Mutex::default(),
             next_id: AtomicU64::new(1),
+            next_transfer: AtomicU64::new(1),
             application,
-            arrivals: Mutex::default(),
-            arrived: Condvar::new(),
+            inbox: Inbox::default(),
+            incoming: Incoming::default(),
+            peers: Mutex::default(),
+            counters: CounterCells::default(),
+            courier: Courier::default(),
         });
         let endpoint = Endpoint::open(config, Arc::clone(&shared) as Arc<dyn PeerService>)?;
         Ok(Self { endpoint, shared })
@@ -133,8 +146,8 @@ impl Engine {
         let bytes =
             usize::try_from(layout.total_bytes()).map_err(|_| crate::layout::LayoutError::TooLarge)?;
         let arena = self.endpoint.allocate(bytes, options)?;
-        let cache = Cache::in_arena(&self.endpoint, self.shared.next_id(), name, layout, arena)?;
-        self.shared.insert(&cache);
+        let cache = Cache::in_arena(&self.endpoint, &self.shared, name, layout, arena)?;
+        self.shared.insert(&cache)?;
         Ok(cache)
     }
 
@@ -191,8 +204,8 @@ impl Engine {
     ) -> Result<Cache, EngineError> {
         self.shared.check_name(name)?;
         // SAFETY: the caller promises what `Cache::at` needs.
-        let cache = unsafe { Cache::at(&self.endpoint, self.shared.next_id(), name, layout, runs, memory)? };
-        self.shared.insert(&cache);
+        let cache = unsafe { Cache::at(&self.endpoint, &self.shared, name, layout, runs, memory)? };
+        self.shared.insert(&cache)?;
         Ok(cache)
     }
 
@@ -209,7 +222,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Timeout`].
     pub fn accept(&self, patience: Duration) -> Result<Peer, EngineError> {
-        self.shared.wait_arrival(patience, "a peer to connect", |arrivals| arrivals.connected.pop_front())
+        self.shared.inbox.next_connected(patience)
     }
 
     /// The next peer that went down, and why.
@@ -217,7 +230,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Timeout`].
     pub fn wait_down(&self, patience: Duration) -> Result<(Peer, DownReason), EngineError> {
-        self.shared.wait_arrival(patience, "a peer to go down", |arrivals| arrivals.down.pop_front())
+        self.shared.inbox.next_down(patience)
     }
 
     /// Looks up a peer's cache by name. Asks the peer each time, so that a cache registered after connecting is found.
@@ -230,7 +243,7 @@ impl Engine {
         name: &str,
         patience: Duration,
     ) -> Result<RemoteCache, EngineError> {
-        RemoteCache::look_up(peer, name, patience)
+        RemoteCache::look_up(&self.shared, peer, name, patience)
     }
 
     /// Asks the [`Application`] of a peer.
@@ -246,86 +259,44 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Timeout`].
     pub fn wait_notification(&self, patience: Duration) -> Result<Notification, EngineError> {
-        let next = |arrivals: &mut Arrivals| arrivals.notifications.pop_front();
-        self.shared.wait_arrival(patience, "a notification", next)
+        self.shared.inbox.next_notification(patience)
+    }
+
+    /// The next transfer of a peer that has failed: which blocks of which cache here are not valid.
+    ///
+    /// # Errors
+    /// [`EngineError::Timeout`].
+    pub fn wait_failure(&self, patience: Duration) -> Result<TransferFailure, EngineError> {
+        self.shared.inbox.next_failure(patience)
+    }
+
+    /// The next notification, failure, or peer that went down, whichever arrived first: what is taken here is not given
+    /// by the other waits, nor the other way round.
+    ///
+    /// # Errors
+    /// [`EngineError::Timeout`].
+    pub fn wait_event(&self, patience: Duration) -> Result<Event, EngineError> {
+        self.shared.inbox.next(patience)
+    }
+
+    /// Expects the layers of a stream: of all of `peers`, each of which sends its part of every layer under this tag.
+    /// Layers that have landed before are not lost.
+    ///
+    /// # Errors
+    /// [`EngineError::TagTaken`].
+    pub fn expect_layers(&self, tag: u64, peers: &[Peer]) -> Result<LayerArrivals, EngineError> {
+        Incoming::expect(&self.shared, tag, peers)
+    }
+
+    /// What the engine has done so far.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.shared.metrics()
     }
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Engine").field("endpoint", &self.endpoint).finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn next_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn check_name(&self, name: &str) -> Result<(), EngineError> {
-        match self.find(name) {
-            Some(_) => Err(EngineError::NameTaken { name: name.to_owned() }),
-            None => Ok(()),
-        }
-    }
-
-    fn insert(&self, cache: &Cache) {
-        self.caches().insert(cache.name().to_owned(), cache.downgrade());
-    }
-
-    fn find(&self, name: &str) -> Option<Cache> {
-        Cache::upgrade(self.caches().get(name)?)
-    }
-
-    fn caches(&self) -> MutexGuard<'_, HashMap<String, Weak<cache::Inner>>> {
-        self.caches.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn arrive(&self, change: impl FnOnce(&mut Arrivals)) {
-        change(&mut self.arrivals.lock().unwrap_or_else(PoisonError::into_inner));
-        self.arrived.notify_all();
-    }
-
-    fn wait_arrival<T>(
-        &self,
-        patience: Duration,
-        what: &'static str,
-        mut take: impl FnMut(&mut Arrivals) -> Option<T>,
-    ) -> Result<T, EngineError> {
-        let deadline = Instant::now() + patience;
-        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(taken) = take(&mut arrivals) {
-                return Ok(taken);
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(EngineError::Timeout { what, patience });
-            }
-            arrivals = self.arrived.wait_timeout(arrivals, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-}
-
-impl PeerService for Shared {
-    fn connected(&self, peer: &Peer) {
-        self.arrive(|arrivals| arrivals.connected.push_back(peer.clone()));
-    }
-
-    fn request(&self, peer: &Peer, kind: u16, body: &[u8]) -> Result<Vec<u8>, Refusal> {
-        match (kind, &self.application) {
-            (request::CACHE, _) => remote::describe(peer, body, |name| self.find(name)),
-            (request::APPLICATION, Some(application)) => application.request(peer, body),
-            _ => Err(Refusal { code: Refusal::UNKNOWN_KIND, detail: format!("no request of kind {kind}") }),
-        }
-    }
-
-    fn message(&self, peer: &Peer, message: Message<'_>) {
-        let notification = Notification { peer: peer.clone(), bytes: message.bytes.to_vec() };
-        self.arrive(|arrivals| arrivals.notifications.push_back(notification));
-    }
-
-    fn down(&self, peer: &Peer, reason: &DownReason) {
-        self.arrive(|arrivals| arrivals.down.push_back((peer.clone(), reason.clone())));
     }
 }

@@ -1,16 +1,29 @@
 //! A planned transfer, ready to be posted any number of times.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, OnceLock, Weak},
+    time::Instant,
+};
 
 use pmd_host::{
+    control::Connection,
     lane::Route,
     transfer::{
-        self, KeepAlive, LocalPiece, Transfer, TransferOptions, WorkList, WorkListBuilder, WorkListLimits,
+        self, KeepAlive, LocalPiece, Notification, Observer, Transfer, TransferOptions, WorkList,
+        WorkListBuilder, WorkListLimits,
     },
 };
 
-use super::{Cache, EngineError, RemoteCache};
-use crate::planner::{Direction, Plan, Selection, Side};
+use super::{
+    Cache, CacheTransfer, EngineError, Estimate, PostOptions, RemoteCache, Shared, TransferId,
+    failure::LayerNote,
+    metrics::{Count, PeerRecord},
+    outline::{Outline, OwnedBlocks},
+    remote::request::LAYER_LANDED,
+    stream::StreamEnd,
+    transfer::Record,
+};
+use crate::planner::{Direction, LayerMap, Plan};
 
 /// A planned transfer: keys and block tables have become work requests. Posting it costs nothing per block before the
 /// lane takes it, and nothing forbids posting it while an earlier posting is in flight: each posting is a transfer of
@@ -18,10 +31,14 @@ use crate::planner::{Direction, Plan, Selection, Side};
 #[derive(Clone, Debug)]
 pub struct Prepared {
     route: Route,
+    connection: Connection,
     work: Arc<WorkList>,
+    outline: Arc<Outline>,
     notification: Option<Vec<u8>>,
     local: Cache,
     blocks: u64,
+    peer: Arc<PeerRecord>,
+    engine: Weak<Shared>,
 }
 
 impl Prepared {
@@ -29,21 +46,35 @@ impl Prepared {
         direction: Direction,
         local: &Cache,
         remote: &RemoteCache,
-        selection: Selection<'_>,
+        layers: LayerMap,
+        blocks: Arc<OwnedBlocks>,
     ) -> Result<Self, EngineError> {
         let peer = remote.peer();
         let transport = peer.transport();
         let placement = local.local_placement(transport).ok_or(EngineError::NotRegistered { transport })?;
-        let descriptor = remote.descriptor();
-        let theirs = Side { layout: &descriptor.layout, placement: &descriptor.placement };
-        let plan = Plan::new(direction, local.side(&placement), theirs, selection)?;
-        let work = Arc::new(work_list(direction, &plan, peer.route().limits()));
+        let limits = peer.route().limits();
+        let outline = Arc::new(Outline {
+            direction,
+            layout: *local.layout(),
+            placement,
+            remote: Arc::clone(remote.shared_descriptor()),
+            layers,
+            blocks,
+            limits,
+        });
+        let plan = outline.plan()?;
+        let work = Arc::new(work_list(direction, &plan, limits));
+        let blocks = plan.pieces();
         Ok(Self {
             route: peer.route().clone(),
+            connection: peer.connection().clone(),
             work,
+            outline,
             notification: None,
             local: local.clone(),
-            blocks: plan.pieces(),
+            blocks,
+            peer: Arc::clone(remote.record()),
+            engine: remote.engine().clone(),
         })
     }
 
@@ -59,14 +90,20 @@ impl Prepared {
     /// # Errors
     /// [`EngineError::Submit`].
     pub fn post(&self, deadline: Option<Instant>) -> Result<Transfer, EngineError> {
-        let notify = self.notification.clone();
-        let notify = notify.map(|bytes| transfer::Notification { bytes, immediate: None });
-        let keep_alive = Some(KeepAlive(self.local.keep_alive()));
-        let options = TransferOptions { notify, deadline, keep_alive, ..TransferOptions::default() };
-        Ok(self.route.submit_waiting(&self.work, options, deadline)?)
+        let options = PostOptions { deadline, ..PostOptions::default() };
+        Ok(self.submit(options, self.notification.clone(), None)?.0)
     }
 
-    /// Blocks that it moves, each tensor's counted.
+    /// As [`Prepared::post`], with a priority, and a handle that names the blocks that a failure leaves invalid.
+    ///
+    /// # Errors
+    /// [`EngineError::Submit`].
+    pub fn post_with(&self, options: PostOptions) -> Result<CacheTransfer, EngineError> {
+        let (transfer, record) = self.submit(options, self.notification.clone(), None)?;
+        Ok(CacheTransfer::new(transfer, record))
+    }
+
+    /// Pieces that it moves, each tensor's counted: blocks, where both sides cut them alike.
     #[must_use]
     pub const fn blocks(&self) -> u64 {
         self.blocks
@@ -82,6 +119,72 @@ impl Prepared {
     #[must_use]
     pub fn work_requests(&self) -> usize {
         self.work.entries().len()
+    }
+
+    /// How long it will take, judged by the transfers to the same peer so far.
+    #[must_use]
+    pub fn estimate(&self) -> Estimate {
+        self.peer.figures().estimate(self.bytes(), self.work_requests() as u64)
+    }
+
+    /// Posts it as a layer of a stream.
+    pub(super) fn post_layer(
+        &self,
+        options: PostOptions,
+        note: LayerNote,
+        end: StreamEnd,
+    ) -> Result<CacheTransfer, EngineError> {
+        let (transfer, record) = self.submit(options, None, Some((note, end)))?;
+        Ok(CacheTransfer::new(transfer, record))
+    }
+
+    pub(super) const fn outline(&self) -> &Arc<Outline> {
+        &self.outline
+    }
+
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    fn submit(
+        &self,
+        options: PostOptions,
+        notification: Option<Vec<u8>>,
+        layer: Option<(LayerNote, StreamEnd)>,
+    ) -> Result<(Transfer, Arc<Record>), EngineError> {
+        let PostOptions { deadline, priority } = options;
+        let (note, stream) = layer.unzip();
+        let notify = match note {
+            // Only a failing writer makes this fail, and a vector does not.
+            Some(note) => Some((postcard::to_allocvec(&note).unwrap_or_default(), Some(LAYER_LANDED))),
+            None => notification.clone().map(|bytes| (bytes, None)),
+        };
+        let engine = self.engine.upgrade();
+        let record = Arc::new(Record {
+            id: engine.as_ref().map_or(TransferId(0), |engine| engine.next_transfer()),
+            begun: Instant::now(),
+            work_requests: self.work_requests() as u64,
+            outline: Arc::clone(&self.outline),
+            connection: self.connection.clone(),
+            peer: Arc::clone(&self.peer),
+            engine: self.engine.clone(),
+            notification,
+            layer: note,
+            stream,
+            end: OnceLock::new(),
+        });
+        let options = TransferOptions {
+            notify: notify.map(|(bytes, immediate)| Notification { bytes, immediate }),
+            deadline,
+            keep_alive: Some(KeepAlive(self.local.keep_alive())),
+            priority,
+            observer: Some(Observer(Arc::clone(&record) as _)),
+        };
+        let transfer = self.route.submit_waiting(&self.work, options, deadline)?;
+        if let Some(engine) = &engine {
+            self.peer.count(&engine.counters, Count::Posted, 1);
+        }
+        Ok((transfer, record))
     }
 }
 

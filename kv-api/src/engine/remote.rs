@@ -1,24 +1,34 @@
 //! A peer's cache: looked up by name over the control connection, then a source or a target of transfers.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use pmd_host::{
     control::{Refusal, RequestError},
     endpoint::Peer,
 };
 
-use super::{Cache, EngineError, Prepared};
+use super::{
+    Cache, EngineError, Estimate, LayerStream, LinkFigures, Prepared, Shared, StreamOptions,
+    metrics::PeerRecord, outline::OwnedBlocks,
+};
 use crate::{
     layout::CacheDescriptor,
-    planner::{Direction, Selection},
+    planner::{Direction, LayerMap, PlanError, Selection},
 };
 
-/// Kinds of the engine's requests.
+/// Kinds of the engine's requests and events, and numbers beside its messages.
 pub(super) mod request {
     /// Name of a cache, answered by its descriptor.
     pub(in crate::engine) const CACHE: u16 = 1;
     /// Whatever the application above says.
     pub(in crate::engine) const APPLICATION: u16 = 2;
+    /// Event: a transfer with a cache of the receiver has failed.
+    pub(in crate::engine) const FAILED: u16 = 1;
+    /// Beside a message: it says that a layer of a stream has landed. Other messages have no number.
+    pub(in crate::engine) const LAYER_LANDED: u32 = 1;
 }
 
 /// Refusal code: no cache of that name.
@@ -28,11 +38,18 @@ const NO_SUCH_CACHE: u16 = 1;
 #[derive(Clone, Debug)]
 pub struct RemoteCache {
     peer: Peer,
-    descriptor: CacheDescriptor,
+    descriptor: Arc<CacheDescriptor>,
+    record: Arc<PeerRecord>,
+    engine: Weak<Shared>,
 }
 
 impl RemoteCache {
-    pub(super) fn look_up(peer: &Peer, name: &str, patience: Duration) -> Result<Self, EngineError> {
+    pub(super) fn look_up(
+        engine: &Arc<Shared>,
+        peer: &Peer,
+        name: &str,
+        patience: Duration,
+    ) -> Result<Self, EngineError> {
         let answer =
             peer.request(request::CACHE, name.as_bytes().to_vec(), patience).map_err(
                 |error| match error {
@@ -44,7 +61,9 @@ impl RemoteCache {
             )?;
         let malformed = |_| EngineError::Malformed { length: answer.len() };
         let descriptor: CacheDescriptor = postcard::from_bytes(&answer).map_err(malformed)?;
-        Ok(Self { peer: peer.clone(), descriptor: descriptor.validated()? })
+        let descriptor = Arc::new(descriptor.validated()?);
+        let (record, engine) = (engine.record(peer), Arc::downgrade(engine));
+        Ok(Self { peer: peer.clone(), descriptor, record, engine })
     }
 
     /// Whose cache it is.
@@ -55,7 +74,7 @@ impl RemoteCache {
 
     /// Shape, addresses and keys.
     #[must_use]
-    pub const fn descriptor(&self) -> &CacheDescriptor {
+    pub fn descriptor(&self) -> &CacheDescriptor {
         &self.descriptor
     }
 
@@ -64,7 +83,8 @@ impl RemoteCache {
     /// # Errors
     /// [`EngineError::Plan`].
     pub fn pull(&self, local: &Cache, selection: Selection<'_>) -> Result<Prepared, EngineError> {
-        Prepared::plan(Direction::Pull, local, self, selection)
+        let Selection { layers, blocks } = selection;
+        Prepared::plan(Direction::Pull, local, self, layers, Arc::new(blocks.into()))
     }
 
     /// Plans moving the selected blocks of `local` into this cache.
@@ -72,7 +92,61 @@ impl RemoteCache {
     /// # Errors
     /// [`EngineError::Plan`].
     pub fn push(&self, local: &Cache, selection: Selection<'_>) -> Result<Prepared, EngineError> {
-        Prepared::plan(Direction::Push, local, self, selection)
+        let Selection { layers, blocks } = selection;
+        Prepared::plan(Direction::Push, local, self, layers, Arc::new(blocks.into()))
+    }
+
+    /// Plans pushing the selected blocks of `local` into this cache layer by layer, each when it is released. The peer
+    /// waits for them with [`Engine::expect_layers`](super::Engine::expect_layers) and the tag of the options.
+    ///
+    /// # Errors
+    /// [`EngineError::Plan`].
+    pub fn stream(
+        &self,
+        local: &Cache,
+        selection: Selection<'_>,
+        options: StreamOptions,
+    ) -> Result<LayerStream, EngineError> {
+        let Selection { layers, blocks } = selection;
+        let (first, count) = (layers.source.start, layers.count());
+        if count == 0 {
+            let (end, layers) = (layers.source.end, local.layout().layers());
+            return Err(PlanError::Layers { side: "source", start: first, end, layers }.into());
+        }
+        let blocks = Arc::new(OwnedBlocks::from(blocks));
+        let plan = |number: u32| {
+            let (source, destination) =
+                (first.saturating_add(number), layers.destination.saturating_add(number));
+            let layer = LayerMap { source: source..source.saturating_add(1), destination };
+            let prepared = Prepared::plan(Direction::Push, local, self, layer, Arc::clone(&blocks))?;
+            Ok((prepared, destination))
+        };
+        let planned = (0..count).map(plan).collect::<Result<_, EngineError>>()?;
+        Ok(LayerStream::new(first, planned, options))
+    }
+
+    /// How long a transfer of so many bytes and work requests will take, judged by those to the same peer so far.
+    #[must_use]
+    pub fn estimate(&self, bytes: u64, work_requests: u64) -> Estimate {
+        self.link().estimate(bytes, work_requests)
+    }
+
+    /// What transfers to the same peer were found to cost.
+    #[must_use]
+    pub fn link(&self) -> LinkFigures {
+        self.record.figures()
+    }
+
+    pub(super) const fn shared_descriptor(&self) -> &Arc<CacheDescriptor> {
+        &self.descriptor
+    }
+
+    pub(super) const fn record(&self) -> &Arc<PeerRecord> {
+        &self.record
+    }
+
+    pub(super) const fn engine(&self) -> &Weak<Shared> {
+        &self.engine
     }
 }
 

@@ -1,0 +1,229 @@
+//! The receiving side of streams: which layers have landed, and which never will.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use pmd_host::{control::DownReason, endpoint::Peer};
+use thiserror::Error;
+
+use crate::{
+    engine::{
+        EngineError, Shared,
+        failure::{FailureReason, LayerNote},
+    },
+    planner::BlockSet,
+};
+
+/// Layers of streams that nobody expects yet, kept until somebody does; beyond that the oldest are forgotten.
+const UNCLAIMED: usize = 1 << 16;
+
+/// Waits for the layers of one stream. Dropping it frees the tag.
+pub struct LayerArrivals {
+    shared: Arc<Shared>,
+    tag: u64,
+    peers: Vec<Peer>,
+}
+
+/// Why a layer will not land, or has not in time.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum LayerError {
+    /// A sender's transfer failed: these blocks of the layer are not valid.
+    #[error("layer {layer} did not land: {reason}")]
+    Lost {
+        /// The layer.
+        layer: u32,
+        /// Whose transfer it was.
+        peer: Peer,
+        /// Why it failed.
+        reason: FailureReason,
+        /// Blocks of this side's cache that are not valid.
+        blocks: BlockSet,
+    },
+    /// A sender went down before the layer had landed: none of its blocks is known to be valid.
+    #[error("layer {layer} did not land: a sender went down ({reason})")]
+    SenderDown {
+        /// The layer.
+        layer: u32,
+        /// Who.
+        peer: Peer,
+        /// Why it is down.
+        reason: DownReason,
+    },
+    /// It has not landed yet.
+    #[error("layer {layer} has not landed within {patience:?}")]
+    Timeout {
+        /// The layer.
+        layer: u32,
+        /// For how long was waited.
+        patience: Duration,
+    },
+}
+
+/// What one sender did with one layer.
+#[derive(Clone, Debug)]
+enum Part {
+    Landed,
+    Lost(FailureReason, BlockSet),
+}
+
+/// Number of a sender's connection, and a layer.
+type PartKey = (u64, u32);
+
+/// All streams into one engine.
+#[derive(Default)]
+pub(in crate::engine) struct Incoming {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    expected: HashMap<u64, HashMap<PartKey, Part>>,
+    unclaimed: VecDeque<(u64, PartKey, Part)>,
+}
+
+impl Incoming {
+    /// A layer has landed. Runs on a lane.
+    pub(in crate::engine) fn landed(&self, peer: &Peer, note: LayerNote) {
+        self.note(peer, note, Part::Landed);
+    }
+
+    /// A layer will not land.
+    pub(in crate::engine) fn lost(
+        &self,
+        peer: &Peer,
+        note: LayerNote,
+        reason: FailureReason,
+        blocks: BlockSet,
+    ) {
+        // Every byte moved: that is all that a layer's notification says.
+        let landed = reason == FailureReason::NotificationLost && blocks.is_empty();
+        self.note(peer, note, if landed { Part::Landed } else { Part::Lost(reason, blocks) });
+    }
+
+    /// Some peer went down: whoever waits for it looks again. What it had sent that nobody expects is forgotten.
+    pub(in crate::engine) fn down(&self, peer: &Peer) {
+        let number = peer.connection().number();
+        self.state().unclaimed.retain(|(_, (connection, _), _)| *connection != number);
+        self.changed.notify_all();
+    }
+
+    pub(in crate::engine) fn expect(
+        shared: &Arc<Shared>,
+        tag: u64,
+        peers: &[Peer],
+    ) -> Result<LayerArrivals, EngineError> {
+        let mut state = shared.incoming.state();
+        if state.expected.contains_key(&tag) {
+            return Err(EngineError::TagTaken { tag });
+        }
+        let State { expected, unclaimed } = &mut *state;
+        let parts = expected.entry(tag).or_default();
+        unclaimed.retain(|(of, key, part)| {
+            if *of == tag {
+                parts.insert(*key, part.clone());
+            }
+            *of != tag
+        });
+        drop(state);
+        Ok(LayerArrivals { shared: Arc::clone(shared), tag, peers: peers.to_vec() })
+    }
+
+    fn note(&self, peer: &Peer, note: LayerNote, part: Part) {
+        let key = (peer.connection().number(), note.layer);
+        let mut state = self.state();
+        match state.expected.get_mut(&note.tag) {
+            Some(parts) => {
+                parts.insert(key, part);
+            }
+            None => {
+                if state.unclaimed.len() == UNCLAIMED {
+                    state.unclaimed.pop_front();
+                }
+                state.unclaimed.push_back((note.tag, key, part));
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LayerArrivals {
+    /// The stream's tag.
+    #[must_use]
+    pub const fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    /// Whether every sender's part of a layer has landed.
+    #[must_use]
+    pub fn is_landed(&self, layer: u32) -> bool {
+        matches!(self.look(&self.shared.incoming.state(), layer), Ok(true))
+    }
+
+    /// Waits until every sender's part of a layer, by its number on this side, has landed.
+    ///
+    /// # Errors
+    /// [`LayerError`]: it never will, or has not within `patience`.
+    pub fn wait(&self, layer: u32, patience: Duration) -> Result<(), LayerError> {
+        let begun = Instant::now();
+        let mut state = self.shared.incoming.state();
+        loop {
+            if self.look(&state, layer)? {
+                return Ok(());
+            }
+            let left = patience.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Err(LayerError::Timeout { layer, patience });
+            }
+            let waited = self.shared.incoming.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn look(&self, state: &State, layer: u32) -> Result<bool, LayerError> {
+        let parts = state.expected.get(&self.tag);
+        let mut landed = true;
+        for peer in &self.peers {
+            match parts.and_then(|parts| parts.get(&(peer.connection().number(), layer))) {
+                Some(Part::Landed) => {}
+                Some(Part::Lost(reason, blocks)) => {
+                    let (peer, blocks) = (peer.clone(), blocks.clone());
+                    return Err(LayerError::Lost { layer, peer, reason: *reason, blocks });
+                }
+                None => {
+                    landed = false;
+                    if let Some(reason) = peer.down_reason() {
+                        return Err(LayerError::SenderDown { layer, peer: peer.clone(), reason });
+                    }
+                }
+            }
+        }
+        Ok(landed)
+    }
+}
+
+impl Drop for LayerArrivals {
+    fn drop(&mut self) {
+        self.shared.incoming.state().expected.remove(&self.tag);
+    }
+}
+
+impl fmt::Debug for LayerArrivals {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("LayerArrivals")
+            .field("tag", &self.tag)
+            .field("peers", &self.peers)
+            .finish_non_exhaustive()
+    }
+}
