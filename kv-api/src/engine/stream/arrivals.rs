@@ -101,8 +101,8 @@ impl Incoming {
         reason: FailureReason,
         blocks: BlockSet,
     ) {
-        // Every byte moved: that is all that a layer's notification says.
-        let landed = reason == FailureReason::NotificationLost && blocks.is_empty();
+        // A transfer can be cancelled, or its notification lost, when every byte has moved: then the layer is whole.
+        let landed = blocks.is_empty();
         self.note(peer, note, if landed { Part::Landed } else { Part::Lost(reason, blocks) });
     }
 
