@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::capi;
 use crate::connectx_suite;
 use crate::count::{Count, Tally};
 use crate::demo;
@@ -83,6 +84,15 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
         },
     ];
     suites.extend(on_devices(workspace));
+    suites.push(Suite {
+        packages: capi::PACKAGES,
+        ..own(
+            "capi",
+            "programs in C and C++ compile without a warning, and move blocks between processes",
+            600,
+            capi::check,
+        )
+    });
     suites.push(own("demo", "two processes move and verify a KV cache, and leave nothing", 600, demo::check));
     suites
 }

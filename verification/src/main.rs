@@ -27,6 +27,7 @@ use install::InstallError;
 use suite::{Outcome, Report, Suite, Workspace};
 use table::Totals;
 
+mod capi;
 mod catalogue;
 mod connectx;
 mod connectx_suite;

@@ -75,6 +75,10 @@ static void decode(const char *address) {
     printf("layer %d is in place\n", told);
   }
   check(cache);
+  /* The last layer is here before the other side knows that it is: that side closes first. */
+  pmd_kv_peer *peer = NULL;
+  require(pmd_kv_engine_wait_down(engine, PATIENCE_MS, &peer), "waiting until the other side is done");
+  require(pmd_kv_peer_release(peer), "releasing the peer");
   require(pmd_kv_cache_release(cache), "releasing the cache");
   require(pmd_kv_engine_close(engine), "closing the engine");
   printf("%d blocks verified\n", LAYERS * TENSORS * MOVED);
