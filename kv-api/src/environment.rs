@@ -30,7 +30,7 @@ const MOST_QUEUE_PAIRS: usize = 64;
 /// # Errors
 /// [`EnvironmentError`] when a variable has a value that it cannot have.
 pub fn endpoint_config() -> Result<EndpointConfig, EnvironmentError> {
-    from(|name| match env::var(name) {
+    endpoint_config_of(|name| match env::var(name) {
         Ok(value) => Some(value),
         Err(VarError::NotPresent) => None,
         Err(VarError::NotUnicode(value)) => Some(value.to_string_lossy().into_owned()),
@@ -43,7 +43,14 @@ pub fn interface() -> String {
     env::var_os("PMD_INTERFACE").map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn from(variable: impl Fn(&str) -> Option<String>) -> Result<EndpointConfig, EnvironmentError> {
+/// The default configuration of an endpoint, changed by variables that the caller looks up: for interfaces with
+/// parameters of their own, which go before the environment.
+///
+/// # Errors
+/// As [`endpoint_config`].
+pub fn endpoint_config_of(
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<EndpointConfig, EnvironmentError> {
     let mut config = EndpointConfig::default();
     let parse = |name, allowed, apply: &mut dyn FnMut(&str) -> bool| match variable(name) {
         Some(value) if !apply(&value) => Err(EnvironmentError { variable: name, value, allowed }),
@@ -100,12 +107,12 @@ mod tests {
     use super::*;
 
     fn with(name: &'static str, value: &'static str) -> Result<EndpointConfig, EnvironmentError> {
-        from(|asked| (asked == name).then(|| value.to_owned()))
+        endpoint_config_of(|asked| (asked == name).then(|| value.to_owned()))
     }
 
     #[test]
     fn nothing_set_is_the_default() {
-        let config = from(|_| None).expect("the default");
+        let config = endpoint_config_of(|_| None).expect("the default");
         assert_eq!((config.transport, config.lane.idle), (TransportChoice::Auto, Idle::Park));
         assert_eq!((config.nic.device, config.queue_pairs), (None, 1));
     }

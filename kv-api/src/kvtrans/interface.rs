@@ -25,6 +25,14 @@ pub(super) struct Interface {
     pub(super) device: Option<String>,
 }
 
+/// The address to listen on for the name of an interface, as [`Config::if_name`](super::Config::if_name) takes it.
+///
+/// # Errors
+/// [`InterfaceError`]: there is none of that name, or it has no address.
+pub fn listen_address(name: &str, port: u16) -> Result<SocketAddr, InterfaceError> {
+    find(name, port).map(|interface| interface.address)
+}
+
 /// Looks a name up; what names mean is told at [`Config::if_name`](super::Config::if_name).
 pub(super) fn find(name: &str, port: u16) -> Result<Interface, InterfaceError> {
     let plain = |address: IpAddr| Interface { address: (address, port).into(), device: None };

@@ -147,6 +147,7 @@ pub use error::{
     RegisterError, SendError, SenderStop,
 };
 pub use handle::{ReceiveHandle, SendHandle};
+pub use interface::listen_address;
 use pmd_core::memory::{MemoryKind, RegionDescription};
 
 /// Number of a connection in its engine, from 1; never used twice.
