@@ -208,6 +208,20 @@ fn a_notification_comes_after_the_bytes() {
 }
 
 #[test]
+fn a_transfer_that_was_notified_is_done_although_it_was_cancelled_meanwhile() {
+    let mut pair = Pair::new(64);
+    let notify = Some(Notification { bytes: b"done".to_vec(), immediate: None });
+    let options = TransferOptions { notify, ..TransferOptions::default() };
+    let transfer = pair.routes[0].submit(&list(10), options).unwrap();
+    pair.drivers[0].turn();
+    assert_eq!(pair.net.posts(0).len(), 11, "posted to the end");
+    transfer.request_cancel();
+    assert_eq!(pair.finish(&transfer), Ok(Outcome { bytes: 160 }), "the peer was told so");
+    pair.turns(2);
+    assert_eq!(pair.inboxes[1].take(), [(b"done".to_vec(), None)]);
+}
+
+#[test]
 fn notifications_wait_for_credits_and_come_first_when_there_are_some() {
     let mut pair = Pair::new(8);
     for _ in 0..8 {

@@ -156,7 +156,8 @@ impl<B: Backend> Worker<B> {
             route.transfers -= 1;
         }
         let bytes = active.work.bytes();
-        let outcome = match active.failure {
+        // The peer has been told that the bytes are there: a stop that comes after that stops nothing.
+        let outcome = match active.failure.filter(|_| active.notify != Notify::Done) {
             None => {
                 self.count(Counter::Transfers, 1);
                 self.count(Counter::Bytes, bytes);
