@@ -7,12 +7,13 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
     time::{Duration, Instant},
 };
 
 use pmd_host::{
     endpoint::Peer,
-    lane::RouteError,
+    lane::{Route, RouteError},
     transfer::{RouteFault, SendError as MessageError},
 };
 
@@ -62,6 +63,17 @@ pub(super) struct State {
     outbox: VecDeque<Message>,
     pub(super) sending: Sending,
     pub(super) receiving: Receiving,
+    parting: Parting,
+}
+
+/// How far the end in good order has come.
+#[derive(Debug, Default)]
+struct Parting {
+    /// Routes on which the peer has said goodbye.
+    goodbyes: usize,
+    is_answered: bool,
+    /// The peer has answered this side's goodbyes.
+    has_farewell: bool,
 }
 
 impl Connection {
@@ -104,6 +116,13 @@ impl Connection {
             }
             Some(Message::TooLong { ticket, length }) => self.too_long(&mut state, ticket, length),
             Some(Message::Abandoned { ticket, reason }) => self.abandoned(&mut state, ticket, reason),
+            Some(Message::Goodbye) => {
+                state.parting.goodbyes += 1;
+                self.answer_goodbye(&mut state);
+                // What is written meanwhile is looked after from now on, whether somebody waits for it or not.
+                self.bell.ring();
+            }
+            Some(Message::Farewell) => state.parting.has_farewell = true,
             None => self.break_down(&mut state, ConnectionFault::Protocol),
         }
         drop(state);
@@ -133,15 +152,52 @@ impl Connection {
         }
     }
 
+    /// Answers the peer's goodbyes once nothing is being written into its memory.
+    pub(super) fn answer_goodbye(&self, state: &mut State) {
+        let is_asked = state.parting.goodbyes == self.peer.routes().len();
+        if is_asked && !state.parting.is_answered && !state.sending.is_writing() {
+            state.parting.is_answered = true;
+            self.say(state, Message::Farewell);
+        }
+    }
+
+    /// Ends in good order: waits until the peer has heard of all that was sent, and knows of all that it sent itself.
+    /// A peer that does not answer in time is left without.
+    pub(super) fn part(&self) {
+        let mut state = self.lock();
+        if state.fault.is_some() || !state.sending.was_used() && !state.receiving.was_used() {
+            return;
+        }
+        self.say(&mut state, Message::Goodbye);
+        drop(state);
+        let deadline = Instant::now() + self.limits.withdraw_patience;
+        for route in self.peer.routes().skip(1) {
+            while route.send(&wire::emit(&Message::Goodbye), None) == Err(MessageError::Full)
+                && Instant::now() < deadline
+            {
+                thread::sleep(RETRY);
+            }
+        }
+        let _ = self.wait(Some(deadline), |state| {
+            (state.parting.has_farewell || state.fault.is_some()).then_some(())
+        });
+    }
+
     /// Takes the connection down. Sends that nobody has met fail at once, the rest when it is quiet.
     pub(super) fn break_down(&self, state: &mut State, fault: ConnectionFault) {
         if state.fault.is_some() {
             return;
         }
+        // Queue pairs fail at once when a peer goes; the control plane knows why.
+        let fault = match (fault, self.peer.down_reason()) {
+            (ConnectionFault::Route(_), Some(reason)) => ConnectionFault::PeerDown(reason),
+            (fault, _) => fault,
+        };
         state.outbox.clear();
         state.sending.fail_unmet(&fault);
         state.fault = Some(fault);
         self.peer.close();
+        self.signal.raise();
         self.bell.ring();
     }
 
@@ -153,7 +209,7 @@ impl Connection {
 
     /// One look of the engine's thread. Returns when it should look again at the latest.
     pub(super) fn look_after(&self, now: Instant) -> Option<Instant> {
-        let fault = self.peer.routes().find_map(pmd_host::lane::Route::fault);
+        let fault = self.peer.routes().find_map(Route::fault);
         let mut state = self.lock();
         if let Some(fault) = fault {
             self.break_down(&mut state, ConnectionFault::Route(fault));
@@ -167,7 +223,8 @@ impl Connection {
         self.expire_sends(&mut state, now);
         self.expire_receives(&mut state, now);
         self.drive_all(&mut state);
-        let is_urgent = !state.outbox.is_empty() || state.sending.is_urgent();
+        let is_parting = state.parting.goodbyes > 0 && state.sending.is_writing();
+        let is_urgent = !state.outbox.is_empty() || state.sending.is_urgent() || is_parting;
         let deadlines = [state.sending.next_deadline(), state.receiving.next_deadline()];
         drop(state);
         self.bury();

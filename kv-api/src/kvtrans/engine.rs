@@ -159,14 +159,17 @@ impl Engine {
         self.0.members.accept(timeout)
     }
 
-    /// Closes a connection: what is under way on it fails, and is quiet when this returns.
+    /// Closes a connection. What was sent before has been taken by the peer when this returns, unless it does not
+    /// answer within [`Config::withdraw_patience`]; what is under way still fails, and nothing touches its memory any
+    /// more.
     ///
     /// # Errors
     /// [`PostError::UnknownConnection`].
     pub fn disconnect(&self, connection: ConnectionId) -> Result<(), PostError> {
         let connection = self.connection(connection)?;
-        self.0.members.dismiss(&connection);
+        connection.part();
         end(&connection);
+        self.0.members.dismiss(&connection);
         Ok(())
     }
 
@@ -347,7 +350,8 @@ impl Engine {
         &self.0.fabric
     }
 
-    /// Closes the engine for all handles, and waits until nothing touches registered memory any more.
+    /// Closes the engine for all handles, and every connection as [`Engine::disconnect`] does. A process that ends
+    /// without that may leave peers with failures for messages that it has received.
     pub fn close(&self) {
         self.0.close();
     }
@@ -471,6 +475,7 @@ impl Engine {
 impl Inner {
     fn close(&self) {
         let connections = self.members.close();
+        connections.iter().for_each(|connection| connection.part());
         connections.iter().for_each(|connection| connection.close(ConnectionFault::Closed));
         for connection in connections {
             end(&connection);

@@ -61,6 +61,11 @@ enum Phase {
 }
 
 impl Receiving {
+    /// Whether there ever was a receive.
+    pub(super) const fn was_used(&self) -> bool {
+        self.posted > 0
+    }
+
     /// The next time at which something has to be given up.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let deadline = |receive: &Receive| match receive.phase {

@@ -15,9 +15,12 @@ use std::{
 };
 
 use pmd_core::memory::{LocalKey, RemoteKey};
-use pmd_host::transfer::{
-    KeepAlive, Notification, RouteFault, SubmitError, Transfer, TransferError, TransferOptions, WorkList,
-    WorkListLimits,
+use pmd_host::{
+    lane::Route,
+    transfer::{
+        KeepAlive, Notification, RouteFault, SubmitError, Transfer, TransferError, TransferOptions, WorkList,
+        WorkListLimits,
+    },
 };
 
 use super::{
@@ -109,6 +112,16 @@ impl Sending {
             let unsubmitted = |stripe: &Stripe| matches!(stripe.progress, Progress::Unsubmitted);
             writing.stop.is_some() || writing.stripes.iter().any(unsubmitted)
         })
+    }
+
+    /// Whether anything is being written into the peer's memory.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing().next().is_some()
+    }
+
+    /// Whether there ever was a send.
+    pub(super) const fn was_used(&self) -> bool {
+        self.posted > 0
     }
 
     /// The next time at which a send has to be given up.
@@ -220,6 +233,7 @@ impl Connection {
             Phase::Waiting => {
                 state.sending.waiting.retain(|waiting| *waiting != number);
                 state.sending.finish(number, Err(stopped(reason, false)));
+                self.signal.raise();
             }
             Phase::Writing(writing) if writing.stop.is_none() => {
                 writing.stop = Some(reason);
@@ -315,7 +329,7 @@ impl Connection {
             Verdict::Failed(
                 error @ (TransferError::Failed { .. } | TransferError::NotificationFailed { .. }),
             ) => {
-                let fault = self.peer.routes().find_map(pmd_host::lane::Route::fault);
+                let fault = self.peer.routes().find_map(Route::fault);
                 let fault = fault.unwrap_or(RouteFault::Disconnected);
                 self.break_down(state, ConnectionFault::Route(fault));
                 Err(SendError::Transfer(error))
@@ -326,6 +340,7 @@ impl Connection {
             }
         };
         state.sending.finish(number, outcome);
+        self.answer_goodbye(state);
         self.signal.raise();
     }
 
@@ -348,6 +363,7 @@ impl Connection {
         let length = send.source.length;
         if length > room {
             state.sending.finish(number, Err(SendError::TooLong { length, room }));
+            self.signal.raise();
             return self.say(state, Message::TooLong { ticket, length });
         }
         let (local, local_key) = (send.source.address, send.source.key);

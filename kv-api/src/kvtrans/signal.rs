@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Longest time between two looks of a waiting thread, whatever it was told.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Something has changed on a connection.
 #[derive(Debug)]

@@ -35,6 +35,10 @@ pub(super) enum Message {
     TooLong { ticket: u64, length: u64 },
     /// Sender: nothing is written any more. A part may have been.
     Abandoned { ticket: u64, reason: Reason },
+    /// On every route: this side is about to close. Whatever it said before on that route has been heard.
+    Goodbye,
+    /// The answer to all of them: everything was heard, and nothing is being written.
+    Farewell,
 }
 
 /// Why a sender writes no more.

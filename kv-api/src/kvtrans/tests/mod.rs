@@ -1,7 +1,11 @@
 //! Two engines in one process, over shared memory.
 #![allow(unsafe_code)] // registers memory of the tests
 
+mod errors;
 mod exchange;
+mod faults;
+mod soak;
+mod stopping;
 mod stripes;
 mod wire;
 

@@ -26,6 +26,8 @@ fn any_message() -> impl Strategy<Value = Message> {
         }),
         any::<(u64, u64)>().prop_map(|(ticket, length)| Message::TooLong { ticket, length }),
         (any::<u64>(), reason).prop_map(|(ticket, reason)| Message::Abandoned { ticket, reason }),
+        Just(Message::Goodbye),
+        Just(Message::Farewell),
     ]
 }
 
