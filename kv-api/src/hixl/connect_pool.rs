@@ -85,7 +85,8 @@ impl ConnectPool {
         state.tasks.clear();
         drop(state);
         self.shared.changed.notify_all();
-        for thread in std::mem::take(&mut *self.threads()) {
+        let threads = std::mem::take(&mut *self.threads());
+        for thread in threads {
             let _ = thread.join();
         }
     }

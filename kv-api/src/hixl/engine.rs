@@ -282,6 +282,26 @@ impl Engine {
     }
 }
 
+/// For tests.
+#[cfg(test)]
+impl Engine {
+    pub(super) const fn fabric(&self) -> &Fabric {
+        &self.fabric
+    }
+
+    pub(super) fn links_up(&self) -> usize {
+        self.links.up().len()
+    }
+
+    /// As if so many transfers had ended and nobody had asked about them.
+    pub(super) fn pretend_requests(&self, number: usize) {
+        for _ in 0..number {
+            let start = || Ok(Work::Ended(TransferStatus::Completed));
+            self.requests.start(0, 0, start).map(drop).unwrap_or_default();
+        }
+    }
+}
+
 /// How a transfer goes.
 enum Way<'a> {
     Direct(Plan),

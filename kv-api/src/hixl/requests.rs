@@ -108,7 +108,9 @@ impl Requests {
 
     /// Stops what is in flight over the link. When this returns, nothing of it is outstanding.
     pub(super) fn end_all_of(&self, link: u64) {
-        for (req, work) in self.table().stop(link) {
+        // Without the table's lock: others may ask how theirs stand meanwhile.
+        let stopping = self.table().stop(link);
+        for (req, work) in stopping {
             let ended = work.stop();
             if let Some(request) = self.table().requests.get_mut(&req) {
                 request.work = Work::Ended(ended);

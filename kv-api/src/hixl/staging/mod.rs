@@ -25,6 +25,8 @@ mod pool;
 mod protocol;
 mod queue;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 

@@ -1,5 +1,11 @@
 //! Engines in one process, over shared memory. What needs a peer that is killed or stopped is in `kv-api/tests/hixl.rs`.
 
+mod connecting;
+mod notifying;
+mod options;
+mod registering;
+mod staged;
+mod statuses;
 mod transferring;
 
 use std::{collections::BTreeMap, net::TcpListener, time::Duration};
