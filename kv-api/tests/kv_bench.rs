@@ -78,6 +78,16 @@ fn reads_and_writes_in_both_kinds_of_memory_are_verified_and_reported() {
 }
 
 #[test]
+fn agents_are_measured_too() {
+    for case in [["read", "heap"], ["read", "arena"], ["write", "heap"], ["write", "arena"]] {
+        let options = ["--api", "agent", "--op", case[0], "--memory", case[1], "--verify", "all"];
+        let figures = figures(&[&options[..], &SMALL[..]].concat());
+        assert_eq!((&figures["api"], &figures["transport"]), (&Value::from("agent"), &Value::from("shm")));
+        assert_eq!((&figures["verified"], &figures["work_requests"]), (&Value::from(true), &Value::from(3)));
+    }
+}
+
+#[test]
 fn a_baseline_is_reported_beside_it() {
     for operation in ["read", "write"] {
         let figures = figures(&[&["--op", operation, "--baseline", "--verify", "all"], &SMALL[..]].concat());

@@ -23,7 +23,7 @@ use crate::fabric::Fabric;
 /// How soon to come back to what the lane did not take.
 const SOON: Duration = Duration::from_micros(100);
 
-/// How soon to look whether a peer that owes an answer still has a route.
+/// How soon somebody who waits for a peer looks whether it still has a route.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Messages to and from one peer. Locks are taken in the order `incoming`, `outgoing`.
@@ -49,6 +49,7 @@ impl Channel {
         Self { peer, limits, incoming: Mutex::default(), outgoing, changed: Condvar::new() }
     }
 
+    /// Whether the progress thread has to be told.
     pub(super) fn post(
         &self,
         fabric: &Fabric,
@@ -57,12 +58,13 @@ impl Channel {
         payload: Cow<'_, [u8]>,
         delivery: Option<Arc<Cell>>,
         deadline: Option<Instant>,
-    ) -> Result<(), MessageError> {
+    ) -> Result<bool, MessageError> {
         let mut outgoing = self.room(deadline)?;
         let (record, offered) = self.encode(fabric, &mut outgoing, number, header, payload, false)?;
         let keep = delivery.as_ref().and(deadline);
         outgoing.enqueue(Waiting { record, deadline: keep, delivery, offered });
-        self.pump(&mut outgoing)
+        self.pump(&mut outgoing)?;
+        Ok(outgoing.needs_progress() || keep.is_some())
     }
 
     pub(super) fn attach(
@@ -117,7 +119,7 @@ impl Channel {
         let mut outgoing = self.outgoing();
         incoming.report(&mut outgoing);
         // A route that takes nothing more is found by the progress thread.
-        chores.look |= self.pump(&mut outgoing).is_err() || outgoing.is_stuck();
+        chores.look |= self.pump(&mut outgoing).is_err() || outgoing.needs_progress();
         drop(outgoing);
         self.changed.notify_all();
         Ok(chores)
@@ -147,15 +149,15 @@ impl Channel {
                 again = incoming.progress(&mut with);
             }
             incoming.report(&mut outgoing);
+            let _ = outgoing.look(now);
             let pumped = self.pump(&mut outgoing);
             let lost = pumped.err().or_else(|| self.lost());
             if let Some(fault) = lost {
                 outgoing.fail(&fault)
             } else {
                 let (late, deadline) = outgoing.expire(now);
+                next = [deadline, outgoing.look(now)].into_iter().flatten().min();
                 again |= outgoing.is_stuck();
-                let look = outgoing.is_awaited().then(|| now + LOOK);
-                next = [deadline, look].into_iter().flatten().min();
                 late
             }
         };
@@ -171,12 +173,17 @@ impl Channel {
         self.changed.notify_all();
     }
 
+    /// Asks the peer how much it has taken.
+    pub(super) fn ask(&self) {
+        let mut outgoing = self.outgoing();
+        outgoing.ask();
+        // A route that takes nothing more is found by the progress thread.
+        let _ = self.pump(&mut outgoing);
+    }
+
     /// Waits until the peer has taken everything.
     pub(super) fn flush(&self, deadline: Instant) -> bool {
         let mut outgoing = self.outgoing();
-        outgoing.ask();
-        // A route that takes nothing more has failed the channel.
-        let _ = self.pump(&mut outgoing);
         while !outgoing.is_empty() && outgoing.fault().is_none() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

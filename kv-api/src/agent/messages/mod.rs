@@ -38,6 +38,8 @@ mod incoming;
 mod outgoing;
 mod payload;
 mod progress;
+#[cfg(test)]
+mod tests;
 
 use std::{
     borrow::Cow,
@@ -211,14 +213,7 @@ impl Messenger {
         payload: &[u8],
         deadline: Option<Instant>,
     ) -> Result<(), MessageError> {
-        self.0.progress.channel(peer).post(
-            &self.0.fabric,
-            number,
-            header,
-            Cow::Borrowed(payload),
-            None,
-            deadline,
-        )
+        self.0.post(peer, number, header, Cow::Borrowed(payload), None, deadline)
     }
 
     /// Posts a message; the handle tells when the peer's receiver has taken it. It fails at the deadline, if there is
@@ -235,12 +230,7 @@ impl Messenger {
         deadline: Option<Instant>,
     ) -> Result<Delivery, MessageError> {
         let cell = Arc::new(delivery::Cell::default());
-        let channel = self.0.progress.channel(peer);
-        let payload = Cow::Owned(payload);
-        channel.post(&self.0.fabric, number, header, payload, Some(Arc::clone(&cell)), deadline)?;
-        if deadline.is_some() {
-            self.0.progress.kick();
-        }
+        self.0.post(peer, number, header, Cow::Owned(payload), Some(Arc::clone(&cell)), deadline)?;
         Ok(Delivery(cell))
     }
 
@@ -278,6 +268,24 @@ impl Messenger {
     /// Lets the progress thread drive a future to its end. It must not block.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.progress.spawn(Box::pin(task));
+    }
+}
+
+impl Handle {
+    fn post(
+        &self,
+        peer: &Peer,
+        number: u16,
+        header: &[u8],
+        payload: Cow<'_, [u8]>,
+        delivery: Option<Arc<delivery::Cell>>,
+        deadline: Option<Instant>,
+    ) -> Result<(), MessageError> {
+        let channel = self.progress.channel(peer);
+        if channel.post(&self.fabric, number, header, payload, delivery, deadline)? {
+            self.progress.kick();
+        }
+        Ok(())
     }
 }
 

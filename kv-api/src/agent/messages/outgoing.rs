@@ -7,7 +7,7 @@ use std::{
     collections::{HashMap, VecDeque},
     mem,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use pmd_host::{lane::Route, transfer::SendError};
@@ -44,7 +44,18 @@ pub(super) struct Outgoing {
     parked: HashMap<u64, Offered>,
     next_number: u64,
     fault: Option<MessageError>,
+    /// The lane took nothing more when it was last tried.
+    lane_is_full: bool,
+    /// The progress thread knows that the lane was full.
+    polled: bool,
+    /// The peer was asked how many it has taken and has not said.
+    asked: bool,
+    /// When the progress thread looks at what is under way.
+    look_at: Option<Instant>,
 }
+
+/// How long something may be under way before the progress thread asks for it and looks whether the route still stands.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A message that is not sent yet.
 #[derive(Debug)]
@@ -101,6 +112,10 @@ impl Outgoing {
             parked: HashMap::new(),
             next_number: 1,
             fault: None,
+            lane_is_full: false,
+            polled: false,
+            asked: false,
+            look_at: None,
         }
     }
 
@@ -112,19 +127,40 @@ impl Outgoing {
         self.waiting_bytes
     }
 
-    /// Whether the progress thread has to come back soon.
+    /// Whether the lane has to be tried again: nothing tells when it has room.
     pub(super) fn is_stuck(&self) -> bool {
-        self.fault.is_none() && (!self.waiting.is_empty() || !self.due.is_empty())
+        self.fault.is_none() && self.lane_is_full
+    }
+
+    /// Whether the progress thread has to be told of what changed.
+    pub(super) fn needs_progress(&mut self) -> bool {
+        if self.fault.is_some() {
+            return false;
+        }
+        let polls = self.is_stuck() && !self.polled;
+        let looks = !self.is_empty() && self.look_at.is_none();
+        self.polled |= polls;
+        polls || looks
+    }
+
+    /// Called by the progress thread: asks for what is under way for long. When it is to look again.
+    pub(super) fn look(&mut self, now: Instant) -> Option<Instant> {
+        self.polled = self.is_stuck();
+        if self.is_empty() {
+            self.look_at = None;
+        } else if self.look_at.is_none_or(|at| at <= now) {
+            // The first look is a while after the message.
+            if self.look_at.is_some() && !self.asked {
+                self.ask();
+            }
+            self.look_at = Some(now + LOOK);
+        }
+        self.look_at
     }
 
     /// Whether everything has been taken by the peer.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.sent.is_empty() && self.parked.is_empty()
-    }
-
-    /// Whether somebody waits for the peer's word.
-    pub(super) fn is_awaited(&self) -> bool {
-        self.is_stuck() || self.sent.iter().any(|sent| sent.delivery.is_some())
     }
 
     /// A number that was not given before.
@@ -172,12 +208,16 @@ impl Outgoing {
             let empty = self.frame.len();
             self.due.emit(&mut self.frame);
             let (count, cost, since_asked) = self.pack();
+            self.lane_is_full = false;
             if self.frame.len() == empty {
                 return Ok(());
             }
             match route.send(&self.frame, None) {
                 Ok(()) => self.commit(count, cost, since_asked),
-                Err(SendError::Full) => return Ok(()),
+                Err(SendError::Full) => {
+                    self.lane_is_full = true;
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -208,6 +248,7 @@ impl Outgoing {
 
     /// The lane has taken the frame.
     fn commit(&mut self, count: usize, cost: usize, since_asked: usize) {
+        self.asked |= self.due.ask || count > 0 && since_asked < cost;
         self.due.clear();
         self.in_window += cost;
         self.since_asked = since_asked;
@@ -222,6 +263,7 @@ impl Outgoing {
     /// The peer has taken this many messages since the connection was made.
     pub(super) fn acknowledge(&mut self, taken: u64) -> Result<Aftermath, Malformed> {
         let mut aftermath = Aftermath::default();
+        self.asked = false;
         while self.acknowledged < taken {
             let sent = self.sent.pop_front().ok_or(Malformed)?;
             self.acknowledged += 1;
@@ -300,10 +342,6 @@ impl Waiting {
 }
 
 impl Due {
-    const fn is_empty(&self) -> bool {
-        self.taken.is_none() && self.finished.is_empty() && self.refused.is_empty() && !self.ask
-    }
-
     fn clear(&mut self) {
         // What did not fit into the frame stays.
         self.finished.drain(..self.finished.len().min(Self::MOST));

@@ -102,8 +102,11 @@ impl Progress {
     }
 
     pub(super) fn flush(&self, deadline: Instant) -> bool {
-        // Each is asked, also after one that did not.
-        self.all().iter().filter(|channel| !channel.flush(deadline)).count() == 0
+        let channels = self.all();
+        channels.iter().for_each(|channel| channel.ask());
+        self.kick();
+        // Each is waited for, also after one that did not.
+        channels.iter().filter(|channel| !channel.flush(deadline)).count() == 0
     }
 
     /// The channel to a peer. One that is down has a channel that has failed.

@@ -2,7 +2,9 @@
 
 use std::{error::Error, io, path::PathBuf, time::Duration};
 
-use kv_api::{engine::EngineError, geometry::UnknownModel, layout::LayoutError, planner::PlanError};
+use kv_api::{
+    agent::AgentError, engine::EngineError, geometry::UnknownModel, layout::LayoutError, planner::PlanError,
+};
 use pmd_host::{endpoint::EndpointError, soft::AllocateError, transfer::WaitError};
 use thiserror::Error;
 
@@ -11,6 +13,8 @@ use thiserror::Error;
 pub(crate) enum Failure {
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Agent(Box<AgentError>),
     #[error("the transfer failed")]
     Transfer(#[from] WaitError),
     #[error(transparent)]

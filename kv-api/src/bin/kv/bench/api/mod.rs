@@ -4,6 +4,7 @@
 //! Both ends hold `blocks` blocks behind each other. In each iteration block `i` of the source becomes block
 //! `destination[i]` of the destination; which end is the source, [`Operation`] says.
 
+mod agent;
 mod engine;
 
 use std::ptr::NonNull;
@@ -19,6 +20,8 @@ pub(super) enum Api {
     /// The native engine.
     #[default]
     Engine,
+    /// NIXL's agent semantics.
+    Agent,
 }
 
 /// What both ends are made from.
@@ -78,6 +81,7 @@ impl Api {
     pub(super) fn connect(self, setup: &Setup, address: &str) -> Result<Box<dyn Client>, Failure> {
         match self {
             Self::Engine => engine::connect(setup, address),
+            Self::Agent => agent::connect(setup, address),
         }
     }
 
@@ -85,6 +89,7 @@ impl Api {
     pub(super) fn serve(self, setup: &Setup) -> Result<Box<dyn Server>, Failure> {
         match self {
             Self::Engine => engine::serve(setup),
+            Self::Agent => agent::serve(setup),
         }
     }
 
