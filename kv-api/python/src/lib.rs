@@ -20,6 +20,7 @@
 
 mod bell;
 mod config;
+mod datadist;
 mod dlpack;
 mod engine;
 mod error;
@@ -40,6 +41,8 @@ use pyo3::prelude::*;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<bell::Bell>()?;
+    module.add_class::<datadist::CacheTask>()?;
+    module.add_class::<datadist::DataDist>()?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<engine::Cache>()?;
     module.add_class::<engine::RemoteCache>()?;

@@ -72,3 +72,18 @@ def test_hixl_server_server_d2d():
         ("hixl_server_server_d2d.py", one, two, port + 2), ("hixl_server_server_d2d.py", two, one, port + 2)
     )
     assert "ok: the name is written" in first and "ok: it has what it should" in second
+
+
+@pytest.mark.parametrize(
+    ("name", "roles", "proof"),
+    [
+        ("datadist_pull.py", ("prompt", "decoder"), "rows 0 to 3 of every tensor are right"),
+        ("datadist_push.py", ("prompt", "decoder"), "rows 4 to 7 of every tensor are right"),
+        ("datadist_switch_roles.py", ("prompt", "decoder"), "rows 0 to 7 of every tensor are right"),
+        ("layer_by_layer.py", ("prefill", "decode"), "layer 7 came from prefill"),
+    ],
+)
+def test_pairs(name, roles, proof):
+    port = free_ports(5)
+    _, output = run(*((name, role, port) for role in roles))
+    assert f"ok: {proof}" in output

@@ -86,6 +86,12 @@ struct Outcomes {
 }
 
 impl CacheTask {
+    /// Whether every destination has its outcome. Never waits.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.0.lock().iter().all(Option::is_some)
+    }
+
     /// Waits until every destination has its outcome. The first failure, or success; [`Status::Timeout`] when that takes
     /// longer than `timeout`, and the task goes on.
     #[must_use]

@@ -1,0 +1,59 @@
+"""Prefill and decode, layer by layer: each layer is sent as soon as it is computed, while the next is being computed.
+
+    python layer_by_layer.py decode 26000
+    python layer_by_layer.py prefill 26000
+
+The decode process listens at the port. Blocks go where its block table says; it checks each layer when the layer's
+notification is there, which is after all of the layer's bytes.
+"""
+
+import sys
+
+import numpy as np
+
+import pmd_kv
+from common import PATIENCE, check, connected
+
+LAYERS, BLOCKS, BLOCK = 8, 16, 4096
+#: Block i of the prefill process goes to block TABLE[i] of the decode process.
+TABLE = np.random.default_rng(3).permutation(4 * BLOCKS)[:BLOCKS].astype(np.uint32)
+
+
+def computed(layer):
+    """K and V of a layer: random numbers, the same in both processes."""
+    return np.random.default_rng(layer).integers(0, 256, (2, BLOCKS, BLOCK), np.uint8)
+
+
+def decode(port):
+    with pmd_kv.Engine(name="decode", listen=f"127.0.0.1:{port}") as engine:
+        cache = engine.allocate_cache("kv", layers=LAYERS, blocks=4 * BLOCKS, block_bytes=BLOCK)
+        for _ in range(LAYERS):
+            peer, message = engine.wait_notification(PATIENCE)
+            layer = message[0]
+            found = [np.asarray(cache.tensor(2 * layer + which))[TABLE] for which in range(2)]
+            check(np.array_equal(found, computed(layer)), f"layer {layer} came from {peer.name} over {peer.transport}")
+        touched = sum(int(np.asarray(cache.tensor(tensor)).any(axis=1).sum()) for tensor in range(2 * LAYERS))
+        check(touched == 2 * LAYERS * BLOCKS, "no other block was written")
+        peer, reason = engine.wait_down(PATIENCE)
+        print(f"ok: {reason}", flush=True)
+
+
+def prefill(port):
+    connected(port).close()
+    with pmd_kv.Engine(name="prefill") as engine:
+        arrays = [np.zeros((BLOCKS, BLOCK), np.uint8) for _ in range(2 * LAYERS)]
+        cache = engine.register_cache("computed", arrays, blocks=BLOCKS)
+        remote = engine.remote_cache(engine.connect(f"127.0.0.1:{port}"), "kv", PATIENCE)
+        blocks = np.arange(BLOCKS, dtype=np.uint32), TABLE
+        pushes = [remote.push(cache, blocks, layers=(layer, layer + 1)) for layer in range(LAYERS)]
+        in_flight = []
+        for layer in range(LAYERS):
+            arrays[2 * layer][:], arrays[2 * layer + 1][:] = computed(layer)
+            in_flight.append(pushes[layer].post(bytes([layer]), timeout=PATIENCE))
+        moved = sum(transfer.wait(PATIENCE) for transfer in in_flight)
+        check(moved == 2 * LAYERS * BLOCKS * BLOCK, f"{moved} bytes are pushed")
+
+
+if __name__ == "__main__":
+    role, port = sys.argv[1:]
+    {"prefill": prefill, "decode": decode}[role](int(port))

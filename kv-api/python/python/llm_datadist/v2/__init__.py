@@ -1,0 +1,1 @@
+"""The interface: types, cache managers and the process itself."""
