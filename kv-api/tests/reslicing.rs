@@ -1,11 +1,12 @@
 //! Caches that are cut differently: what the planner's pieces move is what a copy of every single byte moves.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use kv_api::{
     layout::{BlockOrder, CacheLayout, Heads, LayoutError, Placement, TensorRun, TokenFormat},
-    planner::{BlockMap, BlockRun, Direction, LayerMap, Plan, PlanError, Selection, Side, TokenSpan},
+    planner::{BlockMap, BlockRun, Direction, End, LayerMap, Plan, PlanError, Selection, Side, TokenSpan},
 };
+use pmd_host::transfer::{self, LocalPiece, WorkListBuilder, WorkListLimits};
 use proptest::prelude::*;
 
 /// A cache in a byte vector: addresses are offsets.
@@ -84,6 +85,18 @@ impl Cache {
             + u64::from(token) * format.token_stride()
             + u64::from(head - format.heads().first) * format.head_stride();
         at as usize..at as usize + format.head_bytes() as usize
+    }
+}
+
+impl Cache {
+    /// Layer and block that an address belongs to.
+    fn block_at(&self, joined: bool, address: u64) -> (u32, u32) {
+        let (blocks, per_layer) =
+            (u64::from(self.layout.blocks()), u64::from(self.layout.tensors_per_layer()));
+        let index = address / self.layout.block_extent();
+        let (layer, within) = (index / (blocks * per_layer), index % (blocks * per_layer));
+        let block = if joined { within / per_layer } else { within % blocks };
+        (layer as u32, block as u32)
     }
 }
 
@@ -232,6 +245,62 @@ proptest! {
         let packed: Vec<u32> = (0..count).collect();
         let named = moved(BlockMap::Table { source: &table, destination: &packed });
         prop_assert!(runs == named);
+    }
+}
+
+proptest! {
+    /// Against the addresses that the first work requests cover.
+    #[test]
+    fn unproven_blocks_are_those_with_a_byte_beyond_what_landed(
+        (ours, theirs) in (cutting(), cutting()),
+        (ranks, pull) in ((0_u32..2, 0_u32..2), any::<bool>()),
+        (max_sges, max_message) in (1_u16..4, 1_u32..40),
+        landed in 0_usize..60,
+    ) {
+        let direction = if pull { Direction::Pull } else { Direction::Push };
+        let (mine, yours) = (heads_of(4, ranks.0 + 1, ours.rank), heads_of(4, ranks.1 + 1, theirs.rank));
+        prop_assume!(mine.first < yours.range().end && yours.first < mine.range().end);
+        let (local, remote) = (ours.cache(2, mine, 3, 7, 0), theirs.cache(2, yours, 3, 9, 0));
+        let (source, destination) = if pull { (&theirs, &ours) } else { (&ours, &theirs) };
+        let (from, to): (Vec<u32>, Vec<u32>) =
+            ((0..source.blocks).rev().collect(), (0..destination.blocks).collect());
+        let held = |cutting: &Cutting| u64::from(cutting.blocks) * u64::from(cutting.block_tokens);
+        let blocks = BlockMap::Tokens {
+            source: TokenSpan { blocks: &from, first: 0 },
+            destination: TokenSpan { blocks: &to, first: 0 },
+            count: held(source).min(held(destination)),
+        };
+        let layers = 0..ours.layers.min(theirs.layers);
+        let plan = Plan::new(direction, local.side(), remote.side(), Selection::new(layers, blocks)).unwrap();
+        let limits = WorkListLimits { max_sges, max_message };
+        let mut builder = WorkListBuilder::new(transfer::Direction::Read, limits);
+        let mut pieces = Vec::new();
+        plan.for_each_piece(|piece| {
+            let here = LocalPiece { address: piece.local, length: piece.length, key: piece.local_key };
+            builder.push(here, piece.remote);
+            pieces.push(piece);
+        });
+        let list = builder.finish();
+        let entries = &list.entries()[..landed.min(list.entries().len())];
+        let covered: HashSet<u64> =
+            entries.iter().flat_map(|entry| entry.remote..entry.remote + u64::from(entry.length)).collect();
+        for (end, cutting, cache) in [(End::Local, &ours, &local), (End::Remote, &theirs, &remote)] {
+            let set = plan.unproven(limits, landed, end);
+            let mut wanted = HashSet::new();
+            for piece in &pieces {
+                let there = piece.remote.address..piece.remote.address + piece.length;
+                if there.into_iter().all(|byte| covered.contains(&byte)) {
+                    continue;
+                }
+                let at = if end == End::Local { piece.local } else { piece.remote.address };
+                wanted.insert(cache.block_at(cutting.joined, at));
+            }
+            for (layer, block) in &wanted {
+                prop_assert!(set.contains(*layer, *block), "block {block} of layer {layer} of {end:?}");
+            }
+            prop_assert_eq!(set.count(), wanted.len() as u64);
+            prop_assert_eq!(set.is_empty(), wanted.is_empty());
+        }
     }
 }
 
