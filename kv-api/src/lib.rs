@@ -15,7 +15,7 @@
 //! ```
 //! | module | holds |
 //! |---|---|
-//! | [`engine`] | the engine, its caches, its peers' caches, prepared transfers, notifications |
+//! | [`engine`] | the engine, its caches, its peers' caches, prepared transfers, layer streams, notifications, failures |
 //! | [`agent`] | NIXL's agent semantics: what its plug-in needs, active messages |
 //! | [`datadist`] | LLM-DataDist: linked clusters, caches by number and key, pulls and pushes of rows and blocks |
 //! | [`fabric`] | memory by address: registered segments, transfers between a peer's and ours |
@@ -82,15 +82,19 @@
 //!
 //! # Concepts
 //! - **Cache layout** ([`CacheLayout`](layout::CacheLayout)): `layers` x `tensors_per_layer` tensors, each of
-//!   `blocks` blocks of `block_bytes` bytes. Two caches exchange blocks when they agree in all but the number of
-//!   blocks.
+//!   `blocks` blocks of `block_bytes` bytes. Two caches exchange blocks when they agree in the tensors of a layer and in
+//!   the bytes of a block.
+//! - **Token format** ([`TokenFormat`](layout::TokenFormat)): which tokens and heads are in a block, and in which order.
+//!   Two caches that say so exchange tokens although their block sizes, tensor-parallel degrees or orders of dimensions
+//!   differ: what both hold is re-sliced while it moves, from each of several peers the heads that it has.
 //! - **Placement** ([`Placement`](layout::Placement), [`TensorRun`](layout::TensorRun)): where the tensors lie.
 //!   Tensors at one distance are one run, so a cache is described in a few dozen bytes however many blocks it has.
 //!   The engine makes the placement of a cache that it allocates;
 //!   [`Engine::register_cache`](engine::Engine::register_cache) takes the caller's.
 //! - **Block table** ([`BlockMap`](planner::BlockMap)): block `source[i]` of the sending side goes to block
 //!   `destination[i]` of the receiving side, in every selected tensor. No destination is named twice.
-//! - **Selection** ([`Selection`](planner::Selection)): a range of layers, and a block table or all blocks.
+//! - **Selection** ([`Selection`](planner::Selection)): layers, whose numbers may differ on the two sides, and a block
+//!   table, a run of blocks, a span of tokens, or everything.
 //! - **Prepared transfer** ([`Prepared`](engine::Prepared)): a selection that was checked and planned: blocks that
 //!   are neighbours on both sides have become one work request, and blocks that are neighbours only at the peer are
 //!   gathered into one, up to 30. It can be posted any number of times; each posting is a
@@ -100,8 +104,22 @@
 //!   notification, before you rely on it. A notification has at most
 //!   [`message_bytes`](pmd_host::endpoint::EndpointConfig::message_bytes) bytes.
 //!
+//! - **Failure** ([`TransferFailure`](engine::TransferFailure)): a transfer that fails or is cancelled is told to the peer
+//!   too, with the blocks of its cache that are not valid ([`wait_failure`](engine::Engine::wait_failure),
+//!   [`wait_event`](engine::Engine::wait_event)); a poster that dies, by [`wait_down`](engine::Engine::wait_down). The
+//!   poster's [`CacheTransfer`](engine::CacheTransfer) names its own.
+//! - **Layer stream** ([`LayerStream`](engine::LayerStream)): layers that are pushed one by one while later ones are
+//!   computed, released by hand or by a [`LayerSynchronizer`](engine::LayerSynchronizer); the receiver waits for each
+//!   ([`LayerArrivals`](engine::LayerArrivals)), of one sender or of several ranks. A sender that leaves at once may take
+//!   its last notification along: it stays until the receiver closes.
+//! - **Priority and deadline** ([`PostOptions`](engine::PostOptions)): of eight turns seven go to transfers of high
+//!   priority, one to the others; what is not done by its deadline is given up.
+//! - **Estimate and metrics** ([`Prepared::estimate`](engine::Prepared::estimate),
+//!   [`Engine::metrics`](engine::Engine::metrics)): what a transfer will take, learned from those before, and counts in
+//!   total and for each peer, as text for Prometheus too.
+//!
 //! # Threads
-//! An [`Engine`](engine::Engine) and everything it gives out may be used from any thread. It starts two kinds of its
+//! An [`Engine`](engine::Engine) and everything it gives out may be used from any thread. It starts four kinds of its
 //! own:
 //! - the **control thread** keeps the connections alive, answers look-ups, and calls
 //!   [`Application::request`](engine::Application::request). That call must not wait for anything of the same engine;
@@ -109,6 +127,9 @@
 //! - one **lane thread** for each transport in use, started with the first peer. It posts and polls; what it does
 //!   when idle is [`Idle`](pmd_host::lane::Idle): with `Spin` or `Yield` it keeps a core busy, with `Park` (the
 //!   default) it sleeps.
+//! - a **stream thread** for each synchroniser, until that has released or refused the last layer.
+//! - the **courier**, started with the first transfer that fails: it finds out which blocks are not valid and tells the
+//!   peer.
 //!
 //! | call | waits for |
 //! |---|---|
@@ -118,7 +139,10 @@
 //! | [`connect`](engine::Engine::connect) | the peer, at most [`patience`](pmd_host::endpoint::EndpointConfig::patience) for each of its steps |
 //! | [`remote_cache`](engine::Engine::remote_cache), [`ask`](engine::Engine::ask) | the peer's control thread, at most the patience given |
 //! | [`accept`](engine::Engine::accept), [`wait_down`](engine::Engine::wait_down) | a peer, at most the patience given |
-//! | [`wait_notification`](engine::Engine::wait_notification) | a message, at most the patience given |
+//! | [`wait_notification`](engine::Engine::wait_notification), [`wait_event`](engine::Engine::wait_event) | a message, at most the patience given |
+//! | [`LayerStream::release`](engine::LayerStream::release) | as `post` |
+//! | [`LayerStream::wait`](engine::LayerStream::wait), [`LayerArrivals::wait`](engine::LayerArrivals::wait) | layers, at most the patience given |
+//! | [`LayerStream::cancel`](engine::LayerStream::cancel) | the lane |
 //!
 //! # Clean-up
 //! - A **cache** is deregistered when its last handle, the last [`Prepared`](engine::Prepared) made of it and the
@@ -143,7 +167,7 @@
 //! [`EngineError`](engine::EngineError) is about what was asked, and nothing has moved: names, layouts, selections,
 //! registration, the control connection. [`TransferError`](pmd_host::transfer::TransferError) is about a transfer
 //! that was posted: it names the first entry that failed and the device's syndrome, and a part of the bytes may have
-//! moved. After [`Failed`](pmd_host::transfer::TransferError::Failed) the route to that peer is down, as a queue pair
+//! moved; [`StreamError`](engine::StreamError) and [`LayerError`](engine::LayerError) are about layers. After [`Failed`](pmd_host::transfer::TransferError::Failed) the route to that peer is down, as a queue pair
 //! of hardware would be: close the peer and connect again. Bad input is an error and never a panic.
 //!
 //! # Security

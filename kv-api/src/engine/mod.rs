@@ -6,7 +6,17 @@
 //! ```text
 //!  block table ---- planner: pieces ---- WorkListBuilder: merged work requests ---- Route::submit ---- Transfer
 //! ```
-//! A [`Prepared`] transfer was planned once and can be posted any number of times.
+//! A [`Prepared`] transfer was planned once and can be posted any number of times. A [`LayerStream`] is a transfer for
+//! each layer, posted when the layer is released.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `cache`, `remote` | the caches of both sides |
+//! | `prepared`, `outline` | a planned transfer, and what it was planned from |
+//! | `transfer`, `failure`, `courier` | a posted one; what its peer is told if it fails, and by whom |
+//! | `stream` | layers one by one, on either side |
+//! | `service`, `events` | what peers ask and say, and waiting for it |
+//! | `metrics`, `estimate` | counts, and what was learned from transfers |
 
 mod cache;
 mod courier;
