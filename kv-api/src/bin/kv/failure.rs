@@ -41,6 +41,8 @@ pub(crate) enum Failure {
     Spawn { role: &'static str, source: io::Error },
     #[error("{given:?} is no address that can be connected to")]
     Address { given: String },
+    #[error("{api} failed")]
+    Api { api: &'static str, source: Box<dyn Error + Send + Sync> },
     #[error(transparent)]
     Device(#[from] pmd_host::soft::OpenError),
     #[error("no memory for {bytes} bytes")]

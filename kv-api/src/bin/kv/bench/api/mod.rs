@@ -6,6 +6,7 @@
 
 mod agent;
 mod engine;
+mod kvtrans;
 
 use std::ptr::NonNull;
 
@@ -20,6 +21,8 @@ pub(super) enum Api {
     /// The native engine.
     #[default]
     Engine,
+    /// KVTrans.
+    Kvtrans,
     /// NIXL's agent semantics.
     Agent,
 }
@@ -81,6 +84,7 @@ impl Api {
     pub(super) fn connect(self, setup: &Setup, address: &str) -> Result<Box<dyn Client>, Failure> {
         match self {
             Self::Engine => engine::connect(setup, address),
+            Self::Kvtrans => kvtrans::connect(setup, address),
             Self::Agent => agent::connect(setup, address),
         }
     }
@@ -89,6 +93,7 @@ impl Api {
     pub(super) fn serve(self, setup: &Setup) -> Result<Box<dyn Server>, Failure> {
         match self {
             Self::Engine => engine::serve(setup),
+            Self::Kvtrans => kvtrans::serve(setup),
             Self::Agent => agent::serve(setup),
         }
     }
