@@ -35,7 +35,7 @@ typedef enum pmd_kv_status {
   PMD_KV_STATUS_NOT_FOUND = 7,
   // The name is taken in this engine.
   PMD_KV_STATUS_NAME_TAKEN = 8,
-  // The two caches differ in shape.
+  // The two sides differ: caches in shape, or a message is longer than the receive that it met.
   PMD_KV_STATUS_MISMATCH = 9,
   // There is not enough memory, or it cannot be registered.
   PMD_KV_STATUS_MEMORY = 10,
@@ -53,6 +53,8 @@ typedef enum pmd_kv_status {
   PMD_KV_STATUS_DEADLINE_EXCEEDED = 16,
   // A defect of this library, caught before it reached the caller.
   PMD_KV_STATUS_PANIC = 17,
+  // So much is under way already: wait for some of it.
+  PMD_KV_STATUS_BUSY = 18,
 } pmd_kv_status;
 
 // One end of the transfers of a process: a cluster.
@@ -84,6 +86,12 @@ typedef struct pmd_kv_remote_cache pmd_kv_remote_cache;
 
 // A transfer that was posted.
 typedef struct pmd_kv_transfer pmd_kv_transfer;
+
+// A KVTrans engine.
+typedef struct pmd_kvtrans pmd_kvtrans;
+
+// A send or receive under way.
+typedef struct pmd_kvtrans_operation pmd_kvtrans_operation;
 
 // An option of LLM-DataDist or HIXL.
 typedef struct pmd_kv_option {
@@ -268,6 +276,14 @@ typedef struct pmd_hixl_op {
   // Bytes.
   uint64_t length;
 } pmd_hixl_op;
+
+// What an operation uses: with `connection` 0 the kv of that number, otherwise registered memory on that connection.
+typedef struct pmd_kvtrans_via {
+  // A connection, or 0.
+  uint64_t connection;
+  // A kv, or memory.
+  uint64_t number;
+} pmd_kvtrans_via;
 
 #ifdef __cplusplus
 extern "C" {
@@ -773,6 +789,136 @@ uint32_t pmd_hixl_transfer_async(const struct pmd_hixl *engine,
 // # Safety
 // `status` may be written.
 uint32_t pmd_hixl_transfer_status(const struct pmd_hixl *engine, void *request, int32_t *status);
+
+// Opens an engine: `ncpus` lanes of `nconn_per_cpu` queue pairs to each peer. `interface` is a network interface, an
+// RDMA device, an IP address, "lo" or "*"; port 0 lets the system choose. Close it with `pmd_kvtrans_close`.
+//
+// # Safety
+// `interface` ends with a zero byte; `engine` may be written.
+enum pmd_kv_status pmd_kvtrans_open(const char *interface,
+                                    uint32_t ncpus,
+                                    uint32_t nconn_per_cpu,
+                                    uint16_t listen_port,
+                                    struct pmd_kvtrans **engine);
+
+// Closes an engine: what is under way fails, and when this returns nothing touches registered memory any more.
+enum pmd_kv_status pmd_kvtrans_close(struct pmd_kvtrans *engine);
+
+// Writes where peers connect to, as "ip:port", and its length without the zero byte at its end.
+//
+// # Safety
+// `room` has room for `capacity` bytes; `length` is NULL or may be written.
+enum pmd_kv_status pmd_kvtrans_address(const struct pmd_kvtrans *engine,
+                                       char *room,
+                                       size_t capacity,
+                                       size_t *length);
+
+// Connects to the engine that listens at `ip` and `port`. Connections count from 1.
+//
+// # Safety
+// `ip` ends with a zero byte; `connection` may be written.
+enum pmd_kv_status pmd_kvtrans_connect(const struct pmd_kvtrans *engine,
+                                       const char *ip,
+                                       uint16_t port,
+                                       uint64_t *connection);
+
+// Waits for a peer to connect. `port` is the one that it listens on itself.
+//
+// # Safety
+// `connection` may be written; `port` is NULL or may be; `ip` has room for `capacity` bytes, 46 for any address.
+enum pmd_kv_status pmd_kvtrans_accept(const struct pmd_kvtrans *engine,
+                                      uint64_t timeout_ms,
+                                      uint64_t *connection,
+                                      char *ip,
+                                      size_t capacity,
+                                      uint16_t *port);
+
+// Closes a connection: what is under way on it fails, and is quiet when this returns.
+enum pmd_kv_status pmd_kvtrans_disconnect(const struct pmd_kvtrans *engine, uint64_t connection);
+
+// Registers memory for one connection, as a kv; kvs count from 1.
+//
+// # Safety
+// The memory stays mapped until it is released, and is not touched while an operation may; `kv` may be written.
+enum pmd_kv_status pmd_kvtrans_reg_kv(const struct pmd_kvtrans *engine,
+                                      uint64_t connection,
+                                      void *memory,
+                                      size_t length,
+                                      uint64_t *kv);
+
+// Registers memory for every connection.
+//
+// # Safety
+// As `pmd_kvtrans_reg_kv`; `number` may be written.
+enum pmd_kv_status pmd_kvtrans_reg_memory(const struct pmd_kvtrans *engine,
+                                          void *memory,
+                                          size_t length,
+                                          uint64_t *number);
+
+// Releases a kv: cancels what is under way with it, and waits until nothing touches the memory any more.
+enum pmd_kv_status pmd_kvtrans_dereg_kv(const struct pmd_kvtrans *engine, uint64_t kv);
+
+// Releases memory that was registered for every connection. As `pmd_kvtrans_dereg_kv`.
+enum pmd_kv_status pmd_kvtrans_dereg_memory(const struct pmd_kvtrans *engine, uint64_t number);
+
+// Sends `length` bytes to the peer's next receive, and waits until they are there. Memory that is not part of the
+// registration is registered for the send alone.
+//
+// # Safety
+// The memory is mapped, and not written until this returns.
+enum pmd_kv_status pmd_kvtrans_send_kv(const struct pmd_kvtrans *engine,
+                                       struct pmd_kvtrans_via via,
+                                       const void *memory,
+                                       size_t length);
+
+// Receives the peer's next send into `length` bytes at `memory`, or, with NULL, into at most `length` bytes of the
+// registered memory, and waits for it. Writes how many bytes it had.
+//
+// # Safety
+// The memory is mapped, and not touched until this returns; `received` is NULL or may be written.
+enum pmd_kv_status pmd_kvtrans_recv_kv(const struct pmd_kvtrans *engine,
+                                       struct pmd_kvtrans_via via,
+                                       void *memory,
+                                       size_t length,
+                                       uint64_t *received);
+
+// Begins a send. Release the operation with `pmd_kvtrans_operation_release`. `timeout_ms` 0: a minute.
+//
+// # Safety
+// The memory stays mapped, and is not written, until the operation has ended; `operation` may be written.
+enum pmd_kv_status pmd_kvtrans_post_send(const struct pmd_kvtrans *engine,
+                                         struct pmd_kvtrans_via via,
+                                         const void *memory,
+                                         size_t length,
+                                         uint64_t timeout_ms,
+                                         struct pmd_kvtrans_operation **operation);
+
+// Begins a receive, as `pmd_kvtrans_recv_kv`. `timeout_ms` 0: a minute.
+//
+// # Safety
+// The memory stays mapped, and is not touched, until the operation has ended; `operation` may be written.
+enum pmd_kv_status pmd_kvtrans_post_receive(const struct pmd_kvtrans *engine,
+                                            struct pmd_kvtrans_via via,
+                                            void *memory,
+                                            size_t length,
+                                            uint64_t timeout_ms,
+                                            struct pmd_kvtrans_operation **operation);
+
+// Waits for an operation's outcome, 0 to look only. After `PMD_KV_STATUS_TIMEOUT` it goes on. Writes the bytes that a
+// receive had.
+//
+// # Safety
+// `received` is NULL or may be written.
+enum pmd_kv_status pmd_kvtrans_operation_wait(const struct pmd_kvtrans_operation *operation,
+                                              uint64_t timeout_ms,
+                                              uint64_t *received);
+
+// Stops an operation, and waits until nothing touches its memory any more. `PMD_KV_STATUS_CANCELLED`, or
+// `PMD_KV_STATUS_OK` when it was done before.
+enum pmd_kv_status pmd_kvtrans_operation_cancel(const struct pmd_kvtrans_operation *operation);
+
+// Releases an operation's handle. A send goes on until its deadline; a receive is withdrawn as far as no send has met it.
+enum pmd_kv_status pmd_kvtrans_operation_release(struct pmd_kvtrans_operation *operation);
 
 #ifdef __cplusplus
 }  // extern "C"

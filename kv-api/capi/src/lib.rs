@@ -17,6 +17,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `engine` | the native engine: caches, peers, transfers, notifications |
+//! | `kvtrans` | KVTrans |
 //! | `datadist` | LLM-DataDist |
 //! | `hixl` | HIXL |
 //! | `status` | what functions return |
@@ -37,6 +38,7 @@ pub mod datadist;
 pub mod engine;
 mod handles;
 pub mod hixl;
+pub mod kvtrans;
 mod options;
 mod status;
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub enum pmd_kv_status {
     NotFound = 7,
     /// The name is taken in this engine.
     NameTaken = 8,
-    /// The two caches differ in shape.
+    /// The two sides differ: caches in shape, or a message is longer than the receive that it met.
     Mismatch = 9,
     /// There is not enough memory, or it cannot be registered.
     Memory = 10,
@@ -50,6 +50,8 @@ pub enum pmd_kv_status {
     DeadlineExceeded = 16,
     /// A defect of this library, caught before it reached the caller.
     Panic = 17,
+    /// So much is under way already: wait for some of it.
+    Busy = 18,
 }
 
 /// A status that is not `Ok`, and its text.
@@ -126,7 +128,7 @@ impl From<WaitError> for Failure {
     }
 }
 
-const fn of_endpoint(error: &EndpointError) -> pmd_kv_status {
+pub(crate) const fn of_endpoint(error: &EndpointError) -> pmd_kv_status {
     match error {
         EndpointError::Connect(_) => pmd_kv_status::ConnectFailed,
         EndpointError::Request(error) => of_request(error),

@@ -2,7 +2,10 @@
 #![allow(unsafe_code)] // calls C functions
 
 mod boundary;
+mod datadist;
 mod engine;
+mod hixl;
+mod kvtrans;
 mod transfers;
 
 use std::{
