@@ -2,9 +2,10 @@
 
 use std::{io, net::SocketAddr};
 
+use pmd_core::wire::Syndrome;
 use pmd_host::{
     control::RequestError,
-    transfer::{RouteFault, SubmitError, TransferError},
+    transfer::{RouteFault, SendError, SubmitError, TransferError},
 };
 use thiserror::Error;
 
@@ -263,15 +264,29 @@ const fn is_down(error: &FabricError) -> bool {
     matches!(error, FabricError::Request(RequestError::Down(_)))
 }
 
+/// A peer that does not answer any more is gone, whether or not the control plane knows it yet.
 const fn transfer_status(error: &TransferError) -> Status {
     match error {
         TransferError::PeerDown
         | TransferError::RouteClosed
-        | TransferError::Flushed { cause: RouteFault::PeerDown | RouteFault::Disconnected } => {
+        | TransferError::Failed { syndrome: Syndrome::RetryExceeded, .. }
+        | TransferError::NotificationFailed { syndrome: Syndrome::RetryExceeded, .. } => {
             Status::RemoteDisconnect
         }
+        TransferError::Flushed { cause } => fault_status(cause),
         TransferError::Cancelled => Status::Canceled,
         TransferError::LaneEnded { .. } => Status::Unknown,
+        _ => Status::Backend,
+    }
+}
+
+const fn fault_status(fault: &RouteFault) -> Status {
+    match fault {
+        RouteFault::PeerDown
+        | RouteFault::Disconnected
+        | RouteFault::Closed
+        | RouteFault::WorkRequest { syndrome: Syndrome::RetryExceeded, .. } => Status::RemoteDisconnect,
+        RouteFault::LaneEnded(_) => Status::Unknown,
         _ => Status::Backend,
     }
 }
@@ -280,6 +295,7 @@ const fn message_status(error: &MessageError) -> Status {
     match error {
         MessageError::PeerDown | MessageError::Closed => Status::RemoteDisconnect,
         MessageError::HeaderTooLong { .. } => Status::InvalidParameter,
+        MessageError::Route(SendError::RouteFailed(fault)) => fault_status(fault),
         _ => Status::Backend,
     }
 }
