@@ -331,7 +331,7 @@ impl LlmDataDist {
         let destination = running.service.caches.find(destination)?;
         let ours = &destination.shape;
         check_rows(ours, Side::Destination)?;
-        row((ours, batch_index), (ours, batch_index), size)?;
+        selection::check_row(ours, batch_index, size, Side::Destination)?;
         selection::range(layers.dst_layer_range, layers.tensor_num_per_layer, ours, Side::Destination)?;
         running.pull(&source.into(), &destination, |theirs, their_row| {
             let tensors = Tensors::select(theirs, ours, layers)?;

@@ -96,6 +96,16 @@ pub(super) fn row(
     Ok(Span { source: from, destination: to, length })
 }
 
+/// What [`row`] asks of one side alone.
+pub(super) fn check_row(shape: &CacheShape, index: u32, size: i64, side: Side) -> Result<(), ArgumentError> {
+    shape.batch_offset(index, side)?;
+    match u64::try_from(size) {
+        Ok(size) if size > 0 => within_row(shape, side, 0, size),
+        Err(_) if size == -1 => Ok(()),
+        _ => Err(ArgumentError::Size { size }),
+    }
+}
+
 /// As [`row`], from byte `offset` of both rows on; -1 is the rest of the source's row.
 pub(super) fn part_of_row(
     (source, source_row): (&CacheShape, u32),

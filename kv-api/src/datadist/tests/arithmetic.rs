@@ -48,8 +48,10 @@ fn naive_tensors((first, last): (i32, i32), per_layer: u64, tensors: u64) -> Opt
     if (first, last) == (-1, -1) {
         return Some((0..tensors).collect());
     }
-    let allowed =
-        first >= 0 && first <= last && tensors % per_layer == 0 && (last as u64) < tensors / per_layer;
+    let allowed = first >= 0
+        && first <= last
+        && tensors.is_multiple_of(per_layer)
+        && (last as u64) < tensors / per_layer;
     let wanted = |tensor: &u64| (first as u64..=last as u64).contains(&(tensor / per_layer));
     allowed.then(|| (0..tensors).filter(wanted).collect())
 }

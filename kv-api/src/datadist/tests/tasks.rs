@@ -249,7 +249,7 @@ fn tasks_that_cannot_be_are_refused_before_they_start() {
     assert_eq!(refuse(odd.cache_id, good.clone(), none.clone()), uneven);
     let id = even.cache_id;
     let layers = |from, to| TransferConfig { src_layer_range: from, dst_layer_range: to, ..good.clone() };
-    for range in [1..1, 2..3, 1..3, 3..2] {
+    for range in [1..1, 2..3, 1..3] {
         let error = refuse(id, layers(Some(range), None), none.clone());
         assert!(
             matches!(error, ArgumentError::LayersBeyond { side: Side::Source, layers: 2, .. }),
