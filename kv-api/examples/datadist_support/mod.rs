@@ -1,7 +1,7 @@
 //! What the LLM-DataDist examples have in common: arguments, a cache of four tensors, links, and a control socket over
 //! which the two processes tell each other that they are done.
 #![allow(unsafe_code)] // registers memory, and looks at what devices write
-#![allow(dead_code)] // no example uses all of it
+#![allow(dead_code, unreachable_pub)] // each example uses a part
 
 use std::{
     error::Error,
