@@ -90,8 +90,9 @@ fn encode(notification: &NotifyDesc) -> Vec<u8> {
 fn decode(body: &[u8]) -> Result<NotifyDesc, Refusal> {
     let malformed =
         || Refusal { code: MALFORMED, detail: format!("{} bytes are no notification", body.len()) };
-    let (name, notify_msg) = postcard::from_bytes(body).map_err(|_| malformed())?;
+    let ((name, notify_msg), rest) =
+        postcard::take_from_bytes::<(Vec<u8>, Vec<u8>)>(body).map_err(|_| malformed())?;
     let notification = NotifyDesc { name, notify_msg };
     check(&notification).map_err(|_| malformed())?;
-    Ok(notification)
+    if rest.is_empty() { Ok(notification) } else { Err(malformed()) }
 }

@@ -54,6 +54,20 @@ use super::{
 };
 use crate::fabric::{Descriptor, Fabric, FabricError, PostOptions};
 
+/// An answer as a peer sends it.
+#[cfg(test)]
+pub(super) fn answer_of(number: u64) -> Vec<u8> {
+    protocol::encode(&protocol::Answer { number, outcome: Ok(()) })
+}
+
+/// A question as a peer sends it: to fill its buffer from the pieces.
+#[cfg(test)]
+pub(super) fn question_of(number: u64, buffer: u64, pieces: &[(u64, u64)]) -> Vec<u8> {
+    let pieces =
+        pieces.iter().map(|(address, length)| Piece { address: *address, length: *length }).collect();
+    protocol::encode(&protocol::Ask { number, write: false, buffer, patience_in_millis: 20_000, pieces })
+}
+
 /// This engine's end of staged transfers that it begins.
 pub(super) struct Stager {
     fabric: Fabric,

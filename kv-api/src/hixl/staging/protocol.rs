@@ -122,5 +122,5 @@ pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
 
 /// `None` for what a peer of another release sends.
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    postcard::from_bytes(bytes).ok()
+    postcard::take_from_bytes(bytes).ok().filter(|(_, rest)| rest.is_empty()).map(|(value, _)| value)
 }
