@@ -78,6 +78,9 @@ typedef struct pmd_kv_cache pmd_kv_cache;
 // One end of all cache transfers of a process.
 typedef struct pmd_kv_engine pmd_kv_engine;
 
+// A peer's transfer, with a cache of this engine, that failed.
+typedef struct pmd_kv_failure pmd_kv_failure;
+
 // An engine that this one is connected to.
 typedef struct pmd_kv_peer pmd_kv_peer;
 
@@ -218,6 +221,32 @@ typedef struct pmd_kv_tensor_run {
   uint32_t count;
 } pmd_kv_tensor_run;
 
+// What is known of a failed transfer. Texts are the failure's, until it is released.
+typedef struct pmd_kv_failure_info {
+  // Number of the transfer at the peer.
+  uint64_t transfer;
+  // Whether the peer pushed into this engine's cache, or pulled from it.
+  bool is_push;
+  // Name of the cache of this engine.
+  const char *cache;
+  // Why it failed.
+  const char *reason;
+  // The same in more words.
+  const char *detail;
+} pmd_kv_failure_info;
+
+// Blocks `first_block` to before `end_block` of the layers `first_layer` to before `end_layer`.
+typedef struct pmd_kv_extent {
+  // First layer.
+  uint32_t first_layer;
+  // One past the last.
+  uint32_t end_layer;
+  // First block.
+  uint32_t first_block;
+  // One past the last.
+  uint32_t end_block;
+} pmd_kv_extent;
+
 // Which part of a cache moves: block `source[i]` of the sending side goes to block `destination[i]` of the receiving
 // side, in every tensor of the layers.
 typedef struct pmd_kv_selection {
@@ -243,6 +272,8 @@ typedef struct pmd_kv_post_options {
   size_t notification_bytes;
   // The transfer is given up when it is not done by then; 0: never.
   uint64_t deadline_ms;
+  // Seven turns of eight among the transfers to the same peer; otherwise all take turns.
+  bool high_priority;
 } pmd_kv_post_options;
 
 // How one transfer stands (`TransferResult`).
@@ -573,6 +604,56 @@ enum pmd_kv_status pmd_kv_remote_cache_layout(const struct pmd_kv_remote_cache *
 // Releases what was looked up.
 enum pmd_kv_status pmd_kv_remote_cache_release(struct pmd_kv_remote_cache *remote);
 
+// Waits for the next transfer of a peer, with a cache of this engine, that failed. Release it with
+// `pmd_kv_failure_release`. `peer` may be NULL; it gets a new handle.
+//
+// # Safety
+// `failure` may be written; `peer` is NULL or may be.
+enum pmd_kv_status pmd_kv_engine_wait_failure(const struct pmd_kv_engine *engine,
+                                              uint64_t timeout_ms,
+                                              struct pmd_kv_failure **failure,
+                                              struct pmd_kv_peer **peer);
+
+// Writes what is known of a failed transfer.
+//
+// # Safety
+// `info` may be written.
+enum pmd_kv_status pmd_kv_failure_read(const struct pmd_kv_failure *failure,
+                                       struct pmd_kv_failure_info *info);
+
+// Writes the blocks of this engine's cache that are not proven to have moved: not valid after a push, not read after a
+// pull. `count` is how many extents there are; with `PMD_KV_STATUS_BUFFER_TOO_SMALL` none was written.
+//
+// # Safety
+// `extents` has room for `capacity` of them; `count` may be written.
+enum pmd_kv_status pmd_kv_failure_blocks(const struct pmd_kv_failure *failure,
+                                         struct pmd_kv_extent *extents,
+                                         size_t capacity,
+                                         size_t *count);
+
+// Releases a failure.
+enum pmd_kv_status pmd_kv_failure_release(struct pmd_kv_failure *failure);
+
+// Writes what a transfer of so many bytes and work requests to this cache's peer will take, in nanoseconds, and whether
+// that was measured on this link; otherwise it is a guess.
+//
+// # Safety
+// `nanoseconds` may be written; `measured` is NULL or may be.
+enum pmd_kv_status pmd_kv_remote_cache_estimate(const struct pmd_kv_remote_cache *remote,
+                                                uint64_t bytes,
+                                                uint64_t work_requests,
+                                                uint64_t *nanoseconds,
+                                                bool *measured);
+
+// Writes the engine's counters in Prometheus' text format, and their length without the zero byte at their end.
+//
+// # Safety
+// `room` has room for `capacity` bytes; `length` is NULL or may be written.
+enum pmd_kv_status pmd_kv_engine_metrics(const struct pmd_kv_engine *engine,
+                                         char *room,
+                                         size_t capacity,
+                                         size_t *length);
+
 // Moves the selected blocks of a peer's cache into one of ours. `selection` NULL: everything; `options` NULL: no
 // notification, no deadline. Release the transfer with `pmd_kv_transfer_release`.
 //
@@ -614,6 +695,17 @@ enum pmd_kv_status pmd_kv_transfer_wait(const struct pmd_kv_transfer *transfer,
 // Stops a transfer and waits until it is quiet: when this returns, nothing will write the caller's memory on its
 // behalf. `PMD_KV_STATUS_CANCELLED`, or `PMD_KV_STATUS_OK` when it was done before.
 enum pmd_kv_status pmd_kv_transfer_cancel(const struct pmd_kv_transfer *transfer);
+
+// Writes the blocks of the local cache that are not proven to have moved: none after a success, all while the transfer is
+// in flight, and after a failure those that are not valid (pull) or may not have left (push). `count` is how many
+// extents there are; with `PMD_KV_STATUS_BUFFER_TOO_SMALL` none was written.
+//
+// # Safety
+// `extents` has room for `capacity` of them; `count` may be written.
+enum pmd_kv_status pmd_kv_transfer_unproven(const struct pmd_kv_transfer *transfer,
+                                            struct pmd_kv_extent *extents,
+                                            size_t capacity,
+                                            size_t *count);
 
 // Releases a transfer's handle. The transfer itself goes on: cancel it first if it is not to.
 enum pmd_kv_status pmd_kv_transfer_release(struct pmd_kv_transfer *transfer);

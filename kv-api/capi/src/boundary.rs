@@ -9,6 +9,7 @@ use std::{
     ffi::{CStr, CString, c_char},
     panic::{AssertUnwindSafe, catch_unwind},
     slice,
+    time::Duration,
 };
 
 use crate::status::{Failure, pmd_kv_status};
@@ -58,6 +59,14 @@ fn remember(text: &str) {
 fn message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text")
+}
+
+/// Longest time that is waited, a year: the clock can say when that is.
+const LONGEST_WAIT: u64 = 365 * 24 * 60 * 60 * 1000;
+
+/// A time as C programs say it; what is beyond a year is a year.
+pub(crate) const fn milliseconds(given: u64) -> Duration {
+    Duration::from_millis(if given < LONGEST_WAIT { given } else { LONGEST_WAIT })
 }
 
 fn null(what: &str) -> Failure {

@@ -1,9 +1,6 @@
 //! Caches of this process, and of peers, in C.
 
-use std::{
-    ffi::{c_char, c_void},
-    time::Duration,
-};
+use std::ffi::{c_char, c_void};
 
 use kv_api::{
     engine::{Cache, RemoteCache},
@@ -13,7 +10,7 @@ use pmd_host::soft::ArenaOptions;
 
 use super::{PEERS, engine_of, pmd_kv_engine, pmd_kv_peer};
 use crate::{
-    boundary::{Place, array, guard, reference, text},
+    boundary::{Place, array, guard, milliseconds, reference, text},
     handles::Table,
     status::{Failure, pmd_kv_status},
 };
@@ -158,7 +155,7 @@ pub unsafe extern "C" fn pmd_kv_remote_cache_open(
         // SAFETY: the caller's promise.
         let name = unsafe { text(name, "the name")? };
         let (engine, peer) = (engine_of(engine)?, PEERS.find(peer)?);
-        let remote = engine.engine.remote_cache(&peer, name, Duration::from_millis(timeout_ms))?;
+        let remote = engine.engine.remote_cache(&peer, name, milliseconds(timeout_ms))?;
         place.put(REMOTE_CACHES.insert(remote));
         Ok(())
     })

@@ -2,6 +2,7 @@
 #![allow(unsafe_code, non_camel_case_types)] // C functions, with names as C programs see them
 
 mod cache;
+mod failure;
 mod options;
 mod transfer;
 
@@ -17,11 +18,12 @@ use kv_api::engine::{Engine, Notification};
 use pmd_host::endpoint::Peer;
 
 pub use cache::*;
+pub use failure::*;
 pub use options::pmd_kv_engine_options;
 pub use transfer::*;
 
 use crate::{
-    boundary::{Place, copy_out, copy_text_out, guard, optional_text, text},
+    boundary::{Place, copy_out, copy_text_out, guard, milliseconds, optional_text, text},
     handles::Table,
     status::{Failure, pmd_kv_status},
 };
@@ -130,7 +132,7 @@ pub unsafe extern "C" fn pmd_kv_engine_accept(
     guard(|| {
         // SAFETY: the caller's promise.
         let place = unsafe { Place::new(peer, "the place for the peer")? };
-        let peer = ENGINES.find(engine)?.engine.accept(Duration::from_millis(timeout_ms))?;
+        let peer = ENGINES.find(engine)?.engine.accept(milliseconds(timeout_ms))?;
         place.put(PEERS.insert(peer));
         Ok(())
     })
@@ -149,7 +151,7 @@ pub unsafe extern "C" fn pmd_kv_engine_wait_down(
     guard(|| {
         // SAFETY: the caller's promise.
         let place = unsafe { Place::new(peer, "the place for the peer")? };
-        let (peer, _) = ENGINES.find(engine)?.engine.wait_down(Duration::from_millis(timeout_ms))?;
+        let (peer, _) = ENGINES.find(engine)?.engine.wait_down(milliseconds(timeout_ms))?;
         place.put(PEERS.insert(peer));
         Ok(())
     })
@@ -171,7 +173,7 @@ pub unsafe extern "C" fn pmd_kv_engine_wait_notification(
 ) -> pmd_kv_status {
     guard(|| {
         let engine = ENGINES.find(engine)?;
-        let notification = engine.next_notification(Duration::from_millis(timeout_ms))?;
+        let notification = engine.next_notification(milliseconds(timeout_ms))?;
         // SAFETY: the caller's promise.
         let copied = unsafe { copy_out(&notification.bytes, room, capacity, Place::optional(length)) };
         if copied.is_err() {

@@ -9,17 +9,18 @@ use std::{
 };
 
 use kv_api::{
-    engine::Prepared,
+    engine::{CacheTransfer, PostOptions, Prepared},
     planner::{BlockMap, LayerMap, Selection},
 };
-use pmd_host::transfer::{Outcome, Transfer, TransferError};
+use pmd_host::transfer::{Outcome, Priority, TransferError};
 
 use super::{
     cache::{CACHES, REMOTE_CACHES},
-    pmd_kv_cache, pmd_kv_remote_cache,
+    failure::extents_out,
+    pmd_kv_cache, pmd_kv_extent, pmd_kv_remote_cache,
 };
 use crate::{
-    boundary::{Place, array, guard},
+    boundary::{Place, array, guard, milliseconds},
     handles::Table,
     status::{Failure, pmd_kv_status},
 };
@@ -60,6 +61,8 @@ pub struct pmd_kv_post_options {
     pub notification_bytes: usize,
     /// The transfer is given up when it is not done by then; 0: never.
     pub deadline_ms: u64,
+    /// Seven turns of eight among the transfers to the same peer; otherwise all take turns.
+    pub high_priority: bool,
 }
 
 /// Moves the selected blocks of a peer's cache into one of ours. `selection` NULL: everything; `options` NULL: no
@@ -128,7 +131,7 @@ pub unsafe extern "C" fn pmd_kv_transfer_wait(
 ) -> pmd_kv_status {
     // SAFETY: the caller's promise.
     let place = unsafe { Place::optional(bytes) };
-    guard(|| match TRANSFERS.find(transfer)?.wait(Some(Duration::from_millis(timeout_ms))) {
+    guard(|| match TRANSFERS.find(transfer)?.wait(Some(milliseconds(timeout_ms))) {
         Some(outcome) => finish(outcome, place),
         None => {
             Err(Failure::new(pmd_kv_status::Timeout, format!("not done after {timeout_ms} ms; it goes on")))
@@ -144,6 +147,26 @@ pub extern "C" fn pmd_kv_transfer_cancel(transfer: *const pmd_kv_transfer) -> pm
         let transfer = TRANSFERS.find(transfer)?;
         transfer.transfer().request_cancel();
         transfer.wait(None).map_or(Ok(()), |outcome| outcome.map(drop).map_err(Failure::from))
+    })
+}
+
+/// Writes the blocks of the local cache that are not proven to have moved: none after a success, all while the transfer is
+/// in flight, and after a failure those that are not valid (pull) or may not have left (push). `count` is how many
+/// extents there are; with `PMD_KV_STATUS_BUFFER_TOO_SMALL` none was written.
+///
+/// # Safety
+/// `extents` has room for `capacity` of them; `count` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmd_kv_transfer_unproven(
+    transfer: *const pmd_kv_transfer,
+    extents: *mut pmd_kv_extent,
+    capacity: usize,
+    count: *mut usize,
+) -> pmd_kv_status {
+    guard(|| {
+        let blocks = TRANSFERS.find(transfer)?.transfer().unproven();
+        // SAFETY: the caller's promise.
+        unsafe { extents_out(&blocks, extents, capacity, count) }
     })
 }
 
@@ -171,7 +194,7 @@ unsafe fn post(
     // SAFETY: the caller's promise.
     let selected = unsafe { selection(selected, cache.layout().layers())? };
     let mut prepared = plan(&remote, &cache, selected)?;
-    let mut deadline = None;
+    let mut how = PostOptions::default();
     // SAFETY: the caller's promise.
     if let Some(options) = unsafe { options.as_ref() } {
         if !options.notification.is_null() {
@@ -180,10 +203,10 @@ unsafe fn post(
                 unsafe { array(options.notification, options.notification_bytes, "the notification")? };
             prepared = prepared.notifying(bytes.to_vec());
         }
-        deadline =
-            (options.deadline_ms > 0).then(|| Instant::now() + Duration::from_millis(options.deadline_ms));
+        how.deadline = (options.deadline_ms > 0).then(|| Instant::now() + milliseconds(options.deadline_ms));
+        how.priority = if options.high_priority { Priority::High } else { Priority::Normal };
     }
-    place.put(TRANSFERS.insert(Posted::new(prepared.post(deadline)?)));
+    place.put(TRANSFERS.insert(Posted::new(prepared.post_with(how)?)));
     Ok(())
 }
 
@@ -221,7 +244,7 @@ fn finish(outcome: Result<Outcome, TransferError>, bytes: Place<u64>) -> Result<
 
 /// A transfer that any number of threads may look at, wait for and cancel.
 struct Posted {
-    transfer: Mutex<Transfer>,
+    transfer: Mutex<CacheTransfer>,
     bell: Arc<Bell>,
 }
 
@@ -233,7 +256,7 @@ struct Bell {
 }
 
 impl Posted {
-    fn new(transfer: Transfer) -> Self {
+    fn new(transfer: CacheTransfer) -> Self {
         Self { transfer: Mutex::new(transfer), bell: Arc::default() }
     }
 
@@ -244,8 +267,7 @@ impl Posted {
     /// The outcome, if it came in time. The transfer is locked only to be looked at, so that it can be cancelled
     /// meanwhile.
     fn wait(&self, patience: Option<Duration>) -> Option<Result<Outcome, TransferError>> {
-        // A time beyond what the clock can say is for ever.
-        let deadline = patience.and_then(|patience| Instant::now().checked_add(patience));
+        let deadline = patience.map(|patience| Instant::now() + patience);
         let waker = Waker::from(Arc::clone(&self.bell));
         loop {
             let rings = self.bell.rings();
@@ -259,7 +281,7 @@ impl Posted {
         }
     }
 
-    fn transfer(&self) -> MutexGuard<'_, Transfer> {
+    fn transfer(&self) -> MutexGuard<'_, CacheTransfer> {
         self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,7 +8,6 @@ use std::{
     ffi::{c_char, c_void},
     net::IpAddr,
     sync::Arc,
-    time::Duration,
 };
 
 use kv_api::kvtrans::{Config, ConnectionId, Engine, KvId, Memory, MemoryId};
@@ -16,7 +15,7 @@ use kv_api::kvtrans::{Config, ConnectionId, Engine, KvId, Memory, MemoryId};
 pub use operation::*;
 
 use crate::{
-    boundary::{Place, copy_text_out, guard, text},
+    boundary::{Place, copy_text_out, guard, milliseconds, text},
     handles::Table,
     status::{Failure, chain, pmd_kv_status},
 };
@@ -124,7 +123,7 @@ pub unsafe extern "C" fn pmd_kvtrans_accept(
             let text = format!("an address may need {LONGEST_ADDRESS} bytes, there is room for {capacity}");
             return Err(Failure::new(pmd_kv_status::BufferTooSmall, text));
         }
-        let accepted = find(engine)?.accept(Duration::from_millis(timeout_ms))?;
+        let accepted = find(engine)?.accept(milliseconds(timeout_ms))?;
         places.0.put(accepted.connection.0);
         places.1.put(accepted.port);
         if ip.is_null() {

@@ -9,7 +9,7 @@ use kv_api::kvtrans::{ConnectionId, KvId, Memory, MemoryId, ReceiveHandle, SendH
 
 use super::{find, pmd_kvtrans};
 use crate::{
-    boundary::{Place, guard},
+    boundary::{Place, guard, milliseconds},
     handles::Table,
     status::{Failure, pmd_kv_status},
 };
@@ -139,8 +139,7 @@ pub unsafe extern "C" fn pmd_kvtrans_operation_wait(
         // SAFETY: the caller's promise.
         let place = unsafe { Place::optional(received) };
         let operation = OPERATIONS.find(operation)?;
-        // A time beyond what the clock can say is for ever: the operation has a deadline of its own.
-        let deadline = Instant::now().checked_add(Duration::from_millis(timeout_ms));
+        let deadline = Some(Instant::now() + milliseconds(timeout_ms));
         let outcome = match &*operation {
             Operation::Send(handle) => handle.wait_until(deadline).map(|sent| Ok(sent.map(|()| 0)?)),
             Operation::Receive(handle) => handle.wait_until(deadline).map(|received| Ok(received?)),
@@ -196,5 +195,5 @@ const fn via_of(via: pmd_kvtrans_via) -> Via {
 }
 
 fn patience(timeout_ms: u64) -> Option<Duration> {
-    (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms))
+    (timeout_ms > 0).then(|| milliseconds(timeout_ms))
 }

@@ -1,7 +1,10 @@
-use std::thread;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::*;
-use crate::boundary::{guard, guard_code};
+use crate::boundary::{guard, guard_code, milliseconds};
 
 #[test]
 fn a_panic_is_a_status_and_its_text_is_kept_for_the_thread() {
@@ -38,4 +41,12 @@ fn the_last_error_can_be_read_while_the_thread_ends() {
     })
     .join()
     .expect("the other thread");
+}
+
+#[test]
+fn no_time_is_beyond_the_clock() {
+    assert!(
+        Instant::now() + milliseconds(u64::MAX) > Instant::now() + Duration::from_secs(300 * 24 * 60 * 60)
+    );
+    assert_eq!(milliseconds(1500), Duration::from_millis(1500));
 }

@@ -52,6 +52,7 @@ fn notification(bytes: &[u8]) -> pmd_kv_post_options {
         notification: bytes.as_ptr(),
         notification_bytes: bytes.len(),
         deadline_ms: PATIENCE,
+        high_priority: true,
     }
 }
 
@@ -240,7 +241,12 @@ fn a_transfer_is_looked_at_waited_for_and_cancelled() {
 #[test]
 fn a_deadline_ends_a_transfer() {
     let pair = Pair::new(LARGE);
-    let options = pmd_kv_post_options { notification: null(), notification_bytes: 0, deadline_ms: 1 };
+    let options = pmd_kv_post_options {
+        notification: null(),
+        notification_bytes: 0,
+        deadline_ms: 1,
+        high_priority: false,
+    };
     let ended = |_| match post(&pair, pmd_kv_pull, None, Some(&options)) {
         Ok(transfer) => wait(transfer) == Err(pmd_kv_status::DeadlineExceeded),
         Err(status) => panic!("{status:?}: {}", last_error()),
@@ -265,4 +271,90 @@ fn two_threads_wait_for_one_transfer_while_a_third_cancels_it() {
         assert_eq!(waiter.join().expect("a waiter"), ended);
     }
     assert_eq!(pmd_kv_transfer_release(transfer), pmd_kv_status::Ok);
+}
+
+/// Blocks that a call writes as extents.
+fn extents(
+    call: impl Fn(*mut pmd_kv_extent, usize, *mut usize) -> pmd_kv_status,
+) -> Vec<(std::ops::Range<u32>, std::ops::Range<u32>)> {
+    let (mut room, mut count) = ([pmd_kv_extent::default(); 8], 0);
+    assert_eq!(call(room.as_mut_ptr(), 8, &mut count), pmd_kv_status::Ok, "{}", last_error());
+    if count > 0 {
+        let mut needed = 0;
+        assert_eq!(call(room.as_mut_ptr(), count - 1, &mut needed), pmd_kv_status::BufferTooSmall);
+        assert_eq!((call(null_mut(), 8, &mut needed), needed), (pmd_kv_status::BufferTooSmall, count));
+    }
+    let ranges = room[..count]
+        .iter()
+        .map(|extent| (extent.first_layer..extent.end_layer, extent.first_block..extent.end_block));
+    ranges.collect()
+}
+
+#[test]
+fn a_failure_names_its_blocks_on_both_sides() {
+    let pair = Pair::new(LAYOUT);
+    assert_eq!(pmd_kv_cache_release(pair.far), pmd_kv_status::Ok);
+    let selection = pmd_kv_selection { first_layer: 1, ..table(&[1, 2, 4], &[0, 1, 6]) };
+    let transfer = post(&pair, pmd_kv_push, Some(&selection), None).expect("posted");
+    // SAFETY: nowhere to write to.
+    assert_eq!(unsafe { pmd_kv_transfer_wait(transfer, PATIENCE, null_mut()) }, pmd_kv_status::Failed);
+    // SAFETY: room for so many extents, and a place for their number.
+    let local =
+        extents(|room, capacity, count| unsafe { pmd_kv_transfer_unproven(transfer, room, capacity, count) });
+    assert_eq!(local, [(1..2, 1..3), (1..2, 4..5)]);
+    assert_eq!(pmd_kv_transfer_release(transfer), pmd_kv_status::Ok);
+
+    let mut peer = null_mut();
+    // SAFETY: places for handles.
+    let failure = made(null_mut(), |place| unsafe {
+        pmd_kv_engine_wait_failure(pair.there, PATIENCE, place, &mut peer)
+    });
+    let failure = failure.expect("the peer hears of it");
+    // SAFETY: room for so many extents, and a place for their number.
+    let remote =
+        extents(|room, capacity, count| unsafe { pmd_kv_failure_blocks(failure, room, capacity, count) });
+    assert_eq!(remote, [(1..2, 0..2), (1..2, 6..7)]);
+    let empty =
+        pmd_kv_failure_info { transfer: 0, is_push: false, cache: null(), reason: null(), detail: null() };
+    // SAFETY: a place for what is known.
+    let info = made(empty, |place| unsafe { pmd_kv_failure_read(failure, place) }).expect("known");
+    // SAFETY: text that lives as long as the failure.
+    let text = |text: *const c_char| unsafe { CStr::from_ptr(text) };
+    assert_eq!((info.transfer, info.is_push, text(info.cache)), (1, true, c"far"));
+    assert_eq!(text(info.reason), c"a work request failed");
+    assert!(text(info.detail).to_str().is_ok_and(|detail| detail.contains("entry 0")));
+    assert_eq!(pmd_kv_failure_release(failure), pmd_kv_status::Ok);
+    assert_eq!(pmd_kv_failure_release(failure), pmd_kv_status::InvalidHandle);
+    assert_eq!(pmd_kv_peer_release(peer), pmd_kv_status::Ok);
+    // SAFETY: a place for the handle.
+    let none =
+        made(null_mut(), |place| unsafe { pmd_kv_engine_wait_failure(pair.here, 1, place, null_mut()) });
+    assert_eq!(none, Err(pmd_kv_status::Timeout));
+}
+
+#[test]
+fn costs_are_learned_and_counted() {
+    let pair = Pair::new(LAYOUT);
+    let estimate = || {
+        let mut measured = false;
+        // SAFETY: places for results.
+        let time = made(0, |place| unsafe {
+            pmd_kv_remote_cache_estimate(pair.remote, 1 << 30, 100, place, &mut measured)
+        });
+        (time.expect("an estimate") > 0, measured)
+    };
+    assert_eq!(estimate(), (true, false));
+    assert_eq!(post(&pair, pmd_kv_push, None, None).and_then(wait), Ok(4 * 8 * 4096));
+    assert_eq!(estimate(), (true, true));
+    let mut length = 0;
+    // SAFETY: a place for the length.
+    let status = unsafe { pmd_kv_engine_metrics(pair.here, null_mut(), 0, &mut length) };
+    assert_eq!(status, pmd_kv_status::BufferTooSmall);
+    let mut room = vec![0_u8; 2 * length];
+    // SAFETY: room for so many bytes.
+    let status =
+        unsafe { pmd_kv_engine_metrics(pair.here, room.as_mut_ptr().cast(), room.len(), null_mut()) };
+    assert_eq!(status, pmd_kv_status::Ok);
+    let text = CStr::from_bytes_until_nul(&room).expect("a zero byte").to_str().expect("text");
+    assert!(text.contains("131072"), "{text}");
 }
