@@ -26,6 +26,8 @@
 //! | [`planner`] | selections, block tables, and their check against both caches |
 //! | [`geometry`] | cache shapes of well-known models |
 //!
+//! C and C++ programs use the crate in `kv-api/capi`, which installs `libpmd_kv`.
+//!
 //! # Quick start
 //! A decode engine offers room; a prefill engine pushes three blocks of every tensor into it, layer by layer. Both
 //! are in one process here; in two processes nothing changes but the address. Endpoints and arenas are `pmd-host`'s,
