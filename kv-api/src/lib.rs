@@ -112,8 +112,7 @@
 //!   poster's [`CacheTransfer`](engine::CacheTransfer) names its own.
 //! - **Layer stream** ([`LayerStream`](engine::LayerStream)): layers that are pushed one by one while later ones are
 //!   computed, released by hand or by a [`LayerSynchronizer`](engine::LayerSynchronizer); the receiver waits for each
-//!   ([`LayerArrivals`](engine::LayerArrivals)), of one sender or of several ranks. A sender that leaves at once may take
-//!   its last notification along: it stays until the receiver closes.
+//!   ([`LayerArrivals`](engine::LayerArrivals)), of one sender or of several ranks.
 //! - **Priority and deadline** ([`PostOptions`](engine::PostOptions)): of eight turns seven go to transfers of high
 //!   priority, one to the others; what is not done by its deadline is given up.
 //! - **Estimate and metrics** ([`Prepared::estimate`](engine::Prepared::estimate),

@@ -29,7 +29,7 @@ fn ten_thousand_caches_are_found_and_forgotten() {
     let layout = CacheLayout::new(1, 1, 2, 32).unwrap();
     let size = layout.total_bytes() as usize;
     let memory: Vec<u8> =
-        (0..CACHES * size).map(|index| (index / size) as u8 ^ (index / size >> 8) as u8).collect();
+        (0..CACHES * size).map(|index| (index / size) as u8 ^ ((index / size) >> 8) as u8).collect();
     let first = memory.as_ptr() as u64;
     let caches: Vec<_> = (0..CACHES)
         .map(|number| in_memory(&owner, &format!("cache {number}"), layout, first + (number * size) as u64))

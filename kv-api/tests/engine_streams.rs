@@ -108,6 +108,22 @@ fn layers_that_land_before_they_are_expected_are_not_lost() {
 }
 
 #[test]
+fn a_sender_that_leaves_at_once_leaves_its_layers_behind() {
+    for _ in 0..4 {
+        let pair = Pair::new();
+        let (stream, arrivals) = (pair.tagged(), pair.expect());
+        (0..LAYERS).for_each(|layer| stream.release(layer).unwrap());
+        stream.wait(PATIENCE).unwrap();
+        let Pair { prefill, remote, computed, decode, .. } = pair;
+        drop((stream, remote, computed, prefill));
+        (0..LAYERS).for_each(|layer| arrivals.wait(layer + 2, PATIENCE).unwrap());
+        decode.wait_down(PATIENCE).unwrap();
+        let none = arrivals.wait(0, PATIENCE).unwrap_err();
+        assert!(matches!(none, LayerError::SenderDown { layer: 0, .. }), "{none}");
+    }
+}
+
+#[test]
 fn a_layer_has_landed_when_all_senders_have_sent_it() {
     let pair = Pair::new();
     let other = engine("other rank");

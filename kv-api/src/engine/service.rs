@@ -126,7 +126,7 @@ impl PeerService for Shared {
 
     fn down(&self, peer: &Peer, reason: &DownReason) {
         lock(&self.peers).remove(&peer.connection().number());
-        self.incoming.down(peer);
+        self.incoming.look_again();
         self.inbox.arrived(Event::Down(peer.clone(), reason.clone()));
     }
 }

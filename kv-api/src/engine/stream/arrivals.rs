@@ -21,6 +21,9 @@ use crate::{
 /// Layers of streams that nobody expects yet, kept until somebody does; beyond that the oldest are forgotten.
 const UNCLAIMED: usize = 1 << 16;
 
+/// What a peer sent right before it went may still be on its way through this side's lane for that long.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// Waits for the layers of one stream. Dropping it frees the tag.
 pub struct LayerArrivals {
     shared: Arc<Shared>,
@@ -106,10 +109,10 @@ impl Incoming {
         self.note(peer, note, if landed { Part::Landed } else { Part::Lost(reason, blocks) });
     }
 
-    /// Some peer went down: whoever waits for it looks again. What it had sent that nobody expects is forgotten.
-    pub(in crate::engine) fn down(&self, peer: &Peer) {
-        let number = peer.connection().number();
-        self.state().unclaimed.retain(|(_, (connection, _), _)| *connection != number);
+    /// Some peer went down: whoever waits for it looks again.
+    pub(in crate::engine) fn look_again(&self) {
+        // Whoever looked before it was down waits by the time that this has the lock.
+        drop(self.state());
         self.changed.notify_all();
     }
 
@@ -175,15 +178,22 @@ impl LayerArrivals {
     /// # Errors
     /// [`LayerError`]: it never will, or has not within `patience`.
     pub fn wait(&self, layer: u32, patience: Duration) -> Result<(), LayerError> {
-        let begun = Instant::now();
+        let (begun, mut gone_since) = (Instant::now(), None);
         let mut state = self.shared.incoming.state();
         loop {
-            if self.look(&state, layer)? {
-                return Ok(());
-            }
-            let left = patience.saturating_sub(begun.elapsed());
-            if left.is_zero() {
-                return Err(LayerError::Timeout { layer, patience });
+            let mut left = patience.saturating_sub(begun.elapsed());
+            match self.look(&state, layer) {
+                Ok(true) => return Ok(()),
+                Ok(false) if left.is_zero() => return Err(LayerError::Timeout { layer, patience }),
+                Ok(false) => {}
+                Err(error @ LayerError::SenderDown { .. }) => {
+                    let since = *gone_since.get_or_insert_with(Instant::now);
+                    left = left.min(LAST_WORDS.saturating_sub(since.elapsed()));
+                    if left.is_zero() {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
             }
             let waited = self.shared.incoming.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;

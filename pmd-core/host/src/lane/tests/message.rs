@@ -222,6 +222,24 @@ fn a_transfer_that_was_notified_is_done_although_it_was_cancelled_meanwhile() {
 }
 
 #[test]
+fn what_a_peer_said_before_it_went_is_heard() {
+    let mut pair = Pair::new(64);
+    for _ in 0..8 {
+        pair.routes[0].send(b"last words", None).unwrap();
+    }
+    // They are there, and this side has not looked yet when it hears that the peer is gone.
+    for _ in 0..3 {
+        pair.drivers[0].turn();
+    }
+    pair.routes[1].fail(RouteFault::PeerDown);
+    pair.drivers[1].turn();
+    assert_eq!(pair.inboxes[1].take().len(), 8);
+    pair.turns(3);
+    assert_eq!(pair.inboxes[1].take(), []);
+    assert_eq!(pair.routes[1].fault(), Some(RouteFault::PeerDown));
+}
+
+#[test]
 fn notifications_wait_for_credits_and_come_first_when_there_are_some() {
     let mut pair = Pair::new(8);
     for _ in 0..8 {

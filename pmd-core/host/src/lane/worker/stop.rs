@@ -21,6 +21,10 @@ use crate::{
     transfer::{LaneFault, RouteFault, TransferError},
 };
 
+/// Polls, of up to 64 completions each, that routes are granted before they are failed on request. Enough for every receive
+/// of a route, and an end where other routes give completions without end.
+const LAST_POLLS: u32 = 64;
+
 impl<B: Backend> Worker<B> {
     /// Looks at what handles have asked for beside the ring. Routes without handles are closed only when the commands
     /// pushed before are taken (`drained`).
@@ -33,7 +37,13 @@ impl<B: Backend> Worker<B> {
         for transfer in self.transfers.indexes(|active| active.completer.cancel_requested()) {
             self.stop_transfer(transfer, TransferError::Cancelled);
         }
-        for index in self.routes.indexes(|route| route.shared.requested_fault.get().is_some()) {
+        let asked = self.routes.indexes(|route| {
+            route.fault.is_none() && !route.closed && route.shared.requested_fault.get().is_some()
+        });
+        if !asked.is_empty() {
+            self.take_in_last_words()?;
+        }
+        for index in asked {
             let requested =
                 self.routes.find(index).and_then(|route| route.shared.requested_fault.get().copied());
             if let Some(fault) = requested {
@@ -46,6 +56,18 @@ impl<B: Backend> Worker<B> {
         }
         for index in self.routes.indexes(|route| route.shared.abandoned.load(Ordering::Relaxed)) {
             self.begin_closing(index, None)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what has completed before routes are failed on request: the messages of a peer that said goodbye right
+    /// after them, and the ends of transfers that had moved every byte.
+    #[cold]
+    fn take_in_last_words(&mut self) -> Result<(), LaneFault> {
+        for _ in 0..LAST_POLLS {
+            if !self.poll()? {
+                break;
+            }
         }
         Ok(())
     }
