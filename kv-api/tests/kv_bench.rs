@@ -93,6 +93,17 @@ fn agents_are_measured_too() {
 }
 
 #[test]
+fn llm_datadist_is_measured_too() {
+    for case in [["read", "heap"], ["read", "arena"], ["write", "heap"], ["write", "arena"]] {
+        let options = ["--api", "datadist", "--op", case[0], "--memory", case[1], "--verify", "all"];
+        let figures = figures(&[&options[..], &SMALL[..]].concat());
+        assert_eq!((&figures["api"], &figures["transport"]), (&Value::from("datadist"), &Value::from("shm")));
+        // Its interface tells nothing of work requests: one call.
+        assert_eq!((&figures["verified"], &figures["work_requests"]), (&Value::from(true), &1.into()));
+    }
+}
+
+#[test]
 fn a_baseline_is_reported_beside_it() {
     for operation in ["read", "write"] {
         let figures = figures(&[&["--op", operation, "--baseline", "--verify", "all"], &SMALL[..]].concat());

@@ -61,10 +61,13 @@ mod types;
 
 use std::{
     fmt,
+    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
+
+use pmd_host::{backend::Transport, endpoint::EndpointConfig};
 
 pub use argument::{ArgumentError, Side};
 pub use caches::CacheKeys;
@@ -89,6 +92,7 @@ use self::{
     shape::CacheShape,
     transfer::Selected,
 };
+use crate::environment;
 
 /// Default time-out of linking and unlinking, in milliseconds.
 pub const DEFAULT_LINK_TIMEOUT: i32 = 1000;
@@ -154,13 +158,46 @@ impl LlmDataDist {
     /// [`DataDistError::OptionMissing`], [`DataDistError::Option`], [`DataDistError::Environment`] and, for devices and
     /// the address to listen on, [`DataDistError::Fabric`].
     pub fn initialize(&self, options: &Options) -> Result<(), DataDistError> {
+        self.open(options, || Ok(environment::endpoint_config()?))
+    }
+
+    /// As [`LlmDataDist::initialize`], with an endpoint's settings rather than those of
+    /// [`environment`]. Where it listens the options say.
+    ///
+    /// # Errors
+    /// As [`LlmDataDist::initialize`].
+    pub fn initialize_with(&self, options: &Options, endpoint: EndpointConfig) -> Result<(), DataDistError> {
+        self.open(options, || Ok(endpoint))
+    }
+
+    fn open(
+        &self,
+        options: &Options,
+        endpoint: impl FnOnce() -> Result<EndpointConfig, DataDistError>,
+    ) -> Result<(), DataDistError> {
         let _lifecycle = lock(&self.0.lifecycle);
         if lock(&self.0.running).is_some() {
             return Ok(());
         }
-        let running = Running::open(self.0.cluster_id, Settings::parse(options)?)?;
+        let running = Running::open(self.0.cluster_id, Settings::parse(options)?, endpoint()?)?;
         *lock(&self.0.running) = Some(Arc::new(running));
         Ok(())
+    }
+
+    /// Where it listens, with the port that the system chose for port 0; `None` when it does not.
+    ///
+    /// # Errors
+    /// [`DataDistError::NotInitialised`].
+    pub fn local_address(&self) -> Result<Option<SocketAddr>, DataDistError> {
+        Ok(self.running()?.fabric.local_address())
+    }
+
+    /// What carries the bytes to and from a linked cluster.
+    ///
+    /// # Errors
+    /// [`DataDistError::NotLinked`], [`DataDistError::LinkDown`].
+    pub fn transport(&self, remote_cluster_id: u64) -> Result<Transport, DataDistError> {
+        Ok(self.running()?.service.links.find(remote_cluster_id)?.peer.transport())
     }
 
     /// Whether it is between `initialize` and `finalize`.

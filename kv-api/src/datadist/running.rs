@@ -22,10 +22,7 @@ use super::{
     service::Service,
     transfer::Patience,
 };
-use crate::{
-    environment,
-    fabric::{Fabric, FabricError, Handler},
-};
+use crate::fabric::{Fabric, FabricError, Handler};
 
 /// Clusters that one call links or unlinks at once; more wait for their turn.
 const AT_ONCE: usize = 16;
@@ -43,10 +40,14 @@ pub(super) struct Running {
 pub(super) type ClusterResult = Result<(), DataDistError>;
 
 impl Running {
-    pub(super) fn open(cluster_id: u64, settings: Settings) -> Result<Self, DataDistError> {
+    pub(super) fn open(
+        cluster_id: u64,
+        settings: Settings,
+        endpoint: EndpointConfig,
+    ) -> Result<Self, DataDistError> {
         let service = Service::new(cluster_id);
         let name = format!("datadist-{cluster_id}");
-        let config = EndpointConfig { name, listen: settings.listen, ..environment::endpoint_config()? };
+        let config = EndpointConfig { name, listen: settings.listen, ..endpoint };
         let fabric = Fabric::open(config, Arc::clone(&service) as Arc<dyn Handler>)?;
         let device_pool = Pool::new(CachePlacement::Device, settings.device_pool);
         let host_pool = Pool::new(CachePlacement::Host, settings.host_pool);

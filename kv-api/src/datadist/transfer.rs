@@ -2,6 +2,7 @@
 //! them.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -243,7 +244,8 @@ fn ask(
     Ok((batch_index, description))
 }
 
-/// Every span of every tensor.
+/// Every span of every tensor, in the order in which they lie at the peer: those that are neighbours there can share a
+/// work request wherever they lie here. No two spans write the same bytes, so their order is free.
 pub(super) fn descriptors(
     selected: &Selected,
     local: &[u64],
@@ -255,6 +257,8 @@ pub(super) fn descriptors(
         Direction::Read => (tensors.destination, tensors.source),
         Direction::Write => (tensors.source, tensors.destination),
     };
+    let at_peer = |span: &Span| if direction == Direction::Read { span.source } else { span.destination };
+    let spans = &sorted_by(spans, at_peer)[..];
     let pairs = local[ours..].iter().zip(&remote[theirs..]).take(tensors.count);
     let all = pairs.flat_map(|(local, remote)| {
         spans.iter().map(move |span| match direction {
@@ -263,6 +267,15 @@ pub(super) fn descriptors(
         })
     });
     all.map(|(local, remote, length)| Descriptor { local, remote, length }).collect()
+}
+
+fn sorted_by(spans: &[Span], key: impl Fn(&Span) -> u64) -> Cow<'_, [Span]> {
+    if spans.is_sorted_by_key(&key) {
+        return Cow::Borrowed(spans);
+    }
+    let mut sorted = spans.to_vec();
+    sorted.sort_unstable_by_key(&key);
+    Cow::Owned(sorted)
 }
 
 /// What errors from below mean on a link.

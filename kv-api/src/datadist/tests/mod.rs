@@ -40,7 +40,7 @@ pub(super) fn start(cluster_id: u64, options: &Options) -> LlmDataDist {
 }
 
 pub(super) fn address(datadist: &LlmDataDist) -> SocketAddr {
-    datadist.running().expect("initialised").fabric.local_address().expect("it listens")
+    datadist.local_address().expect("initialised").expect("it listens")
 }
 
 pub(super) fn cluster(datadist: &LlmDataDist) -> ClusterInfo {

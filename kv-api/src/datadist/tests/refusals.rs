@@ -12,6 +12,8 @@ fn nothing_works_before_initialize_and_after_finalize() {
             datadist.link_llm_clusters(&[], 1).map(drop),
             datadist.unlink_llm_clusters(&[], 1, true).map(drop),
             datadist.check_link_status(1),
+            datadist.local_address().map(drop),
+            datadist.transport(1).map(drop),
             // SAFETY: it is refused.
             unsafe { datadist.register_kv_cache(&desc(1, 1), &[8], &CacheKeys::None) }.map(drop),
             datadist.unregister_kv_cache(1),

@@ -5,6 +5,7 @@
 //! `destination[i]` of the destination; which end is the source, [`Operation`] says.
 
 mod agent;
+mod datadist;
 mod engine;
 mod kvtrans;
 
@@ -25,6 +26,8 @@ pub(super) enum Api {
     Kvtrans,
     /// NIXL's agent semantics.
     Agent,
+    /// LLM-DataDist.
+    Datadist,
 }
 
 /// What both ends are made from.
@@ -86,6 +89,7 @@ impl Api {
             Self::Engine => engine::connect(setup, address),
             Self::Kvtrans => kvtrans::connect(setup, address),
             Self::Agent => agent::connect(setup, address),
+            Self::Datadist => datadist::connect(setup, address),
         }
     }
 
@@ -95,6 +99,7 @@ impl Api {
             Self::Engine => engine::serve(setup),
             Self::Kvtrans => kvtrans::serve(setup),
             Self::Agent => agent::serve(setup),
+            Self::Datadist => datadist::serve(setup),
         }
     }
 
