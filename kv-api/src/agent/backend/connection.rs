@@ -202,5 +202,5 @@ impl Remote {
 }
 
 fn is_live(peer: &Peer) -> bool {
-    peer.down_reason().is_none() && peer.route().fault().is_none()
+    peer.down_reason().is_none() && peer.routes().all(|route| route.fault().is_none())
 }

@@ -14,6 +14,7 @@ use std::{
 use pmd_host::{
     backend::Transport,
     endpoint::Peer,
+    lane::Route,
     transfer::{
         Direction, KeepAlive, Notification, Observer, Transfer, TransferEnd, TransferError, TransferObserver,
         TransferOptions,
@@ -276,14 +277,20 @@ impl Inner {
         let (keep_alive, observer) =
             (Some(KeepAlive(Arc::new(segments))), Some(Observer(Arc::clone(&clock) as _)));
         let options = TransferOptions { notify, keep_alive, observer, ..TransferOptions::default() };
-        let submitted = peer.route().submit_waiting(&self.plan.work, options, None);
-        match submitted {
+        match self.route(&peer).submit_waiting(&self.plan.work, options, None) {
             Ok(transfer) => Ok(Flight { transfer, peer, clock, posting: started.elapsed(), token }),
             Err(error) => {
                 token.inspect(|token| messenger.detach(&peer, *token));
                 Err(AgentError::submit(self.remote.agent(), error))
             }
         }
+    }
+
+    /// Requests take turns on the lanes; each one stays on its own.
+    fn route<'a>(&self, peer: &'a Peer) -> &'a Route {
+        let mut routes = peer.routes();
+        let turn = self.number as usize % routes.len();
+        routes.nth(turn).unwrap_or(peer.route())
     }
 
     /// Takes note of the outcome, if there is one by now.

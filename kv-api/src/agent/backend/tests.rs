@@ -9,7 +9,7 @@ use pmd_core::memory::{MemoryKind, RegionDescription};
 use pmd_host::{soft::ArenaOptions, transfer::Direction};
 
 use super::*;
-use crate::agent::Status;
+use crate::agent::{Status, messages::MessageError};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -151,4 +151,91 @@ fn a_long_notification_travels_with_a_transfer() {
     assert_eq!(there.wait_notifications(soon())[0].bytes, long);
     assert!(bytes(&far).iter().all(|byte| *byte == 3));
     assert!(here.flush(soon()), "the payload was let go");
+}
+
+#[test]
+fn an_inbox_that_nobody_empties_stops_the_sender_and_loses_nothing() {
+    let small = |agent: &str| {
+        let messages = MessageLimits { window_bytes: 4096, waiting_bytes: 4096, ..MessageLimits::default() };
+        let patience = Duration::from_secs(1);
+        let config = BackendConfig { inbox_bytes: 4096, messages, patience, ..BackendConfig::new(agent) };
+        Backend::open(config).expect("a backend")
+    };
+    let (here, there) = (small("here"), small("there"));
+    here.load_connection_info("there", &there.connection_info().to_bytes()).expect("loaded");
+    let mut sent = 0_u32;
+    let full = loop {
+        match here.notify("there", &sent.to_le_bytes()) {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+        assert!(sent < 10_000, "there is no end of it");
+    };
+    assert!(matches!(full, AgentError::Message(MessageError::Full { .. })), "{full}");
+    assert_eq!(full.status(), Status::Backend);
+    let mut came = Vec::new();
+    while came.len() < sent as usize {
+        let more = there.wait_notifications(soon());
+        assert!(!more.is_empty(), "{} of {sent} came", came.len());
+        came.extend(more);
+    }
+    let numbers = came.iter().map(|one| u32::from_le_bytes(one.bytes[..].try_into().expect("four")));
+    assert!(numbers.eq(0..sent));
+    here.notify("there", b"more").expect("room again");
+}
+
+#[test]
+fn an_agent_that_listens_everywhere_is_reached() {
+    let mut config = BackendConfig::new("there");
+    config.endpoint.listen = Some(([0, 0, 0, 0], 0).into());
+    let there = Backend::open(config).expect("a backend");
+    let addresses = &there.connection_info().addresses;
+    assert!(addresses.iter().all(|address| !address.ip().is_unspecified()), "{addresses:?}");
+    let here = backend("here");
+    here.load_connection_info("there", &there.connection_info().to_bytes()).expect("loaded");
+    here.notify("there", b"hello").expect("sent");
+    assert_eq!(there.wait_notifications(soon())[0].bytes, b"hello");
+}
+
+#[test]
+fn an_agent_that_does_not_listen_reaches_others() {
+    let mut config = BackendConfig::new("here");
+    config.endpoint.listen = None;
+    let (here, there) = (Backend::open(config).expect("a backend"), backend("there"));
+    here.load_connection_info("there", &there.connection_info().to_bytes()).expect("loaded");
+    here.notify("there", b"hello").expect("sent");
+    assert_eq!(&*there.wait_notifications(soon())[0].agent, "here");
+    assert!(!here.connection_info().to_bytes().is_empty());
+    there.load_connection_info("here", &here.connection_info().to_bytes()).expect("loaded");
+    let unreachable = there.notify("here", b"?").expect_err("it does not listen");
+    assert_eq!(unreachable.status(), Status::RemoteDisconnect, "{unreachable}");
+}
+
+#[test]
+fn several_lanes_and_queue_pairs_carry_requests() {
+    let wide = |agent: &str| {
+        let mut config = BackendConfig::new(agent);
+        (config.endpoint.lanes, config.endpoint.queue_pairs) = (2, 2);
+        Backend::open(config).expect("a backend")
+    };
+    let (here, there) = (wide("here"), wide("there"));
+    here.load_connection_info("there", &there.connection_info().to_bytes()).expect("loaded");
+    let (near, far) = (memory(&here, 1 << 20), memory(&there, 1 << 20));
+    fill(&near, 4096);
+    let remote = here.load_remote("there", &far.public_data()).expect("loaded");
+    let turned = |index| 255 - index;
+    let make =
+        || here.prepare(Direction::Write, "there", pairs(&near, &remote, 4096, turned)).expect("prepared");
+    let requests: Vec<Request> = (0..8).map(|_| make()).collect();
+    for (index, request) in requests.iter().enumerate() {
+        request.post(Some(&[index as u8])).expect("posted");
+    }
+    requests.iter().for_each(finish);
+    let mut came = Vec::new();
+    while came.len() < 8 {
+        came.extend(there.wait_notifications(soon()).into_iter().map(|one| one.bytes[0]));
+    }
+    came.sort_unstable();
+    assert!(came.into_iter().eq(0..8));
+    assert!(bytes(&far).iter().enumerate().all(|(index, byte)| usize::from(*byte) == 255 - index / 4096));
 }
