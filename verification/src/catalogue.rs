@@ -9,6 +9,7 @@ use crate::demo;
 use crate::fuzz;
 use crate::mutants;
 use crate::process::Task;
+use crate::python;
 use crate::sanitise;
 use crate::softroce;
 use crate::style;
@@ -91,6 +92,15 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
             "programs in C and C++ compile without a warning, and move blocks between processes",
             600,
             capi::check,
+        )
+    });
+    suites.push(Suite {
+        packages: python::PACKAGES,
+        ..own(
+            "python",
+            "pip installs the Python package, its tests pass, and its examples run as processes",
+            600,
+            python::check,
         )
     });
     suites.push(own("demo", "two processes move and verify a KV cache, and leave nothing", 600, demo::check));

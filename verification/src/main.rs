@@ -40,6 +40,7 @@ mod interrupt;
 mod mutants;
 mod mutation;
 mod process;
+mod python;
 mod runner;
 mod sanitise;
 mod softroce;

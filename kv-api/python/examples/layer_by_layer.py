@@ -3,8 +3,8 @@
     python layer_by_layer.py decode 26000
     python layer_by_layer.py prefill 26000
 
-The decode process listens at the port. Blocks go where its block table says; it checks each layer when the layer's
-notification is there, which is after all of the layer's bytes.
+The decode process listens at the port, and tells at the next one when it has everything. Blocks go where its block
+table says; it checks each layer when the layer's notification is there, which is after all of the layer's bytes.
 """
 
 import sys
@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 import pmd_kv
-from common import PATIENCE, check, connected
+from common import PATIENCE, check, connected, tell, wait
 
 LAYERS, BLOCKS, BLOCK = 8, 16, 4096
 #: Block i of the prefill process goes to block TABLE[i] of the decode process.
@@ -34,6 +34,7 @@ def decode(port):
             check(np.array_equal(found, computed(layer)), f"layer {layer} came from {peer.name} over {peer.transport}")
         touched = sum(int(np.asarray(cache.tensor(tensor)).any(axis=1).sum()) for tensor in range(2 * LAYERS))
         check(touched == 2 * LAYERS * BLOCKS, "no other block was written")
+        tell(port + 1)
         peer, reason = engine.wait_down(PATIENCE)
         print(f"ok: {reason}", flush=True)
 
@@ -52,6 +53,7 @@ def prefill(port):
             in_flight.append(pushes[layer].post(bytes([layer]), timeout=PATIENCE))
         moved = sum(transfer.wait(PATIENCE) for transfer in in_flight)
         check(moved == 2 * LAYERS * BLOCKS * BLOCK, f"{moved} bytes are pushed")
+        wait(port + 1)
 
 
 if __name__ == "__main__":
