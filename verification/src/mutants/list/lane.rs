@@ -11,6 +11,7 @@ const ACTIVE: &str = "host/src/lane/worker/active.rs";
 const COMPLETE: &str = "host/src/lane/worker/complete.rs";
 const POST: &str = "host/src/lane/worker/post.rs";
 const STOP: &str = "host/src/lane/worker/stop.rs";
+const TURNS: &str = "host/src/lane/worker/turns.rs";
 const WINDOW: &str = "host/src/lane/worker/window.rs";
 const WORKER: &str = "host/src/lane/worker/mod.rs";
 const SHARED: &str = "host/src/lane/shared.rs";
@@ -39,6 +40,21 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "a cancelled transfer is posted on",
         &[edit(STOP, "route.running.retain(|&running| running != transfer);", "")],
         Test("pmd-host", "lane::tests::stop::cancel_stops_posting_and_waits_for_what_is_outstanding"),
+    ),
+    mutant(
+        "high priority starves the others",
+        &[edit(TURNS, "self.favoured >= FAVOUR && !self.normal.is_empty()", "false")],
+        Test("pmd-host", "lane::tests::priority::high_priority_does_not_starve_the_others"),
+    ),
+    mutant(
+        "what failed counts as landed",
+        &[edit(COMPLETE, ".filter(|_| failure.is_none()) else { return };", " else { return };")],
+        Test("pmd-host", "lane::tests::priority::observers_hear_what_has_landed"),
+    ),
+    mutant(
+        "a route fails before the last messages are looked at",
+        &[edit(STOP, "self.take_in_last_words()?;", "")],
+        Test("pmd-host", "lane::tests::message::what_a_peer_said_before_it_went_is_heard"),
     ),
     mutant(
         "the last request of a doorbell asks for no completion",
