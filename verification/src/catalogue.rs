@@ -169,11 +169,13 @@ fn clippy(workspace: &Workspace) -> Vec<Step> {
     vec![Step { task, count: Count::CargoTargets }]
 }
 
-/// The dev profile keeps debug assertions and overflow checks.
+/// The dev profile keeps debug assertions and overflow checks. Tests run examples, which cargo does not build for tests
+/// that are named by their kind.
 fn unit(workspace: &Workspace) -> Vec<Step> {
+    let examples = workspace.cargo().args(["build", "--workspace", "--examples"]);
     let task =
         workspace.cargo().args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
-    vec![Step { task, count: Count::TestResults }]
+    vec![Step { task: examples, count: Count::Nothing }, Step { task, count: Count::TestResults }]
 }
 
 fn docs(workspace: &Workspace) -> Vec<Step> {
