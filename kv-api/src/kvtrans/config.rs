@@ -49,7 +49,7 @@ pub struct Config {
     pub patience: Duration,
     /// How long a peer that lives may take to answer a withdrawn receive before the connection is taken down.
     pub withdraw_patience: Duration,
-    /// Everything else. Its `listen`, `lanes` and `queue_pairs` are replaced.
+    /// Everything else, with room for many short messages. Its `listen`, `lanes` and `queue_pairs` are replaced.
     pub endpoint: EndpointConfig,
 }
 
@@ -67,7 +67,7 @@ impl Config {
             in_flight: 1024,
             patience: Duration::from_secs(60),
             withdraw_patience: Duration::from_secs(5),
-            endpoint: EndpointConfig::default(),
+            endpoint: roomy(EndpointConfig::default()),
         }
     }
 
@@ -87,7 +87,7 @@ impl Config {
     /// # Errors
     /// [`EnvironmentError`] when a variable has a value that it cannot have.
     pub fn with_environment(self) -> Result<Self, EnvironmentError> {
-        Ok(Self { endpoint: environment::endpoint_config()?, ..self })
+        Ok(Self { endpoint: roomy(environment::endpoint_config()?), ..self })
     }
 
     pub(super) fn check(&self) -> Result<(), OpenError> {
@@ -107,6 +107,11 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// With room for many short messages: every receive is one.
+fn roomy(config: EndpointConfig) -> EndpointConfig {
+    EndpointConfig { message_bytes: wire::LONGEST, message_receives: 512, ..config }
 }
 
 /// Where the engine of an accelerator listens: accelerator 0 on [`GPU_PORT`], the others on the ports after it.

@@ -21,12 +21,15 @@ use super::{
     ConnectionFault, ConnectionId,
     receiving::Receiving,
     sending::Sending,
-    signal::{Bell, Signal},
+    signal::{Bell, Interest, Signal},
     wire::{self, Message},
 };
 
 /// How soon what could not be done at once is tried again.
 const RETRY: Duration = Duration::from_micros(200);
+
+/// How often sends are looked after that nobody waits for.
+const SWEEP: Duration = Duration::from_millis(50);
 
 /// How an engine's connections behave.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +67,8 @@ pub(super) struct State {
     pub(super) sending: Sending,
     pub(super) receiving: Receiving,
     parting: Parting,
+    /// When sends were looked after that nobody waits for.
+    swept: Option<Instant>,
 }
 
 /// How far the end in good order has come.
@@ -85,6 +90,7 @@ impl Connection {
     /// Looks until there is an answer; `None` once the deadline has passed.
     pub(super) fn wait<T>(
         &self,
+        interest: Interest,
         deadline: Option<Instant>,
         mut look: impl FnMut(&mut State) -> Option<T>,
     ) -> Option<T> {
@@ -96,7 +102,7 @@ impl Connection {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return None;
             }
-            self.signal.wait(seen, deadline);
+            self.signal.wait(seen, interest, deadline);
         }
     }
 
@@ -122,11 +128,14 @@ impl Connection {
                 // What is written meanwhile is looked after from now on, whether somebody waits for it or not.
                 self.bell.ring();
             }
-            Some(Message::Farewell) => state.parting.has_farewell = true,
+            Some(Message::Farewell) => {
+                state.parting.has_farewell = true;
+                self.signal.raise(Interest::Everything);
+            }
             None => self.break_down(&mut state, ConnectionFault::Protocol),
         }
-        drop(state);
-        self.signal.raise();
+        // The message may have brought the peer's room for what waits.
+        self.flush(&mut state);
     }
 
     /// Says something to the peer, after everything that was said before.
@@ -178,7 +187,7 @@ impl Connection {
                 thread::sleep(RETRY);
             }
         }
-        let _ = self.wait(Some(deadline), |state| {
+        let _ = self.wait(Interest::Everything, Some(deadline), |state| {
             (state.parting.has_farewell || state.fault.is_some()).then_some(())
         });
     }
@@ -197,14 +206,13 @@ impl Connection {
         state.sending.fail_unmet(&fault);
         state.fault = Some(fault);
         self.peer.close();
-        self.signal.raise();
+        self.signal.raise(Interest::Everything);
         self.bell.ring();
     }
 
     /// As [`Connection::break_down`], for callers without the lock.
     pub(super) fn close(&self, fault: ConnectionFault) {
         self.break_down(&mut self.lock(), fault);
-        self.signal.raise();
     }
 
     /// One look of the engine's thread. Returns when it should look again at the latest.
@@ -222,8 +230,13 @@ impl Connection {
         self.flush(&mut state);
         self.expire_sends(&mut state, now);
         self.expire_receives(&mut state, now);
-        self.drive_all(&mut state);
         let is_parting = state.parting.goodbyes > 0 && state.sending.is_writing();
+        if is_parting || state.swept.is_none_or(|swept| now >= swept + SWEEP) {
+            state.swept = Some(now);
+            self.drive_all(&mut state);
+        } else {
+            self.drive_urgent(&mut state);
+        }
         let is_urgent = !state.outbox.is_empty() || state.sending.is_urgent() || is_parting;
         let deadlines = [state.sending.next_deadline(), state.receiving.next_deadline()];
         drop(state);
@@ -249,12 +262,12 @@ impl Connection {
         state.receiving.fail_all(&fault);
         self.drive_all(&mut state);
         drop(state);
-        self.signal.raise();
+        self.signal.raise(Interest::Everything);
     }
 
     /// After a fault: nothing is under way and everything has an outcome.
     pub(super) fn settled(state: &mut State) -> Option<()> {
-        let left = state.sending.unfinished(None) + state.receiving.unfinished(None);
+        let left = state.sending.unfinished() + state.receiving.unfinished();
         (state.is_quiet && left == 0).then_some(())
     }
 

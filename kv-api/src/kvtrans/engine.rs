@@ -25,6 +25,7 @@ use super::{
     members::Members,
     receiving::Target,
     sending::Source,
+    signal::Interest,
     wire::{self, HELLO, Hello, VERSION},
 };
 use crate::fabric::{Fabric, FabricError, Segment};
@@ -337,8 +338,8 @@ impl Engine {
         for connection in &connections {
             let state = connection.lock();
             counts.connections += usize::from(state.fault.is_none());
-            counts.sends += state.sending.unfinished(None);
-            counts.receives += state.receiving.unfinished(None);
+            counts.sends += state.sending.unfinished();
+            counts.receives += state.receiving.unfinished();
         }
         counts
     }
@@ -430,9 +431,9 @@ impl Engine {
             connection.cancel_receives_of(&mut state, number);
         });
         for connection in connections {
-            let _ = connection.wait(None, |state| {
-                connection.drive_all(state);
-                let left = state.sending.unfinished(Some(number)) + state.receiving.unfinished(Some(number));
+            let _ = connection.wait(Interest::Everything, None, |state| {
+                connection.drive_urgent(state);
+                let left = state.sending.unfinished_of(number) + state.receiving.unfinished_of(number);
                 (left == 0).then_some(())
             });
             connection.bury();
@@ -505,7 +506,7 @@ impl Drop for Inner {
 fn end(connection: &Connection) {
     connection.close(ConnectionFault::Closed);
     // This thread does what the engine's thread would: it may be that thread, or the connection known to it no more.
-    while connection.wait(Some(Instant::now()), Connection::settled).is_none() {
+    while connection.wait(Interest::Everything, Some(Instant::now()), Connection::settled).is_none() {
         connection.look_after(Instant::now());
     }
     connection.bury();

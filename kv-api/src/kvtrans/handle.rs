@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use super::{ReceiveError, SendError, connection::Connection};
+use super::{ReceiveError, SendError, connection::Connection, signal::Interest};
 
 /// A send under way. Poll it, wait for it, `.await` it, or cancel it.
 ///
@@ -65,7 +65,7 @@ impl SendHandle {
     /// # Errors
     /// Inside the option: why it failed.
     pub fn wait_until(&self, deadline: Option<Instant>) -> Option<Result<(), SendError>> {
-        let outcome = self.connection.wait(deadline, |state| {
+        let outcome = self.connection.wait(Interest::Send(self.number), deadline, |state| {
             self.connection.drive(state, self.number);
             state.sending.outcome(self.number)
         });
@@ -96,7 +96,7 @@ impl Future for SendHandle {
     type Output = Result<(), SendError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.connection.signal.register(context.waker());
+        self.connection.signal.register(Interest::Send(self.number), context.waker());
         SendHandle::poll(&self).map_or(Poll::Pending, Poll::Ready)
     }
 }
@@ -139,7 +139,8 @@ impl ReceiveHandle {
     /// # Errors
     /// Inside the option: why it failed.
     pub fn wait_until(&self, deadline: Option<Instant>) -> Option<Result<u64, ReceiveError>> {
-        let outcome = self.connection.wait(deadline, |state| state.receiving.outcome(self.ticket));
+        let interest = Interest::Receive(self.ticket);
+        let outcome = self.connection.wait(interest, deadline, |state| state.receiving.outcome(self.ticket));
         self.settled(outcome)
     }
 
@@ -166,7 +167,7 @@ impl Future for ReceiveHandle {
     type Output = Result<u64, ReceiveError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.connection.signal.register(context.waker());
+        self.connection.signal.register(Interest::Receive(self.ticket), context.waker());
         ReceiveHandle::poll(&self).map_or(Poll::Pending, Poll::Ready)
     }
 }

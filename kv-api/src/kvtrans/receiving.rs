@@ -11,11 +11,15 @@
 //!           connection down -- routes closed -----------> Done
 //! ```
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use super::{
     ConnectionFault, PostError, ReceiveError, SenderStop,
     connection::{Connection, State},
+    signal::Interest,
     wire::{Message, Reason},
 };
 use crate::fabric::Segment;
@@ -38,6 +42,10 @@ pub(super) struct Target {
 pub(super) struct Receiving {
     posted: u64,
     receives: BTreeMap<u64, Receive>,
+    /// Receives without an outcome.
+    unfinished: usize,
+    /// When to withdraw which receive, or to wait for its withdrawal no longer.
+    deadlines: BTreeSet<(Instant, u64)>,
     /// Registrations of what is done, to be dropped without the lock.
     pub(super) released: Vec<Segment>,
 }
@@ -45,6 +53,7 @@ pub(super) struct Receiving {
 #[derive(Debug)]
 struct Receive {
     target: Target,
+    /// When it is withdrawn; once it is, when its answer is not waited for any longer.
     deadline: Instant,
     phase: Phase,
     /// Stripes that are in place, and how many there are.
@@ -56,7 +65,8 @@ struct Receive {
 #[derive(Debug)]
 enum Phase {
     Offered,
-    Withdrawing { error: ReceiveError, by: Instant },
+    /// What it is to fail with.
+    Withdrawing(ReceiveError),
     Done(Result<u64, ReceiveError>),
 }
 
@@ -68,20 +78,18 @@ impl Receiving {
 
     /// The next time at which something has to be given up.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let deadline = |receive: &Receive| match receive.phase {
-            Phase::Offered => Some(receive.deadline),
-            Phase::Withdrawing { by, .. } => Some(by),
-            Phase::Done(_) => None,
-        };
-        self.receives.values().filter_map(deadline).min()
+        self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Receives without an outcome, of one registration or of all.
-    pub(super) fn unfinished(&self, buffer: Option<u64>) -> usize {
-        let is_meant = |receive: &&Receive| {
-            !matches!(receive.phase, Phase::Done(_))
-                && buffer.is_none_or(|buffer| receive.target.buffer == buffer)
-        };
+    /// Receives without an outcome.
+    pub(super) const fn unfinished(&self) -> usize {
+        self.unfinished
+    }
+
+    /// Receives of one registration without an outcome.
+    pub(super) fn unfinished_of(&self, buffer: u64) -> usize {
+        let is_meant =
+            |receive: &&Receive| !matches!(receive.phase, Phase::Done(_)) && receive.target.buffer == buffer;
         self.receives.values().filter(is_meant).count()
     }
 
@@ -107,6 +115,8 @@ impl Receiving {
     fn finish(&mut self, ticket: u64, outcome: Result<u64, ReceiveError>) {
         let Some(receive) = self.receives.get_mut(&ticket) else { return };
         receive.phase = Phase::Done(outcome);
+        self.unfinished -= 1;
+        self.deadlines.remove(&(receive.deadline, ticket));
         self.released.extend(receive.target.segment.take());
         if receive.is_detached {
             self.receives.remove(&ticket);
@@ -128,7 +138,7 @@ impl Connection {
             return Err(fault.clone().into());
         }
         let limit = self.limits.in_flight;
-        if state.receiving.unfinished(None) >= limit {
+        if state.receiving.unfinished() >= limit {
             return Err(PostError::TooManyInFlight { limit });
         }
         state.receiving.posted += 1;
@@ -137,6 +147,8 @@ impl Connection {
         let (phase, landed, stripes) = (Phase::Offered, 0, 0);
         let receive = Receive { target, deadline, phase, landed, stripes, is_detached: false };
         state.receiving.receives.insert(ticket, receive);
+        state.receiving.unfinished += 1;
+        state.receiving.deadlines.insert((deadline, ticket));
         self.bell.ring_by(deadline);
         self.say(&mut state, Message::Offer { ticket, address, room, key });
         Ok(ticket)
@@ -145,7 +157,6 @@ impl Connection {
     /// Asks to stop a receive; its outcome tells whether it did.
     pub(super) fn cancel_receive(&self, ticket: u64) {
         self.withdraw(&mut self.lock(), ticket, ReceiveError::Cancelled);
-        self.signal.raise();
     }
 
     /// Asks to stop every receive of a registration.
@@ -170,19 +181,20 @@ impl Connection {
 
     /// Withdraws what is overdue; takes the connection down when the peer does not answer to that.
     pub(super) fn expire_receives(&self, state: &mut State, now: Instant) {
-        let mut overdue = Vec::new();
-        let mut is_unanswered = false;
-        for (ticket, receive) in &state.receiving.receives {
-            match receive.phase {
-                Phase::Offered if receive.deadline <= now => overdue.push(*ticket),
-                Phase::Withdrawing { by, .. } => is_unanswered |= by <= now,
-                Phase::Offered | Phase::Done(_) => {}
+        while let Some((deadline, ticket)) = state.receiving.deadlines.first().copied()
+            && deadline <= now
+        {
+            state.receiving.deadlines.pop_first();
+            match state.receiving.open(ticket).map(|receive| &receive.phase) {
+                Some(Phase::Withdrawing(_)) => self.break_down(state, ConnectionFault::Unresponsive),
+                _ => self.withdraw(state, ticket, ReceiveError::Timeout),
             }
         }
-        overdue.into_iter().for_each(|ticket| self.withdraw(state, ticket, ReceiveError::Timeout));
-        if is_unanswered {
-            self.break_down(state, ConnectionFault::Unresponsive);
-        }
+    }
+
+    fn finish_receive(&self, state: &mut State, ticket: u64, outcome: Result<u64, ReceiveError>) {
+        state.receiving.finish(ticket, outcome);
+        self.signal.raise(Interest::Receive(ticket));
     }
 
     fn withdraw(&self, state: &mut State, ticket: u64, error: ReceiveError) {
@@ -191,12 +203,14 @@ impl Connection {
             return;
         }
         let by = Instant::now() + self.limits.withdraw_patience;
-        receive.phase = Phase::Withdrawing { error: error.clone(), by };
+        let overdue = std::mem::replace(&mut receive.deadline, by);
+        receive.phase = Phase::Withdrawing(error.clone());
+        state.receiving.deadlines.remove(&(overdue, ticket));
+        state.receiving.deadlines.insert((by, ticket));
         let is_offer =
             |message: &Message| matches!(message, Message::Offer { ticket: of, .. } if *of == ticket);
         if Self::unsay(state, is_offer) {
-            state.receiving.finish(ticket, Err(error));
-            return self.signal.raise();
+            return self.finish_receive(state, ticket, Err(error));
         }
         self.bell.ring_by(by);
         self.say(state, Message::Withdraw { ticket });
@@ -214,25 +228,25 @@ impl Connection {
         }
         (receive.stripes, receive.landed) = (stripes, receive.landed + 1);
         if receive.landed == stripes {
-            state.receiving.finish(ticket, Ok(length));
+            self.finish_receive(state, ticket, Ok(length));
         }
     }
 
     pub(super) fn too_long(&self, state: &mut State, ticket: u64, length: u64) {
         let Some(receive) = state.receiving.open(ticket) else { return };
         let room = receive.target.room;
-        state.receiving.finish(ticket, Err(ReceiveError::TooLong { length, room }));
+        self.finish_receive(state, ticket, Err(ReceiveError::TooLong { length, room }));
     }
 
     pub(super) fn abandoned(&self, state: &mut State, ticket: u64, reason: Reason) {
         let Some(receive) = state.receiving.open(ticket) else { return };
         let error = match (&receive.phase, reason) {
-            (Phase::Withdrawing { error, .. }, _) => error.clone(),
+            (Phase::Withdrawing(error), _) => error.clone(),
             (_, Reason::TimedOut) => ReceiveError::SenderStopped(SenderStop::TimedOut),
             (_, Reason::Cancelled) => ReceiveError::SenderStopped(SenderStop::Cancelled),
             (_, Reason::Refused) => ReceiveError::SenderStopped(SenderStop::Refused),
             (_, Reason::Withdrawn) => return self.break_down(state, ConnectionFault::Protocol),
         };
-        state.receiving.finish(ticket, Err(error));
+        self.finish_receive(state, ticket, Err(error));
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
@@ -26,6 +26,7 @@ use pmd_host::{
 use super::{
     ConnectionFault, PostError, SendError,
     connection::{Connection, State},
+    signal::Interest,
     stripes::{self, Ends},
     wire::{self, Message, Reason},
 };
@@ -57,6 +58,14 @@ struct Offer {
 pub(super) struct Sending {
     posted: u64,
     sends: BTreeMap<u64, Send>,
+    /// Sends without an outcome.
+    unfinished: usize,
+    /// Sends that are being written.
+    writing: BTreeSet<u64>,
+    /// Of those, the ones with stripes to submit or to see stopped.
+    urgent: BTreeSet<u64>,
+    /// When to stop which send.
+    deadlines: BTreeSet<(Instant, u64)>,
     /// Sends that no offer has met, in the order of their posting.
     waiting: VecDeque<u64>,
     /// Offers that no send has met, in the order of the peer's receives.
@@ -86,6 +95,8 @@ enum Phase {
 struct Writing {
     ticket: u64,
     stripes: Vec<Stripe>,
+    /// Wakes who waits for this send.
+    waker: Waker,
     /// Why it is being stopped.
     stop: Option<Reason>,
 }
@@ -108,15 +119,12 @@ enum Progress {
 impl Sending {
     /// Whether something is to be looked at again soon: stripes to submit or to see stopped.
     pub(super) fn is_urgent(&self) -> bool {
-        self.writing().any(|writing| {
-            let unsubmitted = |stripe: &Stripe| matches!(stripe.progress, Progress::Unsubmitted);
-            writing.stop.is_some() || writing.stripes.iter().any(unsubmitted)
-        })
+        !self.urgent.is_empty()
     }
 
     /// Whether anything is being written into the peer's memory.
     pub(super) fn is_writing(&self) -> bool {
-        self.writing().next().is_some()
+        !self.writing.is_empty()
     }
 
     /// Whether there ever was a send.
@@ -126,19 +134,17 @@ impl Sending {
 
     /// The next time at which a send has to be given up.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let open = |send: &&Send| match &send.phase {
-            Phase::Waiting => true,
-            Phase::Writing(writing) => writing.stop.is_none(),
-            Phase::Done(_) => false,
-        };
-        self.sends.values().filter(open).map(|send| send.deadline).min()
+        self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// Sends without an outcome, of one registration or of all.
-    pub(super) fn unfinished(&self, buffer: Option<u64>) -> usize {
-        let is_meant = |send: &&Send| {
-            !matches!(send.phase, Phase::Done(_)) && buffer.is_none_or(|buffer| send.source.buffer == buffer)
-        };
+    /// Sends without an outcome.
+    pub(super) const fn unfinished(&self) -> usize {
+        self.unfinished
+    }
+
+    /// Sends of one registration without an outcome.
+    pub(super) fn unfinished_of(&self, buffer: u64) -> usize {
+        let is_meant = |send: &&Send| !matches!(send.phase, Phase::Done(_)) && send.source.buffer == buffer;
         self.sends.values().filter(is_meant).count()
     }
 
@@ -168,20 +174,25 @@ impl Sending {
         }
     }
 
+    fn note_urgency(&mut self, number: u64, is_urgent: bool) {
+        if is_urgent {
+            self.urgent.insert(number);
+        } else {
+            self.urgent.remove(&number);
+        }
+    }
+
     fn finish(&mut self, number: u64, outcome: Result<(), SendError>) {
         let Some(send) = self.sends.get_mut(&number) else { return };
         send.phase = Phase::Done(outcome);
+        self.unfinished -= 1;
+        self.writing.remove(&number);
+        self.urgent.remove(&number);
+        self.deadlines.remove(&(send.deadline, number));
         self.released.extend(send.source.segment.take());
         if send.is_detached {
             self.sends.remove(&number);
         }
-    }
-
-    fn writing(&self) -> impl Iterator<Item = &Writing> {
-        self.sends.values().filter_map(|send| match &send.phase {
-            Phase::Writing(writing) => Some(writing),
-            _ => None,
-        })
     }
 }
 
@@ -194,13 +205,15 @@ impl Connection {
             return Err(fault.clone().into());
         }
         let limit = self.limits.in_flight;
-        if state.sending.unfinished(None) >= limit {
+        if state.sending.unfinished() >= limit {
             return Err(PostError::TooManyInFlight { limit });
         }
         state.sending.posted += 1;
         let number = state.sending.posted;
         let send = Send { source, deadline, phase: Phase::Waiting, is_detached: false };
         state.sending.sends.insert(number, send);
+        state.sending.unfinished += 1;
+        state.sending.deadlines.insert((deadline, number));
         state.sending.waiting.push_back(number);
         self.bell.ring_by(deadline);
         self.match_up(&mut state);
@@ -210,7 +223,6 @@ impl Connection {
     /// Asks to stop a send; its outcome tells whether it did.
     pub(super) fn cancel_send(&self, number: u64) {
         self.stop_send(&mut self.lock(), number, Reason::Cancelled);
-        self.signal.raise();
     }
 
     /// Asks to stop every send of a registration.
@@ -222,9 +234,12 @@ impl Connection {
 
     /// Stops what is overdue.
     pub(super) fn expire_sends(&self, state: &mut State, now: Instant) {
-        let overdue = |(number, send): (&u64, &Send)| (send.deadline <= now).then_some(*number);
-        let numbers: Vec<u64> = state.sending.sends.iter().filter_map(overdue).collect();
-        numbers.into_iter().for_each(|number| self.stop_send(state, number, Reason::TimedOut));
+        while let Some((deadline, number)) = state.sending.deadlines.first().copied()
+            && deadline <= now
+        {
+            state.sending.deadlines.pop_first();
+            self.stop_send(state, number, Reason::TimedOut);
+        }
     }
 
     fn stop_send(&self, state: &mut State, number: u64, reason: Reason) {
@@ -232,8 +247,7 @@ impl Connection {
         match &mut send.phase {
             Phase::Waiting => {
                 state.sending.waiting.retain(|waiting| *waiting != number);
-                state.sending.finish(number, Err(stopped(reason, false)));
-                self.signal.raise();
+                self.finish_send(state, number, Err(stopped(reason, false)));
             }
             Phase::Writing(writing) if writing.stop.is_none() => {
                 writing.stop = Some(reason);
@@ -242,17 +256,28 @@ impl Connection {
                         transfer.request_cancel();
                     }
                 }
+                state.sending.deadlines.remove(&(send.deadline, number));
+                state.sending.urgent.insert(number);
                 self.bell.ring();
             }
             Phase::Writing(_) | Phase::Done(_) => {}
         }
     }
 
+    fn finish_send(&self, state: &mut State, number: u64, outcome: Result<(), SendError>) {
+        state.sending.finish(number, outcome);
+        self.signal.raise(Interest::Send(number));
+    }
+
     /// Takes every send as far as it can go now.
     pub(super) fn drive_all(&self, state: &mut State) {
-        let is_writing =
-            |(number, send): (&u64, &Send)| matches!(send.phase, Phase::Writing(_)).then_some(*number);
-        let numbers: Vec<u64> = state.sending.sends.iter().filter_map(is_writing).collect();
+        let numbers: Vec<u64> = state.sending.writing.iter().copied().collect();
+        numbers.into_iter().for_each(|number| self.drive(state, number));
+    }
+
+    /// Takes those as far as they can go that nobody else may look after.
+    pub(super) fn drive_urgent(&self, state: &mut State) {
+        let numbers: Vec<u64> = state.sending.urgent.iter().copied().collect();
         numbers.into_iter().for_each(|number| self.drive(state, number));
     }
 
@@ -265,8 +290,7 @@ impl Connection {
         let landed = Message::Landed { ticket, stripes: count as u16, length };
         let is_stopped = has_fault || writing.stop.is_some();
         let (deadline, segment) = (send.deadline, &send.source.segment);
-        let waker = Waker::from(Arc::clone(&self.signal));
-        let mut fault = None;
+        let (mut fault, mut is_urgent) = (None, writing.stop.is_some());
         for stripe in &mut writing.stripes {
             match &mut stripe.progress {
                 Progress::Unsubmitted if is_stopped => {
@@ -279,12 +303,15 @@ impl Connection {
                 Progress::UnderWay(_) | Progress::Ended(_) => {}
             }
             if let Progress::UnderWay(transfer) = &mut stripe.progress
-                && let Poll::Ready(outcome) = std::pin::pin!(transfer).poll(&mut Context::from_waker(&waker))
+                && let Poll::Ready(outcome) =
+                    std::pin::pin!(transfer).poll(&mut Context::from_waker(&writing.waker))
             {
                 stripe.progress = Progress::Ended(outcome.map(drop));
             }
+            is_urgent |= matches!(stripe.progress, Progress::Unsubmitted);
         }
         let ended = verdict(writing);
+        state.sending.note_urgency(number, is_urgent);
         if let Some(fault) = fault {
             self.break_down(state, ConnectionFault::Route(fault));
         }
@@ -339,9 +366,8 @@ impl Connection {
                 Err(SendError::Connection(state.fault.clone().unwrap_or(ConnectionFault::Closed)))
             }
         };
-        state.sending.finish(number, outcome);
+        self.finish_send(state, number, outcome);
         self.answer_goodbye(state);
-        self.signal.raise();
     }
 
     /// Brings waiting sends and offers together.
@@ -362,8 +388,7 @@ impl Connection {
         let Offer { ticket, address: remote, room, key } = *offer;
         let length = send.source.length;
         if length > room {
-            state.sending.finish(number, Err(SendError::TooLong { length, room }));
-            self.signal.raise();
+            self.finish_send(state, number, Err(SendError::TooLong { length, room }));
             return self.say(state, Message::TooLong { ticket, length });
         }
         let (local, local_key) = (send.source.address, send.source.key);
@@ -378,7 +403,9 @@ impl Connection {
             progress: Progress::Unsubmitted,
         };
         let stripes = cut.into_iter().enumerate().map(stripe).collect();
-        send.phase = Phase::Writing(Writing { ticket, stripes, stop: None });
+        let waker = self.signal.waker(Interest::Send(number));
+        send.phase = Phase::Writing(Writing { ticket, stripes, waker, stop: None });
+        state.sending.writing.insert(number);
         state.sending.next_lane = (first + used) % routes;
         self.drive(state, number);
     }
@@ -387,7 +414,7 @@ impl Connection {
 /// What the peer says.
 impl Connection {
     pub(super) fn offered(&self, state: &mut State, (ticket, address, room, key): (u64, u64, u64, u32)) {
-        if state.sending.offers.len() + state.sending.writing().count() >= self.limits.in_flight {
+        if state.sending.offers.len() + state.sending.writing.len() >= self.limits.in_flight {
             return self.break_down(state, ConnectionFault::Protocol);
         }
         state.sending.offers.push_back(Offer { ticket, address, room, key });

@@ -23,8 +23,29 @@ pub(super) struct Signal {
 #[derive(Debug, Default)]
 struct State {
     generation: u64,
+    /// What the threads that sleep wait for.
+    sleepers: Vec<Interest>,
+    /// What tasks wait for, and how they are woken.
+    tasks: Vec<(Interest, Waker)>,
     /// Woken by the engine's thread: who raises the signal may hold locks that a task's waker wants.
-    tasks: Vec<Waker>,
+    due: Vec<Waker>,
+}
+
+/// What somebody waits for, or what has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interest {
+    /// A send, by its number.
+    Send(u64),
+    /// A receive, by its ticket.
+    Receive(u64),
+    /// Anything: wakes everybody, and is woken by everything.
+    Everything,
+}
+
+impl Interest {
+    fn concerns(self, other: Self) -> bool {
+        self == other || self == Self::Everything || other == Self::Everything
+    }
 }
 
 impl Signal {
@@ -37,45 +58,61 @@ impl Signal {
         self.state().generation
     }
 
-    /// Wakes everybody who waits.
-    pub(super) fn raise(&self) {
-        let has_tasks = {
+    /// Wakes everybody who waits for what has happened.
+    pub(super) fn raise(&self, happened: Interest) {
+        let (has_sleepers, has_tasks) = {
             let mut state = self.state();
-            state.generation += 1;
-            !state.tasks.is_empty()
+            let State { generation, sleepers, tasks, due } = &mut *state;
+            *generation += 1;
+            let concerned = tasks.extract_if(.., |(interest, _)| interest.concerns(happened));
+            due.extend(concerned.map(|(_, waker)| waker));
+            (sleepers.iter().any(|interest| interest.concerns(happened)), !due.is_empty())
         };
-        self.changed.notify_all();
+        if has_sleepers {
+            self.changed.notify_all();
+        }
         if has_tasks {
             self.pump.ring();
         }
     }
 
-    /// Waits until the signal is raised after `seen` was taken, at most until `deadline`.
-    pub(super) fn wait(&self, seen: u64, deadline: Option<Instant>) {
+    /// Raises the signal when it is woken.
+    pub(super) fn waker(self: &Arc<Self>, happened: Interest) -> Waker {
+        Waker::from(Arc::new(Alarm { signal: Arc::clone(self), happened }))
+    }
+
+    /// Waits until something of interest has happened after `seen` was taken, at most until `deadline`. Other things may
+    /// end it as well.
+    pub(super) fn wait(&self, seen: u64, interest: Interest, deadline: Option<Instant>) {
         let longest = Instant::now() + LONGEST_WAIT;
         let until = deadline.map_or(longest, |deadline| deadline.min(longest));
         let mut state = self.state();
+        state.sleepers.push(interest);
         while state.generation == seen {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                break;
             }
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+        if let Some(place) = state.sleepers.iter().position(|sleeper| *sleeper == interest) {
+            state.sleepers.swap_remove(place);
+        }
     }
 
-    /// Wakes a task at the next raise.
-    pub(super) fn register(&self, waker: &Waker) {
+    /// Wakes a task when something of interest has happened. One task at a time waits for each send and receive.
+    pub(super) fn register(&self, interest: Interest, waker: &Waker) {
         let tasks = &mut self.state().tasks;
-        if !tasks.iter().any(|known| known.will_wake(waker)) {
-            tasks.push(waker.clone());
+        match tasks.iter_mut().find(|(known, _)| *known == interest) {
+            Some((_, known)) => known.clone_from(waker),
+            None => tasks.push((interest, waker.clone())),
         }
     }
 
     /// Wakes the tasks. Called by the engine's thread, which holds no lock.
     pub(super) fn wake_tasks(&self) {
-        let tasks = std::mem::take(&mut self.state().tasks);
-        tasks.into_iter().for_each(Waker::wake);
+        let due = std::mem::take(&mut self.state().due);
+        due.into_iter().for_each(Waker::wake);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -83,14 +120,20 @@ impl Signal {
     }
 }
 
-/// Transfers wake a connection's waiters.
-impl Wake for Signal {
+/// How a transfer wakes those who wait for its send.
+#[derive(Debug)]
+struct Alarm {
+    signal: Arc<Signal>,
+    happened: Interest,
+}
+
+impl Wake for Alarm {
     fn wake(self: Arc<Self>) {
-        self.raise();
+        self.signal.raise(self.happened);
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.raise();
+        self.signal.raise(self.happened);
     }
 }
 

@@ -8,6 +8,7 @@ use kv_api::{
     fabric::Segment,
     kvtrans::{Config, ConnectionId, Engine, Memory, MemoryId, PostError, ReceiveHandle, SendHandle},
 };
+use pmd_host::endpoint::EndpointConfig;
 
 use super::{Client, Operation, Planned, Server, Setup};
 use crate::{
@@ -78,7 +79,9 @@ impl End {
     fn open(setup: &Setup, name: &str) -> Result<Self, Failure> {
         let lanes = thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, MOST_LANES));
         let mut config = Config::new("lo", lanes as u32, 1, 0);
-        config.endpoint = setup.common.endpoint(name, None);
+        let EndpointConfig { message_bytes, message_receives, .. } = config.endpoint;
+        config.endpoint =
+            EndpointConfig { message_bytes, message_receives, ..setup.common.endpoint(name, None) };
         config.patience = PATIENCE;
         config.in_flight = config.in_flight.max(setup.shape.blocks as usize);
         let engine = Engine::open(config).map_err(failed)?;
