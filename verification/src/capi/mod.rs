@@ -52,6 +52,14 @@ const fn clusters(program: &'static str, writes: &'static [&'static str]) -> Pai
     Pair { program, language: Language::Cpp, first, second, writes }
 }
 
+impl Pair {
+    /// Below `kv-api/capi`.
+    fn source(&self) -> String {
+        let suffix = if self.language == Language::C { "c" } else { "cpp" };
+        format!("examples/{}.{suffix}", self.program)
+    }
+}
+
 const PAIRS: &[Pair] = &[
     clusters("pull_cache_and_blocks", &["rows 0 to 3 of 4 tensors are right"]),
     clusters("push_cache_and_blocks", &["rows 4 to 7 of 4 tensors are right"]),
@@ -92,6 +100,7 @@ pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Dur
     let mut bench = Bench { workspace, journal, deadline, folder: folder.path(), tally: Tally::default() };
     if bench.install() {
         bench.programs();
+        bench.interfaces();
         bench.cmake();
         bench.on_a_nic();
     }
@@ -125,28 +134,42 @@ impl Bench<'_, '_> {
     fn programs(&mut self) {
         for pair in PAIRS {
             let program = self.folder.join(pair.program);
-            let compile = self.compile(pair, &program);
+            let compile = self.compile(&pair.source(), pair.language, &program);
             if self.succeeds(&format!("{} compiles", pair.program), &compile) {
                 self.run_pair(pair, &program, &program);
             }
         }
         // Headers hold everything that C++ is in, so that the standard library's ABI does not matter.
-        let old = self.compile(&PAIRS[0], &self.folder.join("old_abi")).args(["-D_GLIBCXX_USE_CXX11_ABI=0"]);
+        let old = self.compile(&PAIRS[0].source(), Language::Cpp, &self.folder.join("old_abi"));
+        let old = old.args(["-D_GLIBCXX_USE_CXX11_ABI=0"]);
         self.succeeds("the C++ ABI of before 2015 links", &old);
     }
 
-    /// One line for a shell, as the README says it.
-    fn compile(&self, pair: &Pair, program: &Path) -> Task {
-        let examples = self.workspace.root.join("kv-api/capi/examples");
-        let (compiler, suffix) = match pair.language {
-            Language::C => ("gcc -std=c11 -pedantic", "c"),
-            Language::Cpp | Language::CppAscend => ("g++ -std=c++17", "cpp"),
+    /// A program that calls what the examples do not.
+    fn interfaces(&mut self) {
+        let program = self.folder.join("interfaces");
+        let compile = self.compile("tests/interfaces.cpp", Language::Cpp, &program);
+        match free_ports() {
+            Ok([port, ..]) if self.succeeds("interfaces compiles", &compile) => {
+                let run = Task::new(program, self.folder).args([format!("127.0.0.1:{port}")]);
+                self.succeeds("every method of both C++ interfaces does what it says", &run);
+            }
+            Ok(_) => {}
+            Err(error) => self.expect(false, &format!("there are free ports: {error}")),
+        }
+    }
+
+    /// One line for a shell, as the README says it. `source` is below `kv-api/capi`.
+    fn compile(&self, source: &str, language: Language, program: &Path) -> Task {
+        let compiler = match language {
+            Language::C => "gcc -std=c11 -pedantic",
+            Language::Cpp | Language::CppAscend => "g++ -std=c++17",
         };
         let (ascend, target) = (
             self.workspace.root.join("verification/fake-ascend/include"),
             self.workspace.target.join("debug"),
         );
-        let ascend = match pair.language {
+        let ascend = match language {
             Language::CppAscend => {
                 let (ascend, target) = (ascend.display(), target.display());
                 format!("-I{ascend} -L{target} -Wl,-rpath,{target} -lascendcl")
@@ -154,9 +177,9 @@ impl Bench<'_, '_> {
             _ => String::new(),
         };
         let line = format!(
-            "{compiler} {} \"$@\" {}.{suffix} $(pkg-config --cflags --libs pmd_kv) {ascend} -o {}",
+            "{compiler} {} \"$@\" {} $(pkg-config --cflags --libs pmd_kv) {ascend} -o {}",
             STRICT.join(" "),
-            examples.join(pair.program).display(),
+            self.workspace.root.join("kv-api/capi").join(source).display(),
             program.display()
         );
         // What is added to the task's arguments comes as "$@".
