@@ -104,6 +104,16 @@ fn llm_datadist_is_measured_too() {
 }
 
 #[test]
+fn hixl_is_measured_too() {
+    for case in [["read", "heap"], ["read", "arena"], ["write", "heap"], ["write", "arena"]] {
+        let options = ["--api", "hixl", "--op", case[0], "--memory", case[1], "--verify", "all"];
+        let figures = figures(&[&options[..], &SMALL[..]].concat());
+        assert_eq!((&figures["api"], &figures["transport"]), (&Value::from("hixl"), &Value::from("shm")));
+        assert_eq!((&figures["verified"], &figures["work_requests"]), (&Value::from(true), &Value::from(64)));
+    }
+}
+
+#[test]
 fn a_baseline_is_reported_beside_it() {
     for operation in ["read", "write"] {
         let figures = figures(&[&["--op", operation, "--baseline", "--verify", "all"], &SMALL[..]].concat());

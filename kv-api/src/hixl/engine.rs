@@ -8,8 +8,10 @@ use std::{
 };
 
 use pmd_host::{
+    backend::Transport,
     control::{DownReason, Refusal},
     endpoint::{EndpointConfig, Peer},
+    soft::ArenaOptions,
     transfer::Direction,
 };
 
@@ -25,10 +27,7 @@ use super::{
     requests::{Requests, Work},
     staging::{self, Desk, Server, Stager, StagingQueue},
 };
-use crate::{
-    environment,
-    fabric::{Descriptor, Fabric, FabricError, Handler, Plan, PostOptions},
-};
+use crate::fabric::{Descriptor, Fabric, FabricError, Handler, Plan, PostOptions};
 
 /// How long an asynchronous transfer waits for the link and for the peer's list of memory.
 const ASYNC_PATIENCE: Duration = Duration::from_secs(3);
@@ -64,7 +63,11 @@ struct Reception {
 }
 
 impl Engine {
-    pub(super) fn open(local_engine: &str, options: &BTreeMap<String, String>) -> Result<Self, HixlError> {
+    pub(super) fn open(
+        local_engine: &str,
+        options: &BTreeMap<String, String>,
+        endpoint: EndpointConfig,
+    ) -> Result<Self, HixlError> {
         let name = EngineName::parse(local_engine)?;
         let options = Options::parse(options)?;
         let desk = Desk {
@@ -74,7 +77,7 @@ impl Engine {
             stage_for: options.stage_for,
         };
         let desk = Arc::new(Reception { inbox: Inbox::default(), desk });
-        let config = endpoint_config(&name, &options)?;
+        let config = configure(endpoint, &name, &options);
         let fabric = Fabric::open(config, Arc::clone(&desk) as Arc<dyn Handler>)?;
         let staging = Stagers::open(&fabric, &options, &desk.desk)?;
         let requests = Arc::<Requests>::default();
@@ -104,6 +107,19 @@ impl Engine {
     pub(super) unsafe fn register(&self, memory: MemDesc, kind: MemType) -> Result<MemHandle, HixlError> {
         // SAFETY: passed on to the caller.
         unsafe { self.memory.register(&self.fabric, memory, kind) }
+    }
+
+    pub(super) fn allocate(
+        &self,
+        bytes: usize,
+        kind: MemType,
+        options: ArenaOptions,
+    ) -> Result<(MemHandle, MemDesc), HixlError> {
+        self.memory.allocate(&self.fabric, bytes, kind, options)
+    }
+
+    pub(super) fn transport(&self, remote: &str) -> Result<Transport, HixlError> {
+        self.links.find(remote).map(|link| link.peer().transport())
     }
 
     pub(super) fn deregister(&self, handle: MemHandle) -> Result<(), HixlError> {
@@ -334,13 +350,12 @@ impl Handler for Reception {
     }
 }
 
-fn endpoint_config(name: &EngineName, options: &Options) -> Result<EndpointConfig, HixlError> {
-    let mut config = environment::endpoint_config()?;
-    config.name = name.to_string();
-    config.listen = name.listening();
-    config.connect.traffic_class = options.traffic_class;
-    config.connect.service_level = options.service_level;
-    Ok(config)
+fn configure(mut endpoint: EndpointConfig, name: &EngineName, options: &Options) -> EndpointConfig {
+    endpoint.name = name.to_string();
+    endpoint.listen = name.listening();
+    endpoint.connect.traffic_class = options.traffic_class;
+    endpoint.connect.service_level = options.service_level;
+    endpoint
 }
 
 fn deadline(timeout: Duration) -> Result<Instant, HixlError> {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use pmd_core::memory::{MemoryKind, RegionDescription};
+use pmd_host::soft::ArenaOptions;
 
 use super::{HixlError, MemDesc, MemHandle, MemType};
 use crate::fabric::{Fabric, Segment};
@@ -53,6 +54,19 @@ impl Memory {
         // SAFETY: the caller promises it.
         let segment = unsafe { fabric.register(&described)? };
         Ok(table.insert(segment, kind))
+    }
+
+    /// Memory of the fabric's, and its handle.
+    pub(super) fn allocate(
+        &self,
+        fabric: &Fabric,
+        bytes: usize,
+        kind: MemType,
+        options: ArenaOptions,
+    ) -> Result<(MemHandle, MemDesc), HixlError> {
+        let segment = fabric.allocate(bytes, options)?;
+        let memory = MemDesc { addr: segment.address(), len: segment.length() };
+        Ok((self.table().insert(segment, kind), memory))
     }
 
     /// Deregisters, once no transfer of this process uses the memory; one that is not registered is left alone.

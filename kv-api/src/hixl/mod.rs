@@ -107,7 +107,10 @@ pub use types::{
     TransferOp, TransferOpDesc, TransferReq, TransferResult, TransferStatus, TransferStatusArgs,
 };
 
+use pmd_host::{backend::Transport, endpoint::EndpointConfig, soft::ArenaOptions};
+
 use self::engine::Engine;
+use crate::environment;
 
 /// The time-out of a call that is given none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_millis(1000);
@@ -151,9 +154,22 @@ impl Hixl {
         local_engine: &str,
         options: &BTreeMap<String, String>,
     ) -> Result<(), HixlError> {
+        self.initialize_with(local_engine, options, environment::endpoint_config()?)
+    }
+
+    /// As [`Hixl::initialize`], with devices and lanes as `endpoint` says rather than the environment. Not HIXL's.
+    ///
+    /// # Errors
+    /// As [`Hixl::initialize`].
+    pub fn initialize_with(
+        &self,
+        local_engine: &str,
+        options: &BTreeMap<String, String>,
+        endpoint: EndpointConfig,
+    ) -> Result<(), HixlError> {
         let mut engine = self.engine.write().unwrap_or_else(PoisonError::into_inner);
         if engine.is_none() {
-            *engine = Some(Arc::new(Engine::open(local_engine, options)?));
+            *engine = Some(Arc::new(Engine::open(local_engine, options, endpoint)?));
         }
         Ok(())
     }
@@ -182,6 +198,28 @@ impl Hixl {
     pub unsafe fn register_mem(&self, memory: MemDesc, kind: MemType) -> Result<MemHandle, HixlError> {
         // SAFETY: passed on to the caller.
         unsafe { self.engine()?.register(memory, kind) }
+    }
+
+    /// Allocates zeroed memory that peers of this host can map, the fastest kind, and registers it. It is freed when it
+    /// is deregistered. Not HIXL's; its predecessor's `MallocMem`.
+    ///
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED` when there is not enough; `FAILED`.
+    pub fn allocate_mem(
+        &self,
+        bytes: usize,
+        kind: MemType,
+        options: ArenaOptions,
+    ) -> Result<(MemHandle, MemDesc), HixlError> {
+        self.engine()?.allocate(bytes, kind, options)
+    }
+
+    /// What carries the bytes to an engine that this one is connected to. Not HIXL's.
+    ///
+    /// # Errors
+    /// `PARAM_INVALID` for a name that is none; `NOT_CONNECTED`.
+    pub fn transport(&self, remote_engine: &str) -> Result<Transport, HixlError> {
+        self.engine()?.transport(remote_engine)
     }
 
     /// Deregisters memory (`DeregisterMem`): when it returns, nothing touches it any more. Waits for transfers of this

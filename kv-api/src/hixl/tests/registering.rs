@@ -103,3 +103,28 @@ fn deregistering_waits_for_transfers_in_flight() {
     }
     assert!(near.bytes().iter().all(|byte| *byte == 6));
 }
+
+#[test]
+fn memory_that_the_engine_allocates_is_registered() {
+    let (client, server, name) = pair(&direct());
+    let allocate = |engine: &Hixl| {
+        engine.allocate_mem(8192, MemType::Host, pmd_host::soft::ArenaOptions::default()).expect("allocated")
+    };
+    let ((near, local), (_, remote)) = (allocate(&client), allocate(&server));
+    assert!(local.len >= 8192);
+    // SAFETY: the server's own memory, 8192 bytes long, and no transfer runs.
+    unsafe { std::ptr::with_exposed_provenance_mut::<u8>(remote.addr as usize).write_bytes(3, 8192) };
+    let whole = TransferOpDesc { local_addr: local.addr, remote_addr: remote.addr, len: 8192 };
+    transfer(&client, &name, TransferOp::Read, &[whole], PATIENCE).expect("read");
+    // SAFETY: as above, of the client.
+    let bytes = unsafe { std::slice::from_raw_parts(local.addr as *const u8, 8192) };
+    assert!(bytes.iter().all(|byte| *byte == 3));
+    assert_eq!(client.transport(&name).expect("connected").name(), "shm");
+    client.deregister_mem(near).expect("freed");
+    let gone = transfer(&client, &name, TransferOp::Read, &[whole], PATIENCE);
+    assert_eq!(status(gone), Status::ParamInvalid);
+    let none = client.allocate_mem(1 << 60, MemType::Host, pmd_host::soft::ArenaOptions::default());
+    assert!(none.is_err());
+    client.disconnect(&name, PATIENCE).expect("disconnected");
+    assert_eq!(status(client.transport(&name)), Status::NotConnected);
+}

@@ -7,6 +7,7 @@
 mod agent;
 mod datadist;
 mod engine;
+mod hixl;
 mod kvtrans;
 
 use std::ptr::NonNull;
@@ -24,6 +25,8 @@ pub(super) enum Api {
     Engine,
     /// KVTrans.
     Kvtrans,
+    /// HIXL.
+    Hixl,
     /// NIXL's agent semantics.
     Agent,
     /// LLM-DataDist.
@@ -88,6 +91,7 @@ impl Api {
         match self {
             Self::Engine => engine::connect(setup, address),
             Self::Kvtrans => kvtrans::connect(setup, address),
+            Self::Hixl => hixl::connect(setup, address),
             Self::Agent => agent::connect(setup, address),
             Self::Datadist => datadist::connect(setup, address),
         }
@@ -98,6 +102,7 @@ impl Api {
         match self {
             Self::Engine => engine::serve(setup),
             Self::Kvtrans => kvtrans::serve(setup),
+            Self::Hixl => hixl::serve(setup),
             Self::Agent => agent::serve(setup),
             Self::Datadist => datadist::serve(setup),
         }
