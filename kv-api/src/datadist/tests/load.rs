@@ -48,6 +48,32 @@ fn ten_thousand_caches_are_registered_found_and_ended() {
 }
 
 #[test]
+fn a_million_blocks_are_one_call() {
+    const BLOCKS: u64 = 1_000_000;
+    let (prompt, decoder) = pair();
+    let small = CacheDesc::new(CachePlacement::Host, 1, DataType::Uint64, &[BLOCKS as i64, 1]);
+    let [theirs, ours] =
+        [&prompt, &decoder].map(|side| side.allocate_cache(&small, &CacheKeys::None).expect("space"));
+    let at = |cache: &Cache, block: u64| (cache.tensor_addrs[0] + 8 * block) as *mut u64;
+    // SAFETY: the block is allocated, and nothing moves while the test writes.
+    (0..BLOCKS).for_each(|block| unsafe { at(&theirs, block).write_volatile(block) });
+    let (up, down): (Vec<u64>, Vec<u64>) = ((0..BLOCKS).collect(), (0..BLOCKS).rev().collect());
+    let all = KvCacheExtParam::default();
+    decoder.pull_kv_blocks(index(0, 1, 0), 1, &up, &down, &all).expect("pulled");
+    // SAFETY: as above, for reading.
+    let turned = (0..BLOCKS).all(|block| unsafe { at(&ours, block).read_volatile() } == BLOCKS - 1 - block);
+    assert!(turned);
+    let mut twice = down;
+    twice[999_999] = 500_000;
+    let error =
+        decoder.pull_kv_blocks(index(0, 1, 0), 1, &up, &twice, &all).expect_err("one is written twice");
+    assert!(
+        matches!(error, DataDistError::Argument(ArgumentError::BlockTwice { block: 500_000 })),
+        "{error}"
+    );
+}
+
+#[test]
 fn threads_share_a_handle_and_a_link() {
     let (prompt, decoder) = pair();
     let (theirs, ours) = (cache(&prompt, 4, 64, 0), cache(&decoder, 4, 64, 500_000));
