@@ -114,6 +114,12 @@ pub extern "C" fn aclrtSynchronizeDevice() -> c_int {
     0
 }
 
+/// `aclrtGetSocName`: a chip that programs know.
+#[unsafe(no_mangle)]
+pub extern "C" fn aclrtGetSocName() -> *const c_char {
+    c"Ascend910B1".as_ptr()
+}
+
 /// `aclrtMalloc`, zeroed.
 ///
 /// # Safety

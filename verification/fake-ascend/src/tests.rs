@@ -128,6 +128,8 @@ fn devices_are_counted_and_set_for_a_thread() {
         assert_eq!(aclrtResetDevice(absent), Code::InvalidDevice as i32);
     }
     assert_eq!(aclrtResetDevice(7), 0);
+    // SAFETY: text that lives as long as the library.
+    assert_eq!(unsafe { CStr::from_ptr(aclrtGetSocName()) }, c"Ascend910B1");
 }
 
 #[test]

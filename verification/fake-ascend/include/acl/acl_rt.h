@@ -45,6 +45,8 @@ aclError aclrtSetDevice(int32_t deviceId);
 aclError aclrtGetDevice(int32_t *deviceId);
 aclError aclrtResetDevice(int32_t deviceId);
 aclError aclrtSynchronizeDevice(void);
+/* Name of the chip: "Ascend910B1". */
+const char *aclrtGetSocName(void);
 
 /* Memory. A copy's kind must fit both addresses, and device memory is not written past its end. */
 aclError aclrtMalloc(void **devPtr, size_t size, aclrtMemMallocPolicy policy);
