@@ -1,5 +1,52 @@
 from enum import IntEnum
-from typing import Dict, Final, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, Final, List, Mapping, Optional, Sequence, Tuple, final
+
+__all__ = [
+    "ALREADY_CONNECTED",
+    "AUTO_CONNECT",
+    "AsyncConnectStatus",
+    "CLIENT_SERVER_COMM",
+    "CONNECTED",
+    "CONNECTING",
+    "CONNECT_FAILED",
+    "CONNECT_PENDING",
+    "DISCONNECTING",
+    "DISCONNECT_PENDING",
+    "FAILED",
+    "FEATURE_NOT_SUPPORTED",
+    "FEATURE_SUPPORTED",
+    "FeatureType",
+    "GetTransferStatusArgs",
+    "Hixl",
+    "MEM_DEVICE",
+    "MEM_HOST",
+    "MemDesc",
+    "MemType",
+    "NOTIFY_FAILED",
+    "NOT_CONNECT",
+    "NOT_CONNECTED",
+    "NotifyDesc",
+    "OPTION_AUTO_CONNECT",
+    "OPTION_BUFFER_POOL",
+    "OPTION_ENABLE_USE_FABRIC_MEM",
+    "OPTION_GLOBAL_RESOURCE_CONFIG",
+    "OPTION_LOCAL_COMM_RES",
+    "OPTION_RDMA_SERVICE_LEVEL",
+    "OPTION_RDMA_TRAFFIC_CLASS",
+    "PARAM_INVALID",
+    "READ",
+    "RESOURCE_EXHAUSTED",
+    "SUCCESS",
+    "TIMEOUT",
+    "TransferArgs",
+    "TransferOp",
+    "TransferOpDesc",
+    "TransferResult",
+    "TransferStatus",
+    "UNSUPPORTED",
+    "WRITE",
+    "get_capability",
+]
 
 SUCCESS: Final = 0
 PARAM_INVALID: Final = 103900
@@ -67,11 +114,12 @@ class MemDesc:
     len: int
     def __init__(self, addr: int, len: int) -> None: ...
 
+@final
 class TransferOpDesc:
     local_addr: int
     remote_addr: int
     len: int
-    def __init__(self, local_addr: int, remote_addr: int, len: int) -> None: ...
+    def __new__(cls, local_addr: int, remote_addr: int, len: int) -> TransferOpDesc: ...
 
 class TransferArgs:
     user_data: int

@@ -1,5 +1,5 @@
 from types import TracebackType
-from typing import Callable, Generator, Optional, Protocol, Sequence, Tuple, Type, TypedDict, Union
+from typing import Any, Callable, Dict, Generator, Optional, Protocol, Sequence, Tuple, Type, TypedDict, Union, final
 
 from typing_extensions import Buffer, Self, Unpack
 
@@ -8,16 +8,37 @@ from .errors import Error as Error
 
 __version__: str
 
+__all__ = [
+    "Cache",
+    "Engine",
+    "Error",
+    "Fabric",
+    "Message",
+    "Peer",
+    "Plan",
+    "Prepared",
+    "RemoteCache",
+    "Segment",
+    "Transfer",
+    "View",
+    "__version__",
+    "errors",
+]
+
 class _DLPack(Protocol):
     def __dlpack__(self) -> object: ...
     def __dlpack_device__(self) -> Tuple[int, int]: ...
 
+class _NumPy(Protocol):
+    @property
+    def __array_interface__(self) -> Dict[str, Any]: ...
+
 #: NumPy arrays, bytearrays, views, tensors.
-Array = Union[Buffer, _DLPack]
+Array = Union[Buffer, _NumPy, _DLPack]
 #: Block numbers: a list, or an array of 32-bit or 64-bit integers.
-Numbers = Union[Sequence[int], Buffer]
+Numbers = Union[Sequence[int], Buffer, _NumPy]
 #: (local address, remote address, bytes): a list of them, or an array of 64-bit integers with three columns.
-Descriptors = Union[Sequence[Tuple[int, int, int]], Buffer]
+Descriptors = Union[Sequence[Tuple[int, int, int]], Buffer, _NumPy]
 
 class Options(TypedDict, total=False):
     """How an engine or fabric is opened. What is not given is as the environment says."""
@@ -33,6 +54,7 @@ class Options(TypedDict, total=False):
     keep_alive: float
     down_after: float
 
+@final
 class Peer:
     @property
     def name(self) -> str: ...
@@ -45,6 +67,7 @@ class Peer:
     def close(self) -> None: ...
     def __hash__(self) -> int: ...
 
+@final
 class View(Buffer):
     @property
     def address(self) -> int: ...
@@ -52,6 +75,7 @@ class View(Buffer):
     def nbytes(self) -> int: ...
     def __len__(self) -> int: ...
 
+@final
 class Transfer:
     def done(self) -> bool: ...
     def poll(self) -> Optional[int]: ...
@@ -69,6 +93,7 @@ class _Closes:
         traceback: Optional[TracebackType] = None,
     ) -> None: ...
 
+@final
 class Cache(_Closes):
     @property
     def name(self) -> str: ...
@@ -86,6 +111,7 @@ class Cache(_Closes):
     def block(self, tensor: int, block: int) -> View: ...
     def close(self) -> None: ...
 
+@final
 class Prepared:
     @property
     def blocks(self) -> int: ...
@@ -95,6 +121,7 @@ class Prepared:
     def work_requests(self) -> int: ...
     def post(self, notify: Optional[bytes] = None, *, timeout: Optional[float] = None) -> Transfer: ...
 
+@final
 class RemoteCache:
     @property
     def peer(self) -> Peer: ...
@@ -123,10 +150,11 @@ class RemoteCache:
         layers: Optional[Tuple[int, int]] = None,
     ) -> Prepared: ...
 
+@final
 class Engine(_Closes):
-    def __init__(
-        self, *, on_request: Optional[Callable[[Peer, bytes], bytes]] = None, **options: Unpack[Options]
-    ) -> None: ...
+    def __new__(
+        cls, *, on_request: Optional[Callable[[Peer, bytes], bytes]] = None, **options: Unpack[Options]
+    ) -> Self: ...
     @property
     def address(self) -> Optional[str]: ...
     def allocate_cache(
@@ -143,6 +171,7 @@ class Engine(_Closes):
     def ask(self, peer: Peer, body: bytes, timeout: float = 10.0) -> bytes: ...
     def close(self) -> None: ...
 
+@final
 class Segment:
     @property
     def address(self) -> int: ...
@@ -158,6 +187,7 @@ class Segment:
         traceback: Optional[TracebackType] = None,
     ) -> None: ...
 
+@final
 class Message:
     @property
     def peer(self) -> Peer: ...
@@ -166,6 +196,7 @@ class Message:
     @property
     def immediate(self) -> Optional[int]: ...
 
+@final
 class Plan:
     @property
     def peer(self) -> Peer: ...
@@ -181,10 +212,11 @@ class Plan:
         timeout: Optional[float] = None,
     ) -> Transfer: ...
 
+@final
 class Fabric(_Closes):
-    def __init__(
-        self, *, on_request: Optional[Callable[[Peer, int, bytes], bytes]] = None, **options: Unpack[Options]
-    ) -> None: ...
+    def __new__(
+        cls, *, on_request: Optional[Callable[[Peer, int, bytes], bytes]] = None, **options: Unpack[Options]
+    ) -> Self: ...
     @property
     def address(self) -> Optional[str]: ...
     def register(self, array: Array) -> Segment: ...

@@ -1,0 +1,3 @@
+from . import Transfer
+
+async def outcome(transfer: Transfer) -> int: ...

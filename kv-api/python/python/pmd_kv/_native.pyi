@@ -1,0 +1,27 @@
+"""The compiled half; what is not private is told in the package's own stub."""
+
+from typing import Any
+
+from . import Cache as Cache
+from . import Engine as Engine
+from . import Fabric as Fabric
+from . import Message as Message
+from . import Peer as Peer
+from . import Plan as Plan
+from . import Prepared as Prepared
+from . import RemoteCache as RemoteCache
+from . import Segment as Segment
+from . import Transfer as Transfer
+from . import View as View
+
+__version__: str
+
+class Bell:
+    def fileno(self) -> int: ...
+    def take(self) -> list[int]: ...
+
+CacheTask: Any
+DataDist: Any
+Hixl: Any
+KvTrans: Any
+TransferOpDesc: Any

@@ -1,0 +1,59 @@
+from typing import Optional
+
+class Error(Exception):
+    kind: Optional[str]
+    def __init__(self, message: str = "", **fields: object) -> None: ...
+
+class ConfigurationError(Error, ValueError):
+    variable: Optional[str]
+    value: Optional[str]
+
+class Closed(Error, ValueError): ...
+
+class WaitTimeout(Error, TimeoutError):
+    what: Optional[str]
+    timeout: Optional[float]
+
+class EndpointError(Error): ...
+
+class PeerDown(Error, ConnectionError):
+    reason: Optional[str]
+
+class RequestRefused(Error):
+    code: Optional[int]
+
+class AllocateError(Error, MemoryError): ...
+
+class RegisterError(Error): ...
+
+class LayoutError(Error, ValueError): ...
+
+class PlanError(Error, ValueError): ...
+
+class DescriptorError(Error, ValueError):
+    index: Optional[int]
+    address: Optional[int]
+    length: Optional[int]
+
+class NameTaken(Error):
+    name: Optional[str]
+
+class NoSuchCache(Error, LookupError):
+    name: Optional[str]
+
+class SubmitError(Error): ...
+
+class TransferFailed(Error):
+    entry: Optional[int]
+    remote_address: Optional[int]
+    syndrome: Optional[str]
+    vendor: Optional[int]
+
+class TransferCancelled(Error): ...
+
+class DeadlineExceeded(Error, TimeoutError): ...
+
+class KvTransError(Error): ...
+
+class DataDistError(Error):
+    status: Optional[int]
