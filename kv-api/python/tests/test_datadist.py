@@ -2,6 +2,7 @@ import ctypes
 import gc
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -367,6 +368,12 @@ def test_a_peer_that_has_gone_fails_what_comes_after(remote_sides):
     key = CacheKeyByIdAndIndex(PROMPT, source.cache_id)
     decoder.manager.pull_cache(key, target)
     prompt.datadist.finalize()
+    is_linked, deadline = True, time.monotonic() + PATIENCE
+    while is_linked and time.monotonic() < deadline:
+        try:
+            decoder.datadist.check_link_status(PROMPT)
+        except LLMException:
+            is_linked = False
     raises(LLMStatusCode.LLM_NOT_YET_LINK, decoder.manager.pull_cache, key, target)
 
 

@@ -63,9 +63,11 @@ def test_a_cancelled_task_leaves_a_quiet_transfer(planned):
     assert asyncio.run(cancelled()) in ("cancelled", "completed")
 
 
-def test_a_failed_transfer_raises_in_the_task(planned):
+def test_a_failed_transfer_raises_in_the_task(planned, pair):
     layers, _, decode = planned
     decode.close()
+    # Until the goodbye is here the memory is, too.
+    pair[0].wait_down(PATIENCE)
 
     async def fail():
         return await layers[0].post()
