@@ -12,8 +12,8 @@ use std::{
 };
 
 use kv_api::hixl::{
-    Hixl, HixlError, MemDesc, MemType, NotifyDesc, OPTION_BUFFER_POOL, Status, TransferArgs, TransferOp,
-    TransferOpDesc, TransferStatus,
+    Hixl, HixlError, MemDesc, MemType, NotifyDesc, OPTION_BUFFER_POOL, STAGE_FOR_VARIABLE, Status,
+    TransferArgs, TransferOp, TransferOpDesc, TransferStatus,
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -27,17 +27,35 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Example(Child);
 
 impl Example {
-    /// Cargo builds examples before it runs tests.
     fn start(name: &str, arguments: &[&str]) -> Self {
+        Self::start_with(name, arguments, &[])
+    }
+
+    /// Cargo builds examples before it runs tests.
+    fn start_with(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let own = env::current_exe().expect("this test's path");
         let path: PathBuf = own.ancestors().nth(2).expect("a target folder").join("examples").join(name);
         assert!(path.exists(), "{} is not there: run `cargo build -p kv-api --examples`", path.display());
-        let child = Command::new(path).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        let mut command = Command::new(path);
+        command.args(arguments).envs(variables.iter().copied()).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn();
         Self(child.expect("started"))
     }
 
     fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.0.id().try_into().expect("a pid")), signal).expect("sent");
+    }
+
+    /// Stops it: when this returns, none of its threads runs.
+    fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.0.id());
+        within(|| {
+            let mut tasks = fs::read_dir(&tasks).expect("it runs").flatten();
+            tasks
+                .all(|task| fs::read_to_string(task.path().join("stat")).is_ok_and(|stat| is_stopped(&stat)))
+                .then_some(())
+        });
     }
 
     fn succeeds(mut self) {
@@ -51,6 +69,11 @@ impl Drop for Example {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// What the kernel says of a thread: its state comes after its name, which is in brackets.
+fn is_stopped(stat: &str) -> bool {
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
 /// Asks until there is an answer.
@@ -132,6 +155,24 @@ fn server_server_d2d() {
     examples.into_iter().for_each(Example::succeeds);
 }
 
+/// Registered memory is reached as ever, other memory for nobody.
+#[test]
+fn a_peer_that_stages_for_nobody_refuses() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [name, _] = names();
+    let file = path(folder.path(), &name);
+    let variables = [(STAGE_FOR_VARIABLE, "none")];
+    let _example = Example::start_with("hixl_client_server_h2d", &["server", &name, &file], &variables);
+    let address: u64 = within(|| fs::read_to_string(&file).ok()?.parse().ok());
+    let engine = client(&name, &[]);
+    let (value, local) = value();
+    read(&engine, &name, local, address, PATIENCE).expect("read");
+    let error = read(&engine, &name, local, (address & !15) + 16, PATIENCE).expect_err("refused");
+    assert_eq!(error.status(), Status::Unsupported, "{error}");
+    engine.finalize();
+    assert_eq!(*std::hint::black_box(value), 1_i32.to_ne_bytes());
+}
+
 #[test]
 fn a_peer_that_is_killed_is_noticed_and_its_successor_reached() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -174,7 +215,7 @@ fn a_peer_that_is_stopped_is_a_time_out_and_goes_on() {
     // Next to its integer nothing is registered, so the peer has to help.
     let beside = (address & !15) + 16;
     read(&engine, &name, local, beside, PATIENCE).expect("staged");
-    example.signal(Signal::SIGSTOP);
+    example.stop();
     let short = Duration::from_millis(100);
     for _ in 0..3 {
         let error = read(&engine, &name, local, beside, short).expect_err("it is stopped");
@@ -211,7 +252,7 @@ fn a_peer_that_is_killed_while_it_stages_fails_the_transfer_in_time() {
     engine.connect(&other, PATIENCE).expect("connected");
     let (value, local) = value();
     let beside = |address: u64| (address & !15) + 16;
-    example.signal(Signal::SIGSTOP);
+    example.stop();
     thread::scope(|scope| {
         let waiting = scope.spawn(|| read(&engine, &name, local, beside(address), PATIENCE));
         thread::sleep(Duration::from_millis(50));

@@ -69,6 +69,14 @@
 //! hundred milliseconds at most). A peer whose process ends is noticed at once, one whose host is silent within 5 s:
 //! what is in flight ends with [`Status::NotConnected`] or [`Status::Failed`].
 //!
+//! # Security
+//! Staging lets a peer name any address of this process, registered or not. The kernel copies, so an address that is not
+//! mapped (or not writable) is an error and never a fault; but what is mapped is read and written. By default only peers
+//! that share memory with this process may ask for it: they run as the same user on the same host, and the kernel lets
+//! them reach all of this process's memory anyway. Programs that count on staging between hosts set
+//! [`STAGE_FOR_VARIABLE`] to `all` on the hosts whose memory is staged, on a network in which every host is trusted;
+//! `none`, or the option BufferPool `0:0`, keeps to registered memory for everybody.
+//!
 //! # Threads
 //! All calls may come from any thread at the same time. `finalize` makes calls that are under way in other threads fail,
 //! and waits for them.
