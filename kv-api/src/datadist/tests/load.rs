@@ -187,3 +187,61 @@ fn a_soak_of_links_caches_and_operations_leaves_nothing() {
         thread::yield_now();
     }
 }
+
+#[test]
+fn links_caches_and_pulls_that_come_and_go_at_once_end_well() {
+    let sides = [start(0, &server()), start(1, &server())];
+    let clusters = [cluster(&sides[0]), cluster(&sides[1])];
+    let memories: Vec<Vec<i32>> = (0..6).map(|_| vec![0; 64]).collect();
+    thread::scope(|scope| {
+        for side in [0, 1] {
+            let (here, there) = (&sides[side], &clusters[1 - side]);
+            let there = std::slice::from_ref(there);
+            scope.spawn(move || {
+                for round in 0..40 {
+                    // Whatever comes of it: the other side does the same.
+                    here.link_llm_clusters(there, TIMEOUT).expect("taken");
+                    here.unlink_llm_clusters(there, TIMEOUT, round % 2 == 0).expect("taken");
+                }
+            });
+            for memory in &memories[3 * side..3 * side + 2] {
+                scope.spawn(move || {
+                    for _ in 0..60 {
+                        // SAFETY: the memory outlives the process.
+                        let cache = unsafe {
+                            here.register_kv_cache(&desc(1, 4), &[memory.as_ptr() as u64], &CacheKeys::None)
+                        };
+                        let cache = cache.expect("registered");
+                        let all = KvCacheExtParam::default();
+                        for number in 1..4 {
+                            let from = index(1 - side as u64, number, 0);
+                            let status = status(here.pull_kv_cache(from, cache, 1, -1, &all));
+                            // A key that ends under a transfer is a failure of the link, which is made again.
+                            let allowed = [
+                                Status::Success,
+                                Status::NotYetLink,
+                                Status::KvCacheNotExist,
+                                Status::Failed,
+                            ];
+                            assert!(allowed.contains(&status), "{status}");
+                        }
+                        here.unregister_kv_cache(cache).expect("unregistered");
+                    }
+                });
+            }
+        }
+    });
+    // All goes on as if nothing had been.
+    for side in [0, 1] {
+        let results =
+            sides[side].unlink_llm_clusters(&clusters[1 - side..2 - side], TIMEOUT, true).expect("taken");
+        assert_eq!(results.status(), Status::Success);
+    }
+    link(&sides[0], &sides[1]);
+    let caches = (cache(&sides[0], 2, 2, 0), cache(&sides[1], 2, 2, 500));
+    let from = index(1, caches.1.cache_id, 1);
+    sides[0].pull_kv_cache(from, caches.0.cache_id, 0, -1, &KvCacheExtParam::default()).expect("pulled");
+    assert_eq!(caches.0.row(1, 0), filled(500, 1, 1));
+    drop(sides);
+    drop((caches, memories));
+}
