@@ -12,6 +12,9 @@ use crate::count::Tally;
 use crate::process::{Ended, Task, running};
 use crate::suite::{Journal, Workspace};
 
+/// Interfaces of `kv-api`, as `kv bench --api` names them.
+pub(crate) const INTERFACES: [&str; 1] = ["engine"];
+
 /// Where shared memory has names.
 const SHARED_MEMORY: &str = "/dev/shm";
 

@@ -1,4 +1,5 @@
-//! This driver on the simulated device: the conformance suite over both NIC back ends, and `kv demo`.
+//! This driver on the simulated device: the conformance suite over both NIC back ends, `kv demo`, and `kv bench` of every
+//! interface of `kv-api`.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -9,13 +10,14 @@ use super::plan::TRAP;
 use super::{Failure, Run, on};
 use crate::connectx::Simulated;
 use crate::count::{Count, Tally};
+use crate::demo;
 use crate::process::Task;
 
 /// A program of this workspace: its name, how it is built, and with which arguments it is run.
 struct Program {
     name: &'static str,
     build: &'static [&'static str],
-    arguments: &'static [&'static str],
+    arguments: Vec<&'static str>,
     counts: Counts,
 }
 
@@ -28,30 +30,38 @@ enum Counts {
     Verified,
 }
 
-const PROGRAMS: [Program; 3] = [
-    Program {
+const CONFORMANCE: &[&str] = &["build", "-p", "conformance"];
+const KV: &[&str] = &["build", "--release", "-p", "kv-api", "--bin", "kv"];
+
+fn programs() -> Vec<Program> {
+    let conformance = |arguments: &[&'static str]| Program {
         name: "conformance",
-        build: &["build", "-p", "conformance"],
-        arguments: &["--bed", "mlx5", "--device", "mlx5_0"],
+        build: CONFORMANCE,
+        arguments: arguments.to_vec(),
         counts: Counts::Tests,
-    },
-    Program {
-        name: "conformance",
-        build: &["build", "-p", "conformance"],
-        arguments: &["--bed", "verbs", "--device", "mlx5_0", "--effort", "quick"],
-        counts: Counts::Tests,
-    },
-    Program {
+    };
+    let kv = |arguments: &[&'static str]| Program {
         name: "kv",
-        build: &["build", "--release", "-p", "kv-api", "--bin", "kv"],
-        arguments: &["demo", "--transport", "mlx5", "--tokens", "512", "--json"],
+        build: KV,
+        arguments: arguments.to_vec(),
         counts: Counts::Verified,
-    },
-];
+    };
+    let mut programs = vec![
+        conformance(&["--bed", "mlx5", "--device", "mlx5_0"]),
+        conformance(&["--bed", "verbs", "--device", "mlx5_0", "--effort", "quick"]),
+        kv(&["demo", "--transport", "mlx5", "--tokens", "512", "--json"]),
+    ];
+    programs.extend(demo::INTERFACES.map(|interface| {
+        let common =
+            ["--transport", "mlx5", "--blocks", "64", "--block-size", "4096", "--iters", "3", "--json"];
+        kv(&[&["bench", "--api", interface, "--op", "read"], &common[..]].concat())
+    }));
+    programs
+}
 
 /// Runs all of them in TRAP, with the lint on.
 pub(super) fn check(run: &mut Run<'_, '_>) {
-    for program in &PROGRAMS {
+    for program in &programs() {
         match build(run, program.name, program.build) {
             Some(path) => run.on_a_device(TRAP, |run, device| run_program(run, device, program, &path)),
             None => run.result(program.name, Err(Failure::Counters("it does not build".to_owned()))),

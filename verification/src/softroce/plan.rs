@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::errand::quote;
 use super::evidence::Fault;
 use super::programs::Programs;
+use crate::demo;
 
 /// A step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,12 +176,18 @@ fn devices() -> Step {
 fn driver(programs: &Programs) -> Vec<Step> {
     let kv = "demo --transport verbs --model llama-3-8b --tokens 32 --idle park --json";
     let (debian, own) = (ibv_rc_pingpong(), pmd_pingpong(programs));
-    vec![
+    let mut steps = vec![
         step("conformance", 240, conformance(programs)),
         step("kv", 60, format!("{} {kv}\n", word(&programs.kv))),
         step("interoperation/client", 30, two_sided(&debian, &own)),
         step("interoperation/server", 30, two_sided(&own, &debian)),
-    ]
+    ];
+    steps.extend(demo::INTERFACES.map(|interface| {
+        let blocks = "--transport verbs --blocks 64 --block-size 4096 --iters 3 --idle park --json";
+        let bench = format!("{} bench --api {interface} --op read {blocks}\n", word(&programs.kv));
+        step(format!("bench/{interface}"), 60, bench)
+    }));
+    steps
 }
 
 /// The suite of all back ends, between both devices: within one soft-RoCE device no packet would meet netem.
