@@ -13,7 +13,7 @@ use crate::process::{Ended, Task, running};
 use crate::suite::{Journal, Workspace};
 
 /// Interfaces of `kv-api`, as `kv bench --api` names them.
-pub(crate) const INTERFACES: [&str; 1] = ["engine"];
+pub(crate) const INTERFACES: [&str; 5] = ["engine", "kvtrans", "datadist", "hixl", "agent"];
 
 /// Where shared memory has names.
 const SHARED_MEMORY: &str = "/dev/shm";
