@@ -83,8 +83,8 @@ fn agents_are_measured_too() {
         let options = ["--api", "agent", "--op", case[0], "--memory", case[1], "--verify", "all"];
         let figures = figures(&[&options[..], &SMALL[..]].concat());
         assert_eq!((&figures["api"], &figures["transport"]), (&Value::from("agent"), &Value::from("shm")));
-        // In the order of the request: blocks are neighbours at the source, which a read gathers from the peer.
-        let work_requests = if case[0] == "read" { 64_u32.div_ceil(30) } else { 64 };
+        // In the order of the peer's memory: 30 neighbours share a request.
+        let work_requests = 64_u32.div_ceil(30);
         assert_eq!(
             (&figures["verified"], &figures["work_requests"]),
             (&Value::from(true), &work_requests.into())

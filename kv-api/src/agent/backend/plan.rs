@@ -43,9 +43,17 @@ pub(super) struct Plan {
     /// Each once.
     pub(super) registrations: Box<[Registration]>,
     pub(super) extents: Extents,
+    /// Descriptors in the order of the work requests, where that is not their own.
+    order: Option<Box<[u32]>>,
 }
 
-/// Bytes of each descriptor.
+/// Fewer descriptors than these are not worth an order of their own.
+const FEW: usize = 32;
+
+/// Nor are descriptors that are longer than this on average: each is a work request worth having.
+const LONG: u64 = 64 << 10;
+
+/// Bytes of each descriptor, in the order of the work requests.
 #[derive(Debug)]
 pub(super) enum Extents {
     /// All the same.
@@ -60,26 +68,65 @@ impl Plan {
         direction: Direction,
         pairs: impl Iterator<Item = (LocalDescriptor<'a>, RemoteDescriptor<'a>)>,
     ) -> Result<Self, AgentError> {
-        let limits = side.peer.route().limits();
-        let mut work = WorkListBuilder::with_capacity(direction, limits, pairs.size_hint().0);
+        let mut pieces: Vec<Piece> = Vec::with_capacity(pairs.size_hint().0);
         let mut local_keys = LocalKeys { side, used: Vec::new(), last: None };
         let mut remote_keys = RemoteKeys { side, recent: [None; RECENT], known: HashMap::new() };
-        let mut extents = Extents::Uniform { length: 0, count: 0 };
         for (index, (local, remote)) in pairs.enumerate() {
             if local.length != remote.length {
                 return Err(AgentError::LengthMismatch { index, local: local.length, remote: remote.length });
             }
             let key = local_keys.key(index, &local)?;
-            let remote_key = remote_keys.key(index, &remote)?;
+            let key_there = remote_keys.key(index, &remote)?;
             let piece = LocalPiece { address: local.address, length: local.length, key };
-            work.push(piece, RemoteAddress { address: remote.address, key: remote_key });
-            extents.add(local.length);
+            pieces.push((piece, RemoteAddress { address: remote.address, key: key_there }));
         }
-        if extents.count() == 0 {
+        if pieces.is_empty() {
             return Err(AgentError::Empty);
         }
-        Ok(Self { work: Arc::new(work.finish()), registrations: local_keys.into_registrations(), extents })
+        let registrations = local_keys.into_registrations();
+        let order = by_remote_address(&pieces);
+        let mut list = WorkListBuilder::with_capacity(direction, side.peer.route().limits(), pieces.len());
+        let mut extents = Extents::Uniform { length: 0, count: 0 };
+        let mut push = |(piece, remote): Piece| {
+            list.push(piece, remote);
+            extents.add(piece.length);
+        };
+        match &order {
+            Some(order) => order.iter().for_each(|index| push(pieces[*index as usize])),
+            None => pieces.into_iter().for_each(push),
+        }
+        Ok(Self { work: Arc::new(list.finish()), registrations, extents, order })
     }
+
+    /// Places of the descriptors behind the first so many of the work requests' order, in their own order.
+    pub(super) fn behind(&self, count: usize) -> Vec<usize> {
+        let all = self.extents.count();
+        match &self.order {
+            None => (count.min(all)..all).collect(),
+            Some(order) => {
+                let mut behind: Vec<usize> = order.iter().skip(count).map(|index| *index as usize).collect();
+                behind.sort_unstable();
+                behind
+            }
+        }
+    }
+}
+
+/// What a descriptor's pair became.
+type Piece = (LocalPiece, RemoteAddress);
+
+/// The order of the remote agent's memory, if it differs from the one given and there is something to win: neighbours
+/// there are gathered into one work request.
+fn by_remote_address(pieces: &[Piece]) -> Option<Box<[u32]>> {
+    let bytes: u64 = pieces.iter().map(|(piece, _)| piece.length).fold(0, u64::saturating_add);
+    let count = u32::try_from(pieces.len()).ok()?;
+    let ascends = || pieces.is_sorted_by_key(|(_, remote)| remote.address);
+    if pieces.len() < FEW || bytes / u64::from(count) > LONG || ascends() {
+        return None;
+    }
+    let mut order: Vec<(u64, u32)> = pieces.iter().map(|(_, remote)| remote.address).zip(0..count).collect();
+    order.sort_unstable();
+    Some(order.into_iter().map(|(_, index)| index).collect())
 }
 
 /// Whose memory the remote descriptors are in.

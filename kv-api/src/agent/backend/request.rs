@@ -3,7 +3,6 @@
 use std::{
     fmt,
     future::poll_fn,
-    ops::Range,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     task::{Context, Poll, Wake, Waker},
@@ -84,7 +83,7 @@ struct State {
     phase: Phase,
     flight: Option<Flight>,
     failure: Option<TransferError>,
-    /// How much of the last posting is certain to have arrived: descriptors from the first.
+    /// Descriptors of the last posting that are certain to have arrived, in the order of the work requests.
     valid: usize,
     telemetry: Option<RequestTelemetry>,
 }
@@ -202,14 +201,13 @@ impl Request {
         if state.phase == Phase::Aborting { Err(AgentError::Aborting) } else { Ok(()) }
     }
 
-    /// Descriptors of the last posting that are not certain to have arrived, by their place in the lists. Empty when it
-    /// is done; all of them while it is active or was cancelled.
+    /// Descriptors of the last posting that are not certain to have arrived, by their place in the lists. None when it
+    /// is done; all of them while it is active.
     #[must_use]
-    pub fn invalid_descriptors(&self) -> Range<usize> {
+    pub fn invalid_descriptors(&self) -> Vec<usize> {
         let mut state = self.0.state();
         self.0.settle(&mut state);
-        let count = self.0.plan.extents.count();
-        state.valid.min(count)..count
+        self.0.plan.behind(state.valid)
     }
 
     /// What the last posting took, once it is done.

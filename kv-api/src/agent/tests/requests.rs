@@ -75,7 +75,7 @@ fn a_request_is_not_posted_while_active_and_drains_behind_its_release() {
     assert_eq!((last.phase(), last.check().expect("active")), (Phase::Active, Status::InProgress));
     let again = last.post(None).expect_err("active");
     assert_eq!(again.status(), Status::RepostActive);
-    assert_eq!(last.invalid_descriptors(), 0..1);
+    assert_eq!(last.invalid_descriptors(), [0]);
     assert_eq!(last.wait(Some(Instant::now())).expect("active"), Status::InProgress);
 
     let error = last.release().err();
@@ -148,14 +148,14 @@ fn a_failed_request_names_what_did_not_arrive() {
     let request = here.create_request(Direction::Write, &blocks(&near, 4096), &far, "there").expect("made");
     request.post(None).expect("posted");
     finish(&request);
-    assert_eq!(request.invalid_descriptors(), 2..2);
+    assert_eq!(request.invalid_descriptors(), Vec::<usize>::new());
 
     bytes(&near).fill(8);
     there.deregister(&whole(&second)).expect("deregistered");
     request.post(None).expect("the key was good when it was made");
     let failed = request.wait(Some(soon())).expect_err("half of it is gone");
     assert_eq!(failed.status(), Status::Backend, "{failed}");
-    assert_eq!((request.phase(), request.invalid_descriptors()), (Phase::Failed, 1..2));
+    assert_eq!((request.phase(), request.invalid_descriptors()), (Phase::Failed, vec![1]));
     assert!(bytes(&first).iter().all(|byte| *byte == 8));
 
     // The route is down with it; the next request makes a new one.
@@ -172,6 +172,29 @@ fn a_failed_request_names_what_did_not_arrive() {
     let good = good.expect("made");
     good.post(None).expect("posted");
     finish(&good);
+}
+
+/// Ordered by the remote agent's memory, and told in the caller's order.
+#[test]
+fn a_failed_permutation_names_the_descriptors_of_the_lost_memory() {
+    let (here, there) = (agent("here"), agent("there"));
+    let near = here.allocate(64 * 1024, ArenaOptions::default()).expect("memory");
+    let halves = [0, 1].map(|_| there.allocate(32 * 1024, ArenaOptions::default()).expect("memory"));
+    here.load_remote_metadata(&there.local_metadata()).expect("loaded");
+    // Odd ones go to the second half, backwards.
+    let to = |index: u64| halves[index as usize % 2].address() + (31 - index / 2) * 1024;
+    let far = DescriptorList::dram((0..64).map(|index| (to(index), 1024)));
+    let request = here.create_request(Direction::Write, &blocks(&near, 1024), &far, "there").expect("made");
+    request.post(None).expect("posted");
+    finish(&request);
+    bytes(&near).fill(4);
+    let lost = usize::from(halves[0].address() < halves[1].address());
+    there.deregister(&whole(&halves[lost])).expect("deregistered");
+    request.post(None).expect("the keys were good when it was made");
+    assert_eq!(request.wait(Some(soon())).expect_err("half of it is gone").status(), Status::Backend);
+    let expected: Vec<usize> = (0..64).filter(|index| index % 2 == lost).collect();
+    assert_eq!(request.invalid_descriptors(), expected);
+    assert!(bytes(&halves[1 - lost]).iter().all(|byte| *byte == 4));
 }
 
 #[test]
