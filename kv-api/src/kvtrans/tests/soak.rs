@@ -77,8 +77,12 @@ fn a_buffer_of_five_gigabytes_arrives() {
     let pair = pair(2, 2);
     let (from, to) = (reg_kv(&pair.sender, pair.out, &source), reg_kv(&pair.receiver, pair.back, &target));
     let receive = pair.receiver.post_receive(to, u64::MAX, Some(10 * PATIENCE)).expect("posted");
-    post_send(&pair.sender, from, &source, Some(10 * PATIENCE)).wait().expect("sent");
-    assert_eq!(receive.wait().expect("received"), LENGTH as u64);
+    let sent = post_send(&pair.sender, from, &source, Some(10 * PATIENCE)).wait();
+    let received = receive.wait();
+    assert!(
+        matches!((&sent, &received), (Ok(()), Ok(length)) if *length == LENGTH as u64),
+        "{sent:?}, {received:?}"
+    );
     drop((receive, pair));
     assert!(target == source);
 }
