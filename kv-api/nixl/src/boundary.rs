@@ -114,6 +114,8 @@ mod tests {
 
     #[test]
     fn a_sink_gets_names_and_values() {
+        /// # Safety
+        /// The context is the vector below.
         unsafe extern "C" fn keep(context: *mut c_void, name: Bytes, value: Bytes) {
             // SAFETY: the context is the test's vector, and the bytes are the test's.
             unsafe { (*context.cast::<Vec<(String, Vec<u8>)>>()).push((name.text(), value.get().to_vec())) };
