@@ -29,6 +29,9 @@ const PEERS: &[&str] =
 /// libFuzzer's compiler.
 const FUZZER: &[&str] = &["g++"];
 
+/// What builds the NIXL plugin, reads its symbols, and runs the wheel's agent.
+const NIXL: &[&str] = &["binutils", "g++", "python3", "python3-venv"];
+
 /// rdma-core's headers, and the compiler library that reads them.
 const HEADERS: &[&str] = &["libclang1-14", "libclang-common-14-dev", "libibverbs-dev", "librdmacm-dev"];
 
@@ -103,6 +106,13 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
             python::check,
         )
     });
+    suites.push(commands(
+        "nixl",
+        "the plugin works in the agent of NIXL's wheel, between processes, and in no other release's",
+        NIXL,
+        600,
+        nixl(workspace),
+    ));
     suites.push(own("demo", "two processes move and verify a KV cache, and leave nothing", 600, demo::check));
     suites
 }
@@ -269,6 +279,15 @@ fn interop(workspace: &Workspace) -> Vec<Step> {
     let build = [build, compile].map(|task| Step { task, count: Count::Nothing });
     let run = [infiniband, ethernet].map(|task| Step { task, count: Count::TestResults });
     build.into_iter().chain(run).collect()
+}
+
+/// The plugin with the workspace's dev profile, whose dependencies other suites have built. The wheels stay below the
+/// target folder.
+fn nixl(workspace: &Workspace) -> Vec<Step> {
+    let tests = Task::new("python3", &workspace.root)
+        .args(["kv-api/nixl/tests/run.py".into(), workspace.target.join("nixl")])
+        .env("CARGO_TARGET_DIR", &workspace.target);
+    vec![Step { task: tests, count: Count::OkLines }]
 }
 
 /// This command again, to run a program on the simulated ConnectX.

@@ -231,6 +231,12 @@ impl Request {
         self.0.remote.agent()
     }
 
+    /// Whether the remote agent is known to be gone. A transfer may fail a moment before that is known.
+    #[must_use]
+    pub fn is_agent_down(&self) -> bool {
+        self.0.remote.is_down()
+    }
+
     /// Which way the bytes go.
     #[must_use]
     pub fn direction(&self) -> Direction {
