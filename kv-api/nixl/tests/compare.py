@@ -126,13 +126,9 @@ def main():
 
     folder = Path(arguments.folder).resolve()
     python = run.install(folder)
-    plugins = folder / "compare"
+    # Beside UCX's, as one installs it: that one finds its libraries from there.
+    plugins = folder / run.RELEASE / ".nixl_cu12.mesonpy.libs/plugins"
     run.run(run.HERE.parent / "build.sh", plugins, "release")
-    theirs = folder / run.RELEASE / ".nixl_cu12.mesonpy.libs/plugins/libplugin_UCX.so"
-    link = plugins / theirs.name
-    # UCX's plugin finds its libraries beside itself: a copy would not.
-    link.unlink(missing_ok=True)
-    link.symlink_to(theirs)
     variables = {**run.environment(folder, plugins, plugins), "NIXL_RELEASE_MEASURED": run.RELEASE}
     command = [python, Path(__file__).resolve(), "--iterations", str(arguments.iterations)]
     sys.exit(subprocess.run(command, env=variables).returncode)
