@@ -1,10 +1,12 @@
 """This plugin and NIXL's UCX in the same agent, iteration by iteration in turns, so that both meet the same machine.
 
-    compare.py FOLDER [--iterations N]
+    compare.py FOLDER [--iterations N] [--pause MICROSECONDS]
 
 FOLDER is what run.py left. Two processes, NumPy's memory, prepared lists, a random permutation of blocks; the plugin is built
 for release first. The last line of output is JSON: for each case microseconds from post to done, minimum and median, of
-both, and how many times faster the plugin is by each. Every byte is checked after the timed iterations.
+both, and how many times faster the plugin is by each. Every byte is checked after the timed iterations. UCX copies within
+the posting call; the plugin's lane copies beside the caller, who slows it down where cores are few unless there is a pause
+between two looks at the status.
 """
 
 import argparse
@@ -44,7 +46,7 @@ class Side:
         }
         self.making = (time.perf_counter() - started) / len(self.requests)
 
-    def iterate(self, operation):
+    def iterate(self, operation, pause=0):
         """Microseconds of the posting call, and from post to done."""
         agent, request = self.node.agent.agent, self.requests[operation]._handle
         started = time.perf_counter()
@@ -52,6 +54,8 @@ class Side:
         status = int(agent.postXferReq(request, ""))
         posted = time.perf_counter()
         while status == 1:
+            if pause:
+                time.sleep(pause / 1e6)
             status = int(agent.getXferStatus(request))
         ended = time.perf_counter()
         assert status == 0, f"{self.node.backend} {operation} ended with {status}"
@@ -84,14 +88,14 @@ def figures(times):
     return {name: round(value, 1) for name, value in numbers.items()}
 
 
-def case(blocks, block, iterations):
+def case(blocks, block, iterations, pause):
     sides = [Side(backend, blocks, block) for backend in BACKENDS]
-    result = {"blocks": blocks, "block_size": block, "bytes": blocks * block, "iters": iterations}
+    result = {"blocks": blocks, "block_size": block, "bytes": blocks * block, "iters": iterations, "pause_us": pause}
     for operation in ("WRITE", "READ"):
         times = {side.node.backend: [] for side in sides}
         for turn in range(iterations + 2):
             for side in sides if turn % 2 else reversed(sides):
-                measured = side.iterate(operation)
+                measured = side.iterate(operation, pause)
                 # The first two touch pages and connect.
                 if turn >= 2:
                     times[side.node.backend].append(measured)
@@ -107,8 +111,8 @@ def case(blocks, block, iterations):
     return result
 
 
-def measure(iterations):
-    results = [case(blocks, block, iterations) for blocks, block in CASES]
+def measure(iterations, pause):
+    results = [case(blocks, block, iterations, pause) for blocks, block in CASES]
     load = os.getloadavg()[0]
     print(json.dumps({"nixl": os.environ["NIXL_RELEASE_MEASURED"], "load": round(load, 2), "cases": results}))
 
@@ -117,9 +121,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", nargs="?")
     parser.add_argument("--iterations", type=int, default=30)
+    parser.add_argument("--pause", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.folder is None:
-        measure(arguments.iterations)
+        measure(arguments.iterations, arguments.pause)
         return
     # Only this part runs outside of the environment that has the wheels.
     import run
@@ -130,7 +135,7 @@ def main():
     plugins = folder / run.RELEASE / ".nixl_cu12.mesonpy.libs/plugins"
     run.run(run.HERE.parent / "build.sh", plugins, "release")
     variables = {**run.environment(folder, plugins, plugins), "NIXL_RELEASE_MEASURED": run.RELEASE}
-    command = [python, Path(__file__).resolve(), "--iterations", str(arguments.iterations)]
+    command = [python, Path(__file__).resolve(), "--iterations", str(arguments.iterations), "--pause", str(arguments.pause)]
     sys.exit(subprocess.run(command, env=variables).returncode)
 
 
