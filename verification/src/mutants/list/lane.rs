@@ -48,7 +48,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "what failed counts as landed",
-        &[edit(COMPLETE, ".filter(|_| failure.is_none()) else { return };", " else { return };")],
+        &[within(COMPLETE, ".filter(|_| failure.is_none())", "failure.is_none()", "true")],
         Test("pmd-host", "lane::tests::priority::observers_hear_what_has_landed"),
     ),
     mutant(
