@@ -23,6 +23,13 @@ fn agent(name: &str) -> Agent {
     Agent::open(AgentConfig::new(name)).expect("an agent")
 }
 
+/// Gives work that is told to stop all the time that a test has.
+fn patient(name: &str) -> Agent {
+    let mut config = AgentConfig::new(name);
+    config.backend.endpoint.lane.grace = PATIENCE;
+    Agent::open(config).expect("an agent")
+}
+
 /// `here` knows `there`.
 fn pair() -> (Agent, Agent) {
     let (here, there) = (agent("here"), agent("there"));

@@ -66,7 +66,9 @@ pub(super) fn stuck(here: &Agent, near: &Registration, far: &Registration) -> Ve
 
 #[test]
 fn a_request_is_not_posted_while_active_and_drains_behind_its_release() {
-    let (here, there) = pair();
+    // Work behind a message waits for the peer to take it. That must not make the lane give the peer up.
+    let (here, there) = (patient("here"), agent("there"));
+    here.load_remote_metadata(&there.local_metadata()).expect("loaded");
     let (near, far) = room(&here, &there, 4096);
     here.connect("there").expect("connected");
     let held = there.backend().inbox().hold();
@@ -82,20 +84,19 @@ fn a_request_is_not_posted_while_active_and_drains_behind_its_release() {
     assert!(matches!(error, None | Some(AgentError::Aborting)), "{error:?}");
     assert!(matches!(last.phase(), Phase::Aborting | Phase::Aborted));
     assert_eq!(last.check().expect_err("released").status(), Status::Canceled);
-    within(|| last.release().is_ok());
-    assert_eq!(
-        (last.phase(), last.check().expect_err("aborted").status()),
-        (Phase::Aborted, Status::Canceled)
-    );
-    assert!(matches!(last.check(), Err(AgentError::Canceled)));
 
     // Others are not disturbed: once the peer takes notifications again, the rest gets done.
     drop(held);
+    within(|| last.release().is_ok());
     requests[..299].iter().for_each(finish);
-    let mut came = 0;
+    // It may have been done before the lane looked.
+    let aborted = last.phase() == Phase::Aborted;
+    let status = if aborted { Err(Status::Canceled) } else { Ok(Status::Success) };
+    assert_eq!(last.check().map_err(|error| error.status()), status);
+    let (mut came, expected) = (0, if aborted { 299 } else { 300 });
     within(|| {
         came += there.take_notifications().len();
-        came == 299
+        came == expected
     });
     // What was aborted can be posted again.
     last.post(None).expect("posted");
@@ -108,14 +109,13 @@ fn dropping_requests_in_flight_stops_them() {
     let (near, far) = room(&here, &there, 4096);
     here.connect("there").expect("connected");
     let held = there.backend().inbox().hold();
-    let mut requests = stuck(&here, &near, &far);
     // One with a notification that stays here until it is read.
-    let long = requests.pop().expect("one");
-    within(|| long.release().is_ok());
+    let long = here.create_request(Direction::Write, &whole(&near), &whole(&far), "there").expect("made");
     long.post(Some(&vec![1; 100_000])).expect("posted");
+    let requests = stuck(&here, &near, &far);
     drop((long, requests));
-    within(|| here.backend().active_requests() == 0);
     drop(held);
+    within(|| here.backend().active_requests() == 0);
     assert!(here.backend().flush(soon()), "nothing of it is kept");
     here.deregister(&whole(&near)).expect("nobody uses it");
 }
