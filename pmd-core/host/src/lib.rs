@@ -83,7 +83,8 @@
 //! - **Transfer** ([`Transfer`](transfer::Transfer)): a work list in flight; poll it, wait for it with a deadline,
 //!   `.await` it, cancel it.
 //! - **Message**: a few bytes to the peer's [`MessageHandler`](lane::MessageHandler), in order among each other, with
-//!   credits. A transfer's notification is a message that goes out when all of its work requests have completed.
+//!   credits. A transfer's notification is a message that goes out when all of its work requests have completed; an
+//!   immediate alone rides on the last WRITE where one queue pair carries all of them.
 //! - **Registration**: [`Endpoint::register`](endpoint::Endpoint::register) registers memory with every device of the
 //!   endpoint that reaches it; the caller keeps the registration. Callers that meet the same ranges again and again
 //!   take [`register_cached`](endpoint::Endpoint::register_cached), and tell the cache before the memory is unmapped.

@@ -18,6 +18,10 @@
 //! A transfer may use all queue pairs of its route; it is done when all of its work requests have completed (counted),
 //! and only then its notification goes out. Messages keep their order among each other.
 //!
+//! On a route of one queue pair the device keeps the order, so a WRITE's notification is posted right behind it; one
+//! without bytes and with an immediate rides on the last WRITE (RDMA WRITE WITH IMMEDIATE) and costs no work request,
+//! unless a message would be overtaken or there is no credit at that moment. The peer cannot tell the difference.
+//!
 //! # Stopping
 //! A transfer's outcome is given only once nothing of it is outstanding. To stop one (cancel, deadline), the lane posts
 //! no more of it and waits for what is outstanding. If that takes longer than [`LaneConfig::grace`], its route is taken

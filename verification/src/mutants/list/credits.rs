@@ -8,6 +8,7 @@ use super::super::{
 use super::mutant;
 
 const CREDITS: &str = "src/ring/credits/mod.rs";
+const POST: &str = "host/src/lane/worker/post.rs";
 const ROUTE: &str = "host/src/lane/route.rs";
 const MESSAGES: &str = "host/src/lane/worker/messages.rs";
 const STOP: &str = "host/src/lane/worker/stop.rs";
@@ -77,6 +78,31 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "credits of the peer are forgotten",
         &[edit(RECEIVE, "route.shared.credits.give(credits);", "let _ = credits;")],
         Test("pmd-host", "lane::tests::message::both_sides_can_send_without_end"),
+    ),
+    mutant(
+        "an immediate rides without a credit",
+        &[within(
+            POST,
+            "(route.messages.are_all_posted() && route.shared.credits.take())",
+            "route.shared.credits.take()",
+            "true",
+        )],
+        Test("pmd-host", "lane::tests::rider::many_riders_at_once_keep_within_their_credits"),
+    ),
+    mutant(
+        "the credit of an immediate whose WRITE was refused is lost",
+        &[edit(POST, "self.route.shared.credits.give(1);", "")],
+        Test("pmd-host", "lane::tests::rider::a_refused_rider_keeps_no_credit"),
+    ),
+    mutant(
+        "a receive that a WRITE used is not given back",
+        &[within(
+            MESSAGES,
+            "Ok(self.account.arrived(Arrived::Message, 0,",
+            "Arrived::Message",
+            "Arrived::Empty",
+        )],
+        Test("pmd-host", "lane::tests::rider::credits_of_riders_come_back"),
     ),
     mutant(
         "a message is taken for credits alone",

@@ -62,6 +62,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Test("pmd-host", "lane::tests::post::entries_are_posted_in_order_and_the_last_is_signalled"),
     ),
     mutant(
+        "a WRITE whose immediate is the notification asks for no completion",
+        &[within(POST, "self.posted + 1 == size || rider.is_some()", "rider.is_some()", "false")],
+        Test("pmd-host", "lane::tests::rider::the_last_write_of_several_in_one_batch_is_signalled_each"),
+    ),
+    mutant(
+        "an immediate overtakes the messages before it",
+        &[edit(POST, "route.messages.are_all_posted()", "true")],
+        Test("pmd-host", "lane::tests::rider::riders_do_not_overtake_messages"),
+    ),
+    mutant(
         "a completion answers for the requests before it only",
         &[edit(
             WINDOW,

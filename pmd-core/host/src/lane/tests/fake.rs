@@ -36,13 +36,20 @@ pub(super) struct Post {
     pub(super) remote: u64,
     pub(super) bytes: u64,
     pub(super) signalled: bool,
+    pub(super) immediate: Option<u32>,
 }
 
 struct Work {
     id: u64,
     post: Post,
     message: Vec<u8>,
-    immediate: Option<u32>,
+}
+
+impl Work {
+    /// Whether it takes a receive of the peer's.
+    const fn takes_receive(&self) -> bool {
+        matches!(self.post.kind, CompletionKind::Send) || self.post.immediate.is_some()
+    }
 }
 
 struct Receive {
@@ -171,7 +178,9 @@ impl Fake {
 
 fn describe(queue: u32, request: &SendRequest<'_>) -> Work {
     let (kind, remote, bytes) = match request.operation {
-        Operation::Write { remote, local } => (CompletionKind::Write, remote.address, local.length()),
+        Operation::Write { remote, local } | Operation::WriteImmediate { remote, local, .. } => {
+            (CompletionKind::Write, remote.address, local.length())
+        }
         Operation::Read { remote, local } => {
             (CompletionKind::Read, remote.address, local.iter().map(|sge| u64::from(sge.length)).sum())
         }
@@ -181,10 +190,11 @@ fn describe(queue: u32, request: &SendRequest<'_>) -> Work {
     let (message, immediate) = match request.operation {
         Operation::Send { local: Payload::Inline(bytes), immediate } => (bytes.to_vec(), immediate),
         Operation::Send { local: Payload::Gather(local), immediate } => (gather(local), immediate),
+        Operation::WriteImmediate { immediate, .. } => (Vec::new(), Some(immediate)),
         _ => (Vec::new(), None),
     };
     let signalled = request.flags.contains(SendFlags::SIGNALED);
-    Work { id: request.id, post: Post { queue, kind, remote, bytes, signalled }, message, immediate }
+    Work { id: request.id, post: Post { queue, kind, remote, bytes, signalled, immediate }, message }
 }
 
 fn gather(local: &[Sge]) -> Vec<u8> {
@@ -227,7 +237,7 @@ fn step(devices: &mut [Device], device: usize, queue: usize) -> Step {
         devices[device].completions.push_back(failed(work.id, syndrome, false));
         return Step::Failed;
     }
-    if work.post.kind == CompletionKind::Send && !deliver(devices, peer, &work) {
+    if work.takes_receive() && !deliver(devices, peer, &work) {
         devices[device].not_ready += 1;
         if let Some(state) = devices[device].queues[queue].as_mut() {
             state.posted.push_front(work);
@@ -254,9 +264,15 @@ fn deliver(devices: &mut [Device], peer: Option<(usize, usize)>, work: &Work) ->
     unsafe {
         std::ptr::copy_nonoverlapping(work.message.as_ptr(), target.address as *mut u8, work.message.len());
     }
-    let byte_length = work.message.len() as u32;
-    let arrived = completion(receive.id, Ok(CompletionKind::Receive));
-    devices[device].completions.push_back(Completion { byte_length, immediate: work.immediate, ..arrived });
+    // Of a WRITE the device tells the length, too, although nothing of it is in the receive.
+    let byte_length = work.message.len().max(work.post.bytes as usize) as u32;
+    let kind = match work.post.kind {
+        CompletionKind::Write => CompletionKind::ReceiveWriteImmediate,
+        _ => CompletionKind::Receive,
+    };
+    let arrived = completion(receive.id, Ok(kind));
+    let immediate = work.post.immediate;
+    devices[device].completions.push_back(Completion { byte_length, immediate, ..arrived });
     if let Some(waker) = &devices[device].waker {
         waker.wake();
     }

@@ -42,15 +42,18 @@ unsafe impl MessageMemory for HeapMemory {
     }
 }
 
+/// An immediate at which the handler panics.
+pub(super) const PANIC: u32 = 0xdead_dead;
+
 /// A message's bytes and immediate.
-type Taken = (Vec<u8>, Option<u32>);
+pub(super) type Taken = (Vec<u8>, Option<u32>);
 
 /// What a handler has taken, and how its route ended.
 #[derive(Clone, Default)]
-struct Inbox(Arc<Mutex<Vec<Taken>>>, Arc<Mutex<Option<RouteFault>>>);
+pub(super) struct Inbox(Arc<Mutex<Vec<Taken>>>, Arc<Mutex<Option<RouteFault>>>);
 
 impl Inbox {
-    fn take(&self) -> Vec<Taken> {
+    pub(super) fn take(&self) -> Vec<Taken> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
@@ -58,6 +61,7 @@ impl Inbox {
 impl MessageHandler for Inbox {
     fn message(&mut self, _: RouteId, message: Message<'_>) {
         assert_ne!(message.bytes, b"panic", "asked to");
+        assert_ne!(message.immediate, Some(PANIC), "asked to");
         self.0.lock().unwrap().push((message.bytes.to_vec(), message.immediate));
     }
 
@@ -67,20 +71,20 @@ impl MessageHandler for Inbox {
 }
 
 /// Two lanes that the test drives, and a route between them.
-struct Pair {
-    net: Net,
-    drivers: [LaneDriver<Fake>; 2],
-    routes: [Route; 2],
-    inboxes: [Inbox; 2],
+pub(super) struct Pair {
+    pub(super) net: Net,
+    pub(super) drivers: [LaneDriver<Fake>; 2],
+    pub(super) routes: [Route; 2],
+    pub(super) inboxes: [Inbox; 2],
 }
 
 impl Pair {
-    fn new(receives: u32) -> Self {
+    pub(super) fn new(receives: u32) -> Self {
         Self::with(RouteConfig { message_receives: receives, ..RouteConfig::default() })
     }
 
     /// With the sizes of `config`.
-    fn with(config: RouteConfig) -> Self {
+    pub(super) fn with(config: RouteConfig) -> Self {
         let RouteConfig { queue_pairs, config: sizes, message_receives, .. } = config;
         let net = Net::default();
         let inboxes = [Inbox::default(), Inbox::default()];
@@ -105,7 +109,7 @@ impl Pair {
         Self { net, drivers, routes, inboxes }
     }
 
-    fn turns(&mut self, count: usize) {
+    pub(super) fn turns(&mut self, count: usize) {
         for _ in 0..count {
             self.drivers.iter_mut().for_each(|driver| {
                 driver.turn();
@@ -113,11 +117,11 @@ impl Pair {
         }
     }
 
-    fn not_ready(&self) -> u64 {
+    pub(super) fn not_ready(&self) -> u64 {
         self.net.with(0, |device| device.not_ready) + self.net.with(1, |device| device.not_ready)
     }
 
-    fn finish(&mut self, transfer: &Transfer) -> Result<Outcome, TransferError> {
+    pub(super) fn finish(&mut self, transfer: &Transfer) -> Result<Outcome, TransferError> {
         for _ in 0..10_000 {
             self.turns(1);
             if let Some(result) = transfer.poll() {

@@ -4,6 +4,7 @@ mod fault;
 mod message;
 mod post;
 mod priority;
+mod rider;
 mod stop;
 mod thread;
 

@@ -48,6 +48,8 @@ pub(super) enum Notify {
     Queued,
     /// It is outstanding.
     Posted,
+    /// It rides on the last WRITE, which is outstanding.
+    Riding,
     /// The peer has it.
     Done,
 }
@@ -91,8 +93,37 @@ impl Active {
     /// on a route of one queue pair it can follow them at once; otherwise all parts have to have completed.
     #[inline]
     pub(super) fn may_notify(&self, queue_pairs: usize) -> bool {
-        let ordered = queue_pairs == 1 && self.work.direction() == Direction::Write;
+        let ordered = self.is_ordered(queue_pairs);
         self.notify == Notify::Wanted && self.unposted() == 0 && (ordered || self.outstanding == 0)
+    }
+
+    /// The immediate that the next entry can take along, being the last one: all that the peer is to be told, on the
+    /// queue pair on which everything before it went.
+    #[inline]
+    pub(super) fn rider(&self, queue_pairs: usize) -> Option<u32> {
+        if self.notify != Notify::Wanted || self.unposted() != 1 || !self.is_ordered(queue_pairs) {
+            return None;
+        }
+        let notification = self.notification.as_ref()?;
+        notification.immediate.filter(|_| notification.bytes.is_empty())
+    }
+
+    /// Whether the peer sees what is posted next only after all entries.
+    #[inline]
+    fn is_ordered(&self, queue_pairs: usize) -> bool {
+        queue_pairs == 1 && self.work.direction() == Direction::Write
+    }
+
+    /// Notes that entries from `first` on have completed: they count as far as all before them have, too. A
+    /// notification that rode on the last one has arrived with it.
+    #[inline]
+    pub(super) fn note_landed(&mut self, first: u32, count: u32) {
+        if first == self.landed {
+            self.landed += count;
+        }
+        if self.notify == Notify::Riding && self.landed as usize == self.work.entries().len() {
+            self.notify = Notify::Done;
+        }
     }
 
     /// Whether nothing of it is outstanding and nothing will be posted.

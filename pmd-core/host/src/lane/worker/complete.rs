@@ -65,9 +65,7 @@ impl<B: Backend> Worker<B> {
     #[inline]
     fn note_landed(&mut self, transfer: u32, part: Segment, failure: Option<TransferError>) {
         let Some(active) = self.transfers.find_mut(transfer).filter(|_| failure.is_none()) else { return };
-        if part.first_entry == active.landed {
-            active.landed += part.count;
-        }
+        active.note_landed(part.first_entry, part.count);
     }
 
     #[inline]

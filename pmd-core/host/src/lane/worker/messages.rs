@@ -92,6 +92,12 @@ impl Messages {
         !self.outgoing.is_empty() || !self.notifications.is_empty() || self.account.owes()
     }
 
+    /// Whether a message that is posted now overtakes none.
+    #[inline]
+    pub(super) fn are_all_posted(&self) -> bool {
+        self.outgoing.is_empty() && self.notifications.is_empty()
+    }
+
     /// Header for the next message; the credits in it count as given.
     pub(super) fn header(&mut self, kind: Kind) -> Header {
         Header { kind, credits: self.account.attach() }
@@ -118,15 +124,24 @@ impl Messages {
     ) -> Result<u32, RouteFault> {
         let bytes = self.buffers.as_ref().map_or(&[][..], |buffers| buffers.received(buffer, length));
         let (header, bytes) = Header::parse(bytes).ok_or(RouteFault::Protocol)?;
-        if let (Kind::Data, Some(handler)) = (header.kind, self.handler.as_mut()) {
-            catch_unwind(AssertUnwindSafe(|| handler.message(route, Message { bytes, immediate })))
-                .map_err(|_| RouteFault::HandlerPanicked)?;
+        if header.kind == Kind::Data {
+            hand_over(&mut self.handler, route, Message { bytes, immediate })?;
         }
         let arrived = match header.kind {
             Kind::Data => Arrived::Message,
             Kind::Credits => Arrived::Empty,
         };
         Ok(self.account.arrived(arrived, header.credits, self.notifications.len() as u32))
+    }
+
+    /// Takes in a notification that rode on a WRITE: a message without bytes, which took a credit and brings none.
+    pub(super) fn take_in_rider(
+        &mut self,
+        route: RouteId,
+        immediate: Option<u32>,
+    ) -> Result<u32, RouteFault> {
+        hand_over(&mut self.handler, route, Message { bytes: &[], immediate })?;
+        Ok(self.account.arrived(Arrived::Message, 0, self.notifications.len() as u32))
     }
 
     /// Tells the handler that no message follows, once, and drops everything that waits.
@@ -138,6 +153,17 @@ impl Messages {
             let _ = catch_unwind(AssertUnwindSafe(move || handler.down(route, fault)));
         }
     }
+}
+
+/// Gives a message to the handler, if there is one.
+fn hand_over(
+    handler: &mut Option<Box<dyn MessageHandler>>,
+    route: RouteId,
+    message: Message<'_>,
+) -> Result<(), RouteFault> {
+    let Some(handler) = handler else { return Ok(()) };
+    catch_unwind(AssertUnwindSafe(|| handler.message(route, message)))
+        .map_err(|_| RouteFault::HandlerPanicked)
 }
 
 impl fmt::Debug for Messages {

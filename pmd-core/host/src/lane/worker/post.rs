@@ -175,9 +175,14 @@ impl<B: Backend> Batch<'_, B> {
             return Posting::Done;
         };
         for _ in 0..share.min(active.unposted()) {
+            let rider = take_rider(self.route, active);
             let due = self.queue.window.unsignalled() + 1 >= self.config.signal_interval;
-            let signalled = due || self.posted + 1 == size;
-            match post_entry(self.backend, self.queue, active, signalled) {
+            let signalled = due || self.posted + 1 == size || rider.is_some();
+            let posted = post_entry(self.backend, self.queue, active, signalled, rider);
+            if posted.is_err() && rider.is_some() {
+                self.route.shared.credits.give(1);
+            }
+            match posted {
                 Ok(()) => self.posted += 1,
                 Err(PostError::QueueFull { .. }) if !self.queue.window.is_empty() => return Posting::Full,
                 Err(error) => return Posting::Refused(error),
@@ -185,6 +190,10 @@ impl<B: Backend> Batch<'_, B> {
             self.queue.window.push(Owner::Transfer(transfer), active.next_entry, signalled);
             active.next_entry += 1;
             active.outstanding += 1;
+            if rider.is_some() {
+                active.notify = Notify::Riding;
+                self.messages += 1;
+            }
         }
         self.route.running.pop_front();
         if active.unposted() > 0 {
@@ -305,19 +314,31 @@ impl<B: Backend> Batch<'_, B> {
     }
 }
 
-/// Posts the next entry of a transfer.
+/// The immediate that rides on the next entry of a transfer, with the credit that it takes. Where a message would be
+/// overtaken, or there is no credit, it waits its turn as any other notification.
+#[inline]
+fn take_rider(route: &RouteState, active: &Active) -> Option<u32> {
+    let immediate = active.rider(route.queues.len())?;
+    (route.messages.are_all_posted() && route.shared.credits.take()).then_some(immediate)
+}
+
+/// Posts the next entry of a transfer, with its notification if that rides on it.
 #[inline]
 fn post_entry<B: Backend>(
     backend: &mut B,
     queue: &QueuePair,
     active: &Active,
     signalled: bool,
+    rider: Option<u32>,
 ) -> Result<(), PostError> {
     let entry = &active.work.entries()[active.next_entry as usize];
     let (remote, local) = (entry.remote_address(), active.work.local(entry));
-    let operation = match active.work.direction() {
-        Direction::Read => Operation::Read { remote, local },
-        Direction::Write => Operation::Write { remote, local: Payload::Gather(local) },
+    let operation = match (active.work.direction(), rider) {
+        (Direction::Read, _) => Operation::Read { remote, local },
+        (Direction::Write, None) => Operation::Write { remote, local: Payload::Gather(local) },
+        (Direction::Write, Some(immediate)) => {
+            Operation::WriteImmediate { remote, local: Payload::Gather(local), immediate }
+        }
     };
     let flags = if signalled { SendFlags::SIGNALED } else { SendFlags::empty() };
     backend.post_send(queue.handle, &SendRequest { id: queue.send_id(), operation, flags })

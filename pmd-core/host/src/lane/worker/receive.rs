@@ -1,6 +1,6 @@
 //! Completions of receives: messages from the peer.
 
-use pmd_core::provider::{Completion, ReceiveRequest};
+use pmd_core::provider::{Completion, CompletionKind, ReceiveRequest};
 
 use super::{Worker, window::WorkId};
 use crate::{
@@ -36,8 +36,14 @@ impl<B: Backend> Worker<B> {
         let (Some(route), Some(queue)) = (self.routes.find_mut(index), self.queues.find(id.queue)) else {
             return Ok(());
         };
-        let received = (id.sequence, completion.byte_length);
-        let credits = route.messages.take_in(route.shared.key.id, received, completion.immediate)?;
+        let name = route.shared.key.id;
+        let credits = if completion.result == Ok(CompletionKind::ReceiveWriteImmediate) {
+            // The length is that of what was written elsewhere; the receive's memory is untouched.
+            route.messages.take_in_rider(name, completion.immediate)?
+        } else {
+            let received = (id.sequence, completion.byte_length);
+            route.messages.take_in(name, received, completion.immediate)?
+        };
         route.shared.credits.give(credits);
         if let Some(buffers) = &route.messages.buffers {
             let scatter = &[buffers.receive(id.sequence)];

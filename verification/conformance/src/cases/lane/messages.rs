@@ -1,17 +1,20 @@
 //! Messages and notifications: their order, their credits, and what they may not overtake.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use pmd_host::{
     backend::ConnectOptions,
     lane::{Message, Route, RouteConfig, RouteId},
-    transfer::{Direction, Notification, SendError, TransferOptions},
+    transfer::{Direction, Notification, SendError, TransferOptions, WorkList},
 };
 
-use super::{Lanes, Plan, Registrar, whole};
+use super::{Lanes, Plan, Registrar, list, piece, whole};
 use crate::{
     cases::{Case, case},
     context::{Context, pattern},
@@ -23,6 +26,8 @@ pub(super) const CASES: &[Case] = &[
     case("lane::messages_keep_their_order_within_their_credits", in_order),
     case("lane::messages_of_both_sides_at_once", both_sides),
     case("lane::a_notification_comes_after_all_bytes", notified),
+    case("lane::an_immediate_rides_behind_all_bytes", immediate_notified),
+    case("lane::immediates_that_ride_keep_within_their_credits", riders),
     case("lane::messages_beyond_the_limit_are_refused", too_long),
 ];
 
@@ -87,9 +92,24 @@ fn both_sides(context: &Context) {
     }
 }
 
-/// The receiving handler looks at the memory when the notification comes.
 fn notified(context: &Context) {
-    let plan = Plan { queue_pairs: 3, ..Plan::new(context) };
+    let bytes =
+        |round: u64| Notification { bytes: round.to_ne_bytes().to_vec(), immediate: Some(round as u32) };
+    notified_by(context, 3, bytes);
+}
+
+/// On one queue pair an immediate alone goes with the last WRITE.
+fn immediate_notified(context: &Context) {
+    notified_by(context, 1, rider);
+}
+
+fn rider(id: u64) -> Notification {
+    Notification { bytes: Vec::new(), immediate: Some(id as u32) }
+}
+
+/// The receiving handler looks at the memory when the notification comes.
+fn notified_by(context: &Context, queue_pairs: usize, notification: impl Fn(u64) -> Notification) {
+    let plan = Plan { queue_pairs, ..Plan::new(context) };
     let lanes = plan.clone().open(context);
     let length = context.scale(200_000, 1 << 20);
     let (here, there) = lanes.memories(length);
@@ -100,9 +120,7 @@ fn notified(context: &Context) {
     let rounds = context.scale(4, 30);
     for round in 0..rounds {
         here.write(0, &pattern(round, length));
-        let bytes = round.to_ne_bytes().to_vec();
-        let notify = Some(Notification { bytes, immediate: Some(round as u32) });
-        let options = TransferOptions { notify, ..TransferOptions::default() };
+        let options = TransferOptions { notify: Some(notification(round)), ..TransferOptions::default() };
         let transfer = routes[0].submit_waiting(&work, options, lanes.deadline()).expect("submitting");
         assert_eq!(lanes.outcome(transfer).expect("the transfer").bytes as usize, length);
         // The next round overwrites what this one's handler compares with.
@@ -114,6 +132,52 @@ fn notified(context: &Context) {
     assert_eq!(seen, (0..rounds).map(|round| (round, true)).collect::<Vec<_>>());
 }
 
+/// Both sides write to each other all the time, each transfer with an immediate, and send messages between them.
+fn riders(context: &Context) {
+    let lanes = Plan { queue_pairs: 1, ..strict(context) }.open(context);
+    let (here, there) = lanes.memories(256);
+    let count = context.scale(60, 2000);
+    std::thread::scope(|scope| {
+        for (side, from, to) in [(0, &here, &there), (1, &there, &here)] {
+            let lanes = &lanes;
+            scope.spawn(move || write_and_send(lanes, side, &half(from, to, side), count));
+        }
+    });
+    for side in [0, 1_usize] {
+        lanes.until("all messages", || lanes.heard_count(side) as u64 >= count + count.div_ceil(3));
+        let (riders, messages): (Vec<_>, Vec<_>) =
+            lanes.heard(side).into_iter().partition(|(bytes, _)| bytes.is_empty());
+        assert_eq!(riders, (0..count).map(|id| (Vec::new(), Some(id as u32))).collect::<Vec<_>>());
+        let ids = (0..count).step_by(3);
+        assert_eq!(messages, ids.map(|id| (id.to_ne_bytes().to_vec(), None)).collect::<Vec<_>>());
+        assert_eq!(lanes.routes[side].fault(), None, "credits were overrun");
+    }
+}
+
+/// A list of two requests that stays in one half of the memories.
+fn half(from: &Memory, to: &Memory, side: usize) -> Arc<WorkList> {
+    let start = side * 128;
+    list(Direction::Write, 64, [(piece(from, start, 128), to.remote(start))])
+}
+
+fn write_and_send(lanes: &Lanes, side: usize, work: &Arc<WorkList>, count: u64) {
+    let mut running = VecDeque::new();
+    for id in 0..count {
+        if id.is_multiple_of(3) {
+            send(lanes, &lanes.routes[side], &id.to_ne_bytes(), None);
+        }
+        let options = TransferOptions { notify: Some(rider(id)), ..TransferOptions::default() };
+        running.push_back(lanes.submit(side, work, options));
+        if running.len() > 4 {
+            let done = running.pop_front().map(|transfer| lanes.outcome(transfer));
+            assert_eq!(done.expect("one of five").expect("the transfer").bytes, 128);
+        }
+    }
+    for transfer in running {
+        lanes.outcome(transfer).expect("the transfer");
+    }
+}
+
 /// A route whose right end compares its memory with the round's pattern at each message.
 fn watched(
     lanes: &Lanes,
@@ -123,9 +187,10 @@ fn watched(
 ) -> [Route; 2] {
     let (memory, seen) = (Arc::clone(there), Arc::clone(seen));
     let look = move |_: RouteId, message: Message<'_>| {
-        let mut word = [0; 8];
-        word.copy_from_slice(message.bytes);
-        let round = u64::from_ne_bytes(word);
+        let round = match <[u8; 8]>::try_from(message.bytes) {
+            Ok(word) => u64::from_ne_bytes(word),
+            Err(_) => u64::from(message.immediate.expect("an immediate alone")),
+        };
         let whole = memory.read(0, memory.length()) == pattern(round, memory.length());
         seen.lock().unwrap_or_else(PoisonError::into_inner).push((round, whole));
     };
