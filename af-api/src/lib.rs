@@ -6,6 +6,8 @@
 //! links this crate to push activations to FFN nodes and to pull their results back, layer after layer. Below it,
 //! `pmd-host` owns devices, lanes and peers, and `pmd-core` turns work requests into queue entries.
 //!
-//! # What it does today
-//!
-//! Nothing yet: the crate holds its place in the workspace, and exports no item. KV caches move through `kv-api`.
+//! | module | holds |
+//! |---|---|
+//! | [`trace`] | stamps of each request, figures for each peer, stragglers, Chrome traces |
+
+pub mod trace;

@@ -1,0 +1,55 @@
+//! Buckets and quantiles.
+
+use proptest::prelude::*;
+
+use crate::trace::{Histogram, Summary};
+
+fn of(durations: impl IntoIterator<Item = u64>) -> Histogram {
+    let mut histogram = Histogram::default();
+    durations.into_iter().for_each(|duration| histogram.record(duration));
+    histogram
+}
+
+#[test]
+fn an_empty_histogram_tells_zeros() {
+    assert_eq!(Histogram::default().summary(), Summary::default());
+    assert_eq!(Histogram::default().quantile(0.5), 0);
+}
+
+#[test]
+fn short_durations_are_exact() {
+    let summary = of(1..=10).summary();
+    let wanted = Summary { count: 10, mean: 5, minimum: 1, p50: 5, p90: 9, p99: 10, maximum: 10 };
+    assert_eq!(summary, wanted);
+}
+
+#[test]
+fn endless_durations_have_a_bucket_too() {
+    let histogram = of([u64::MAX, 1 << 41, 7]);
+    assert_eq!(histogram.quantile(1.0), u64::MAX);
+    assert_eq!(histogram.quantile(0.0), 7);
+    assert_eq!(histogram.summary().maximum, u64::MAX);
+}
+
+#[test]
+fn merging_is_recording_both() {
+    let (mut left, right) = (of((0..500).map(|n| n * 37)), of((0..300).map(|n| n * 1013)));
+    left.merge(&right);
+    let both = of((0..500).map(|n| n * 37).chain((0..300).map(|n| n * 1013)));
+    assert_eq!(left.summary(), both.summary());
+    assert_eq!(left.count(), 800);
+}
+
+proptest! {
+    #[test]
+    fn quantiles_are_at_most_a_sixteenth_too_high(
+        mut durations in prop::collection::vec(0u64..1 << 40, 1..200),
+        share in 0.0f64..=1.0,
+    ) {
+        let told = of(durations.iter().copied()).quantile(share);
+        durations.sort_unstable();
+        let rank = ((share * durations.len() as f64).ceil() as usize).max(1);
+        let exact = durations[rank - 1];
+        prop_assert!(told >= exact && told - exact <= exact / 16, "{} told for {}", told, exact);
+    }
+}
