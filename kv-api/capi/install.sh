@@ -29,11 +29,16 @@ fi
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$here/../../Cargo.toml")
 
 mkdir -p "$prefix/lib/pkgconfig" "$prefix/lib/cmake/pmd_kv" "$prefix/include"
-for library in libpmd_kv.so libpmd_kv.a; do
-  # A copy beside it, then a rename: programs that run with the old one keep it.
-  cp "$libraries/$library" "$prefix/lib/.$library"
-  mv "$prefix/lib/.$library" "$prefix/lib/$library"
-done
+# Below 1.0, releases are compatible when their minor versions are equal: that much is in the library's own name.
+shared=libpmd_kv.so.$version
+soname=libpmd_kv.so.${version%.*}
+cp "$libraries/libpmd_kv.so" "$prefix/lib/.$shared"
+cp "$libraries/libpmd_kv.a" "$prefix/lib/.libpmd_kv.a"
+# A copy beside it, then a rename: programs that run with the old one keep it.
+mv "$prefix/lib/.$shared" "$prefix/lib/$shared"
+mv "$prefix/lib/.libpmd_kv.a" "$prefix/lib/libpmd_kv.a"
+ln -sfn "$shared" "$prefix/lib/$soname"
+ln -sfn "$soname" "$prefix/lib/libpmd_kv.so"
 (cd "$here/include" && find . -name '*.h') | while read -r header; do
   mkdir -p "$prefix/include/$(dirname "$header")"
   cp "$here/include/$header" "$prefix/include/$header"

@@ -1,6 +1,6 @@
 /*
- * The native engine: a prefill process pushes three blocks of every layer into a decode process's cache, layer by layer,
- * and the decode process is told of each layer when it is in place.
+ * The native engine: a prefill process streams three blocks of every layer into a decode process's cache, each layer as
+ * soon as it is computed, and the decode process goes on with each layer when it is in place.
  *
  *   gcc -std=c11 push_blocks.c $(pkg-config --cflags --libs pmd_kv) -o push_blocks
  *   ./push_blocks decode 127.0.0.1:27000 &
@@ -12,9 +12,9 @@
 
 #include "pmd_kv.h"
 
-enum { LAYERS = 4, TENSORS = 2, BLOCKS = 8, BLOCK_BYTES = 4096, MOVED = 3, PATIENCE_MS = 30000 };
+enum { TAG = 7, LAYERS = 4, TENSORS = 2, BLOCKS = 8, BLOCK_BYTES = 4096, MOVED = 3, PATIENCE_MS = 30000 };
 
-static const pmd_kv_layout layout = {LAYERS, TENSORS, BLOCKS, BLOCK_BYTES};
+static const pmd_kv_layout layout = {LAYERS, TENSORS, BLOCKS, BLOCK_BYTES, NULL};
 static const uint32_t source[MOVED] = {0, 1, 2};
 static const uint32_t destination[MOVED] = {7, 2, 5};
 
@@ -68,12 +68,17 @@ static void decode(const char *address) {
   pmd_kv_cache *cache = NULL;
   require(pmd_kv_engine_open(&options, &engine), "opening the engine");
   require(pmd_kv_cache_allocate(engine, "room", &layout, &cache), "allocating the cache");
-  for (int layer = 0; layer < LAYERS; ++layer) {
-    uint8_t told = 0;
-    size_t length = 0;
-    require(pmd_kv_engine_wait_notification(engine, PATIENCE_MS, &told, 1, &length, NULL), "waiting for a layer");
-    printf("layer %d is in place\n", told);
+  pmd_kv_peer *sender = NULL;
+  require(pmd_kv_engine_accept(engine, PATIENCE_MS, &sender), "waiting for the other side");
+  const pmd_kv_peer *const senders[] = {sender};
+  pmd_kv_arrivals *arrivals = NULL;
+  require(pmd_kv_expect_layers(engine, TAG, senders, 1, &arrivals), "expecting layers");
+  for (uint32_t layer = 0; layer < LAYERS; ++layer) {
+    require(pmd_kv_arrivals_wait(arrivals, layer, PATIENCE_MS), "waiting for a layer");
+    printf("layer %u is in place\n", layer);
   }
+  require(pmd_kv_arrivals_close(arrivals), "closing the expectation");
+  require(pmd_kv_peer_release(sender), "releasing the sender");
   check(cache);
   /* The last layer is here before the other side knows that it is: that side closes first. */
   pmd_kv_peer *peer = NULL;
@@ -113,6 +118,14 @@ static pmd_kv_remote_cache *look_up(const pmd_kv_engine *engine, const pmd_kv_pe
   return remote;
 }
 
+static void compute(const pmd_kv_cache *cache, uint32_t layer) {
+  for (uint32_t tensor = layer * TENSORS; tensor < (layer + 1) * TENSORS; ++tensor) {
+    for (uint32_t number = 0; number < BLOCKS; ++number) {
+      memset(block(cache, tensor, number), content(tensor, number), BLOCK_BYTES);
+    }
+  }
+}
+
 static void prefill(const char *address) {
   pmd_kv_engine *engine = NULL;
   pmd_kv_cache *cache = NULL;
@@ -120,25 +133,20 @@ static void prefill(const char *address) {
   require(pmd_kv_cache_allocate(engine, "computed", &layout, &cache), "allocating the cache");
   pmd_kv_peer *peer = reach(engine, address);
   pmd_kv_remote_cache *remote = look_up(engine, peer);
+  const pmd_kv_selection selection = {.source = source, .destination = destination, .count = MOVED};
+  const pmd_kv_stream_options options = {.tag = TAG, .deadline_ms = PATIENCE_MS};
+  pmd_kv_stream *stream = NULL;
+  require(pmd_kv_stream_open(remote, cache, &selection, &options, &stream), "opening the stream");
   for (uint32_t layer = 0; layer < LAYERS; ++layer) {
-    for (uint32_t tensor = layer * TENSORS; tensor < (layer + 1) * TENSORS; ++tensor) {
-      for (uint32_t number = 0; number < BLOCKS; ++number) {
-        memset(block(cache, tensor, number), content(tensor, number), BLOCK_BYTES);
-      }
-    }
-    const uint8_t told = (uint8_t)layer;
-    const pmd_kv_selection selection = {
-        .first_layer = layer, .end_layer = layer + 1, .source = source, .destination = destination, .count = MOVED};
-    const pmd_kv_post_options options = {.notification = &told, .notification_bytes = 1, .deadline_ms = PATIENCE_MS};
-    pmd_kv_transfer *transfer = NULL;
-    uint64_t bytes = 0;
-    require(pmd_kv_push(remote, cache, &selection, &options, &transfer), "posting a layer");
-    require(pmd_kv_transfer_wait(transfer, PATIENCE_MS, &bytes), "pushing a layer");
-    require(pmd_kv_transfer_release(transfer), "releasing the transfer");
-    if (bytes != TENSORS * MOVED * BLOCK_BYTES) {
-      fprintf(stderr, "%llu bytes moved\n", (unsigned long long)bytes);
-      exit(1);
-    }
+    compute(cache, layer);
+    require(pmd_kv_stream_release(stream, layer), "releasing a layer");
+  }
+  uint64_t bytes = 0;
+  require(pmd_kv_stream_wait(stream, PATIENCE_MS, &bytes), "waiting for the last layer");
+  require(pmd_kv_stream_close(stream), "closing the stream");
+  if (bytes != LAYERS * TENSORS * MOVED * BLOCK_BYTES) {
+    fprintf(stderr, "%llu bytes moved\n", (unsigned long long)bytes);
+    exit(1);
   }
   char transport[16] = "";
   require(pmd_kv_peer_transport(peer, transport, sizeof(transport), NULL), "the transport's name");

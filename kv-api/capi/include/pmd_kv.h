@@ -15,6 +15,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Leaves a row without a key.
+#define PMD_DATADIST_KEY_NONE 0
+
+// A row, by the request that it was computed for.
+#define PMD_DATADIST_KEY_REQUEST 1
+
+// A row, by the prefix that it was computed for.
+#define PMD_DATADIST_KEY_PREFIX 2
+
+// The cache of blocks of a model.
+#define PMD_DATADIST_KEY_BLOCKS 3
+
 // What a function of this library did. `pmd_kv_last_error()` says more.
 typedef enum pmd_kv_status {
   // Done.
@@ -33,7 +45,7 @@ typedef enum pmd_kv_status {
   PMD_KV_STATUS_TIMEOUT = 6,
   // The peer has nothing of that name.
   PMD_KV_STATUS_NOT_FOUND = 7,
-  // The name is taken in this engine.
+  // The name, or the tag of a stream, is taken in this engine.
   PMD_KV_STATUS_NAME_TAKEN = 8,
   // The two sides differ: caches in shape, or a message is longer than the receive that it met.
   PMD_KV_STATUS_MISMATCH = 9,
@@ -60,6 +72,9 @@ typedef enum pmd_kv_status {
 // One end of the transfers of a process: a cluster.
 typedef struct pmd_datadist pmd_datadist;
 
+// A task that runs.
+typedef struct pmd_datadist_task pmd_datadist_task;
+
 // A HIXL engine.
 typedef struct pmd_hixl pmd_hixl;
 
@@ -71,6 +86,9 @@ typedef struct pmd_hixl_notifies pmd_hixl_notifies;
 
 // How transfers stand.
 typedef struct pmd_hixl_results pmd_hixl_results;
+
+// The layers of a stream, at the receiving side.
+typedef struct pmd_kv_arrivals pmd_kv_arrivals;
 
 // A registered cache of this process.
 typedef struct pmd_kv_cache pmd_kv_cache;
@@ -86,6 +104,9 @@ typedef struct pmd_kv_peer pmd_kv_peer;
 
 // A cache of a peer.
 typedef struct pmd_kv_remote_cache pmd_kv_remote_cache;
+
+// A stream of layers, at the sending side.
+typedef struct pmd_kv_stream pmd_kv_stream;
 
 // A transfer that was posted.
 typedef struct pmd_kv_transfer pmd_kv_transfer;
@@ -128,7 +149,17 @@ typedef struct pmd_datadist_cluster {
   size_t remote_count;
 } pmd_datadist_cluster;
 
-// The shape of a cache (`CacheDesc`).
+// What a cache is found by, beside its number (`CacheKey`, `BlocksCacheKey` of the Python interface).
+typedef struct pmd_datadist_key {
+  // `PMD_DATADIST_KEY_NONE`, `_REQUEST`, `_PREFIX` or `_BLOCKS`.
+  uint32_t kind;
+  // The request or the prefix.
+  uint64_t id;
+  // The model.
+  uint64_t model_id;
+} pmd_datadist_key;
+
+// The shape of a cache (`CacheDesc`). Write `pmd_datadist_cache_desc desc = {0};` and then what you want.
 typedef struct pmd_datadist_cache_desc {
   // 0 for the host's memory, 1 for a device's.
   uint32_t placement;
@@ -140,9 +171,37 @@ typedef struct pmd_datadist_cache_desc {
   const int64_t *shape;
   // How many.
   size_t shape_length;
+  // What it is indexed by: 0 rows of a batch and blocks alike, 1 rows, 2 blocks.
+  uint32_t kind;
+  // Peers may not reach it.
+  bool hidden;
+  // What it is found by: one for each row, or one of blocks.
+  const struct pmd_datadist_key *keys;
+  // How many; 0 for none.
+  size_t key_count;
 } pmd_datadist_cache_desc;
 
-// A row of a cache of some cluster (`CacheIndex`).
+// A cache of this process (`Cache`).
+typedef struct pmd_datadist_cache {
+  // Its number; -1 for memory that is only described.
+  int64_t cache_id;
+  // Its shape.
+  struct pmd_datadist_cache_desc desc;
+  // First byte of each tensor; not looked at for a cache with a number.
+  const uint64_t *addresses;
+  // How many.
+  size_t address_count;
+} pmd_datadist_cache;
+
+// A block, and the block that it is copied to.
+typedef struct pmd_datadist_block_pair {
+  // Of the source.
+  uint64_t source;
+  // Of the destination.
+  uint64_t destination;
+} pmd_datadist_block_pair;
+
+// A row of a cache of some cluster (`CacheIndex`), or the cache that has a key.
 typedef struct pmd_datadist_cache_index {
   // The cluster.
   uint64_t cluster_id;
@@ -150,6 +209,8 @@ typedef struct pmd_datadist_cache_index {
   int64_t cache_id;
   // Row of the batch.
   uint32_t batch_index;
+  // In place of number and row; NULL: by these.
+  const struct pmd_datadist_key *key;
 } pmd_datadist_cache_index;
 
 // Which layers move (`KvCacheExtParam`). Both ends are in a range; -1 and -1 for all.
@@ -174,6 +235,41 @@ typedef struct pmd_datadist_blocks {
   size_t count;
 } pmd_datadist_blocks;
 
+// Waits until a layer is computed, at most `timeout_ms`, or as long as it takes with a negative one; false gives the
+// task up. Called once for each layer, on the task's thread. It must not throw.
+typedef bool (*pmd_datadist_synchronizer)(void *context, uint32_t layer, int64_t timeout_ms);
+
+// One destination of a task (`TransferConfig`, `TransferWithCacheKeyConfig`).
+typedef struct pmd_datadist_destination {
+  // The cluster, and its cache by number and row or by a key of blocks.
+  struct pmd_datadist_cache_index to;
+  // First byte of each tensor at that cluster, in place of a cache: two for each layer. NULL: to the cache.
+  const uint64_t *addresses;
+  // How many.
+  size_t address_count;
+  // First layer of the source.
+  uint32_t source_first;
+  // One past the last; 0 for all layers.
+  uint32_t source_end;
+  // First layer of the destination.
+  uint32_t destination_first;
+  // One past the last; 0 for the layers of the source.
+  uint32_t destination_end;
+  // Row of the source; 0 with blocks.
+  uint32_t source_batch_index;
+} pmd_datadist_destination;
+
+// Blocks of a task (`TransferBlocks`): none for a row to a row; those of the destination for a contiguous source; both
+// for blocks to blocks.
+typedef struct pmd_datadist_task_blocks {
+  // Blocks of the source.
+  struct pmd_datadist_blocks source;
+  // Blocks of the destination.
+  struct pmd_datadist_blocks destination;
+  // Bytes of a block of the destination; needed for a contiguous source, 0 otherwise.
+  uint64_t destination_block_bytes;
+} pmd_datadist_task_blocks;
+
 // How an engine is made. What is zero or NULL is what the environment says (PMD_TRANSPORT, PMD_DEVICE, PMD_IDLE,
 // PMD_QUEUE_PAIRS), or the default: write `pmd_kv_engine_options options = {0};` and then what you want.
 typedef struct pmd_kv_engine_options {
@@ -197,6 +293,26 @@ typedef struct pmd_kv_engine_options {
   uint32_t down_after_ms;
 } pmd_kv_engine_options;
 
+// How the tokens and heads of one block of one tensor lie.
+typedef struct pmd_kv_token_format {
+  // Tokens of a block.
+  uint32_t tokens;
+  // First head that this process holds.
+  uint32_t first_head;
+  // Heads that it holds.
+  uint32_t heads;
+  // Heads of the model; 1 of 1 is the latent vector of multi-head latent attention, which every rank holds.
+  uint32_t total_heads;
+  // Bytes of one head of one token.
+  uint32_t head_bytes;
+  // Whether heads change slowest in memory (`[head][token][dim]`); otherwise tokens do.
+  bool heads_first;
+  // Bytes from one token to the next; 0, as `head_stride` then is: without gaps.
+  uint64_t token_stride;
+  // Bytes from one head to the next.
+  uint64_t head_stride;
+} pmd_kv_token_format;
+
 // The shape of a cache: `layers` x `tensors_per_layer` tensors of `blocks` blocks of `block_bytes` bytes.
 typedef struct pmd_kv_layout {
   // Transformer layers.
@@ -205,8 +321,11 @@ typedef struct pmd_kv_layout {
   uint32_t tensors_per_layer;
   // Blocks of one tensor.
   uint32_t blocks;
-  // Bytes of one block of one tensor.
+  // Bytes of one block of one tensor. Not looked at where there is a format, which says it.
   uint64_t block_bytes;
+  // What is in a block; NULL: bytes. Caches with formats exchange tokens although their block sizes, tensor-parallel
+  // degrees or orders of dimensions differ.
+  const struct pmd_kv_token_format *format;
 } pmd_kv_layout;
 
 // Tensors that follow each other at one distance in memory.
@@ -247,8 +366,47 @@ typedef struct pmd_kv_extent {
   uint32_t end_block;
 } pmd_kv_extent;
 
-// Which part of a cache moves: block `source[i]` of the sending side goes to block `destination[i]` of the receiving
-// side, in every tensor of the layers.
+// Block numbers at one distance.
+typedef struct pmd_kv_block_run {
+  // First number.
+  uint32_t first;
+  // From one to the next.
+  uint32_t step;
+  // How many.
+  uint32_t count;
+} pmd_kv_block_run;
+
+// Which run goes to which; both have as many blocks.
+typedef struct pmd_kv_block_runs {
+  // Where the bytes come from.
+  struct pmd_kv_block_run source;
+  // Where they go.
+  struct pmd_kv_block_run destination;
+} pmd_kv_block_runs;
+
+// A sequence's tokens on one side.
+typedef struct pmd_kv_token_span {
+  // The sequence's blocks, in the order of its tokens. On the receiving side none twice.
+  const uint32_t *blocks;
+  // How many blocks.
+  size_t count;
+  // First token that moves, counted from the beginning of the first block.
+  uint64_t first;
+} pmd_kv_token_span;
+
+// Which tokens go where.
+typedef struct pmd_kv_tokens {
+  // Where the tokens come from.
+  struct pmd_kv_token_span source;
+  // Where they go.
+  struct pmd_kv_token_span destination;
+  // How many.
+  uint64_t count;
+} pmd_kv_tokens;
+
+// Which part of a cache moves: layers, and blocks or tokens of every tensor of them. Blocks are said in one way of
+// three: two tables, two runs, or spans of tokens; where all are NULL, every block goes to the block of the same number.
+// Write `pmd_kv_selection selection = {0};` and then what you want.
 typedef struct pmd_kv_selection {
   // First layer, at the sending side.
   uint32_t first_layer;
@@ -256,13 +414,31 @@ typedef struct pmd_kv_selection {
   uint32_t end_layer;
   // What is added to a layer's number at the sending side to give its number at the receiving side.
   int32_t layer_shift;
-  // Blocks where the bytes come from; may repeat. NULL: every block to the block of the same number.
+  // Blocks where the bytes come from; may repeat. Block `source[i]` goes to block `destination[i]`.
   const uint32_t *source;
   // Blocks where they go, none twice. NULL exactly where `source` is.
   const uint32_t *destination;
   // Entries of both.
   size_t count;
+  // Two tables of equal steps, in place of `source` and `destination`.
+  const struct pmd_kv_block_runs *runs;
+  // Tokens, whatever blocks each side cuts them into. Both caches say what is in a block.
+  const struct pmd_kv_tokens *tokens;
 } pmd_kv_selection;
+
+// How a stream is sent.
+typedef struct pmd_kv_stream_options {
+  // By which the receiver knows it.
+  uint64_t tag;
+  // From now, by when each layer has to be there; 0: never.
+  uint64_t deadline_ms;
+  // Seven turns of eight among the transfers to the same peer; otherwise all take turns.
+  bool high_priority;
+} pmd_kv_stream_options;
+
+// Returns once a layer has been computed: true to send it, false to end the stream. Called for each layer in turn, on a
+// thread of the stream's own. It must not throw.
+typedef bool (*pmd_kv_synchronizer)(void *context, uint32_t layer);
 
 // How a transfer is carried out.
 typedef struct pmd_kv_post_options {
@@ -407,6 +583,24 @@ uint32_t pmd_datadist_allocate_cache(const struct pmd_datadist *cluster,
 // `DeallocateCache`.
 uint32_t pmd_datadist_deallocate_cache(const struct pmd_datadist *cluster, int64_t cache_id);
 
+// Takes a key of a row away: peers do not find the cache by it any more. A key that is not there is no error.
+//
+// # Safety
+// `key` points to a key.
+uint32_t pmd_datadist_remove_cache_key(const struct pmd_datadist *cluster,
+                                       const struct pmd_datadist_key *key);
+
+// `swap_blocks`: copies blocks between a cache on the host and one on the device, each pair's source to its destination.
+//
+// # Safety
+// The caches' arrays and the pairs have their counts; the tensors of a cache with number -1 are mapped, and nothing else
+// uses the blocks that are copied.
+uint32_t pmd_datadist_swap_blocks(const struct pmd_datadist *cluster,
+                                  const struct pmd_datadist_cache *source,
+                                  const struct pmd_datadist_cache *destination,
+                                  const struct pmd_datadist_block_pair *pairs,
+                                  size_t count);
+
 // `PullKvCache`: `size` bytes of one row of every tensor, or all with -1. `range` NULL: all layers.
 //
 // # Safety
@@ -471,6 +665,46 @@ uint32_t pmd_datadist_copy_blocks(const struct pmd_datadist *cluster,
                                   struct pmd_datadist_blocks source_blocks,
                                   const struct pmd_datadist_blocks *destination_lists,
                                   size_t count);
+
+// `transfer_cache_async`: sends layers of a cache to clusters while they are computed; before each layer the
+// synchronizer is asked once. A layer is two tensors. `task_blocks` NULL: rows. Release the task with
+// `pmd_datadist_task_release`.
+//
+// # Safety
+// `synchronizer` may be called with `context` on another thread until the task is done. The destinations' arrays and the
+// lists have their counts; `task` may be written.
+uint32_t pmd_datadist_transfer_async(const struct pmd_datadist *cluster,
+                                     int64_t source,
+                                     pmd_datadist_synchronizer synchronizer,
+                                     void *context,
+                                     const struct pmd_datadist_destination *destinations,
+                                     size_t count,
+                                     const struct pmd_datadist_task_blocks *task_blocks,
+                                     struct pmd_datadist_task **task);
+
+// Writes whether every destination of a task has its outcome.
+//
+// # Safety
+// `done` may be written.
+uint32_t pmd_datadist_task_is_done(const struct pmd_datadist_task *task, bool *done);
+
+// `synchronize`: waits until every destination has its outcome: the first failure, or 0. `LLM_TIMEOUT` when that takes
+// longer than `timeout_ms`, and the task goes on; negative: as long as it takes.
+uint32_t pmd_datadist_task_wait(const struct pmd_datadist_task *task,
+                                int64_t timeout_ms);
+
+// `get_results`: as `pmd_datadist_task_wait`, the outcome of each destination. `count` is how many there are.
+//
+// # Safety
+// `statuses` has room for `capacity` codes; `count` may be written.
+uint32_t pmd_datadist_task_results(const struct pmd_datadist_task *task,
+                                   int64_t timeout_ms,
+                                   uint32_t *statuses,
+                                   size_t capacity,
+                                   size_t *count);
+
+// Releases a task's handle. The task goes on.
+uint32_t pmd_datadist_task_release(struct pmd_datadist_task *task);
 
 // Opens an engine. `options` may be NULL. Close it with `pmd_kv_engine_close`.
 //
@@ -594,12 +828,19 @@ enum pmd_kv_status pmd_kv_remote_cache_open(const struct pmd_kv_engine *engine,
                                             uint64_t timeout_ms,
                                             struct pmd_kv_remote_cache **remote);
 
-// Writes the shape of a peer's cache.
+// Writes the shape of a peer's cache; `pmd_kv_remote_cache_format` what is in its blocks.
 //
 // # Safety
 // `layout` may be written.
 enum pmd_kv_status pmd_kv_remote_cache_layout(const struct pmd_kv_remote_cache *remote,
                                               struct pmd_kv_layout *layout);
+
+// Writes what is in a block of a peer's cache; `PMD_KV_STATUS_NOT_FOUND` where the peer does not say.
+//
+// # Safety
+// `format` may be written.
+enum pmd_kv_status pmd_kv_remote_cache_format(const struct pmd_kv_remote_cache *remote,
+                                              struct pmd_kv_token_format *format);
 
 // Releases what was looked up.
 enum pmd_kv_status pmd_kv_remote_cache_release(struct pmd_kv_remote_cache *remote);
@@ -653,6 +894,88 @@ enum pmd_kv_status pmd_kv_engine_metrics(const struct pmd_kv_engine *engine,
                                          char *room,
                                          size_t capacity,
                                          size_t *length);
+
+// Plans pushing the selected part of a cache into a peer's, layer by layer, each when it is released. `selection` NULL:
+// everything; `options` NULL: tag 0. Release the stream with `pmd_kv_stream_close`.
+//
+// # Safety
+// `selection` and `options` are NULL or point to such structures, whose arrays have their counts; `stream` may be
+// written.
+enum pmd_kv_status pmd_kv_stream_open(const struct pmd_kv_remote_cache *remote,
+                                      const struct pmd_kv_cache *cache,
+                                      const struct pmd_kv_selection *selection,
+                                      const struct pmd_kv_stream_options *options,
+                                      struct pmd_kv_stream **stream);
+
+// Sends a layer, by its number at the sending side: its bytes are computed. In any order, from any thread, once for each
+// layer. Does not wait for the transfer.
+enum pmd_kv_status pmd_kv_stream_release(const struct pmd_kv_stream *stream,
+                                         uint32_t layer);
+
+// Releases each layer, in order, when `synchronizer` says so. Returns at once: a thread asks it, and does not keep the
+// stream. `context` is handed to it.
+//
+// # Safety
+// `synchronizer` may be called with `context` on another thread until the stream's layers have all been released or one
+// was refused, or the stream is closed.
+enum pmd_kv_status pmd_kv_stream_drive(const struct pmd_kv_stream *stream,
+                                       pmd_kv_synchronizer synchronizer,
+                                       void *context);
+
+// Waits until a layer has landed and its receiver was told.
+//
+// # Safety
+// `bytes` is NULL or may be written: the bytes that moved.
+enum pmd_kv_status pmd_kv_stream_wait_layer(const struct pmd_kv_stream *stream,
+                                            uint32_t layer,
+                                            uint64_t timeout_ms,
+                                            uint64_t *bytes);
+
+// Waits until every layer has landed.
+//
+// # Safety
+// As `pmd_kv_stream_wait_layer`.
+enum pmd_kv_status pmd_kv_stream_wait(const struct pmd_kv_stream *stream,
+                                      uint64_t timeout_ms,
+                                      uint64_t *bytes);
+
+// Ends a stream: no layer is sent any more, what is in flight is cancelled, and the receiver is told which layers will
+// not come. When this returns nothing writes the receiver's memory on the stream's behalf.
+enum pmd_kv_status pmd_kv_stream_cancel(const struct pmd_kv_stream *stream);
+
+// Releases a stream's handle: the receiver is told of layers that were not released. What is in flight goes on.
+enum pmd_kv_status pmd_kv_stream_close(struct pmd_kv_stream *stream);
+
+// Expects the layers of a stream: of all of `peers`, each of which sends its part of every layer under this tag. Layers
+// that have landed before are not lost. Release it with `pmd_kv_arrivals_close`.
+//
+// # Safety
+// `peers` points to `count` peers; `arrivals` may be written.
+enum pmd_kv_status pmd_kv_expect_layers(const struct pmd_kv_engine *engine,
+                                        uint64_t tag,
+                                        const struct pmd_kv_peer *const *peers,
+                                        size_t count,
+                                        struct pmd_kv_arrivals **arrivals);
+
+// Waits until every sender's part of a layer, by its number at the receiving side, has landed.
+// `PMD_KV_STATUS_FAILED` when a sender's transfer failed, `PMD_KV_STATUS_PEER_DOWN` when a sender is.
+enum pmd_kv_status pmd_kv_arrivals_wait(const struct pmd_kv_arrivals *arrivals,
+                                        uint32_t layer,
+                                        uint64_t timeout_ms);
+
+// Writes the blocks of a layer that a failed sender did not bring and that are not valid: none while it may still land.
+// `count` is how many extents there are; with `PMD_KV_STATUS_BUFFER_TOO_SMALL` none was written.
+//
+// # Safety
+// `extents` has room for `capacity` of them; `count` may be written.
+enum pmd_kv_status pmd_kv_arrivals_lost(const struct pmd_kv_arrivals *arrivals,
+                                        uint32_t layer,
+                                        struct pmd_kv_extent *extents,
+                                        size_t capacity,
+                                        size_t *count);
+
+// Expects no layers of the tag any more, which is free then.
+enum pmd_kv_status pmd_kv_arrivals_close(struct pmd_kv_arrivals *arrivals);
 
 // Moves the selected blocks of a peer's cache into one of ours. `selection` NULL: everything; `options` NULL: no
 // notification, no deadline. Release the transfer with `pmd_kv_transfer_release`.
@@ -864,7 +1187,8 @@ uint32_t pmd_hixl_transfer_sync(const struct pmd_hixl *engine,
                                 size_t count,
                                 int32_t timeout_ms);
 
-// `TransferAsync`: begins a transfer; `user_data` is handed back by `pmd_hixl_transfer_statuses`.
+// `TransferAsync`: begins a transfer; `user_data` is handed back by `pmd_hixl_transfer_statuses`. It is given up, and its
+// status is a time-out, when it has not ended after `timeout_ms`; 0: never.
 //
 // # Safety
 // As `pmd_hixl_transfer_sync`, until the transfer has ended; `request` may be written.
@@ -874,6 +1198,7 @@ uint32_t pmd_hixl_transfer_async(const struct pmd_hixl *engine,
                                  const struct pmd_hixl_op *operations,
                                  size_t count,
                                  const void *user_data,
+                                 uint32_t timeout_ms,
                                  void **request);
 
 // `GetTransferStatus`: a `TransferStatus` of `hixl/hixl_types.h`. The end of a transfer is told once.

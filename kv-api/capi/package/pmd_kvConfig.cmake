@@ -5,7 +5,6 @@ if(NOT TARGET pmd_kv::pmd_kv)
   add_library(pmd_kv::pmd_kv SHARED IMPORTED)
   set_target_properties(pmd_kv::pmd_kv PROPERTIES
     IMPORTED_LOCATION "${_pmd_kv_prefix}/lib/libpmd_kv.so"
-    IMPORTED_NO_SONAME TRUE
     INTERFACE_INCLUDE_DIRECTORIES "${_pmd_kv_prefix}/include")
 endif()
 

@@ -22,8 +22,7 @@
 //! | `hixl` | HIXL |
 //! | `status` | what functions return |
 //! | `options` | options that are texts |
-//! | `boundary` | pointers checked, panics caught, the last error |
-//! | `handles` | what C programs hold in place of objects |
+//! | `boundary` | the frame of every function; `pmd_capi` has what it shares with other C interfaces |
 //!
 //! # The boundary
 //! - A handle is a number that looks like a pointer; it is looked up at every call. One that was released gives
@@ -36,7 +35,6 @@
 mod boundary;
 pub mod datadist;
 pub mod engine;
-mod handles;
 pub mod hixl;
 pub mod kvtrans;
 mod options;

@@ -1,9 +1,11 @@
 //! Results of the C functions, and which of the engine's errors becomes which. Used by every module.
 #![allow(non_camel_case_types)] // names as C programs see them
 
-use std::{error::Error, fmt::Write as _};
+use std::error::Error;
 
 use kv_api::{engine::EngineError, planner::PlanError};
+use pmd_capi::BadCall;
+pub(crate) use pmd_capi::chain;
 use pmd_host::{
     control::RequestError,
     endpoint::EndpointError,
@@ -30,7 +32,7 @@ pub enum pmd_kv_status {
     Timeout = 6,
     /// The peer has nothing of that name.
     NotFound = 7,
-    /// The name is taken in this engine.
+    /// The name, or the tag of a stream, is taken in this engine.
     NameTaken = 8,
     /// The two sides differ: caches in shape, or a message is longer than the receive that it met.
     Mismatch = 9,
@@ -70,20 +72,21 @@ impl Failure {
         Self::new(pmd_kv_status::InvalidArgument, text)
     }
 
-    fn of(status: pmd_kv_status, error: &dyn Error) -> Self {
+    pub(crate) fn of(status: pmd_kv_status, error: &dyn Error) -> Self {
         Self::new(status, chain(error))
     }
 }
 
-/// An error and what lies beneath it.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let _ = write!(text, ": {error}"); // writing to a string does not fail
-        source = error.source();
+impl From<BadCall> for Failure {
+    fn from(error: BadCall) -> Self {
+        let status = match &error {
+            BadCall::Null { .. } => pmd_kv_status::NullPointer,
+            BadCall::Handle { .. } => pmd_kv_status::InvalidHandle,
+            BadCall::NoRoom { .. } => pmd_kv_status::BufferTooSmall,
+            BadCall::NotUtf8 { .. } | BadCall::Array { .. } => pmd_kv_status::InvalidArgument,
+        };
+        Self::of(status, &error)
     }
-    text
 }
 
 impl From<EngineError> for Failure {
@@ -95,7 +98,7 @@ impl From<EngineError> for Failure {
             EngineError::Plan(PlanError::Mismatch { .. }) => pmd_kv_status::Mismatch,
             EngineError::Layout(_) | EngineError::Plan(_) => pmd_kv_status::InvalidArgument,
             EngineError::Submit(error) => of_submit(error),
-            EngineError::NameTaken { .. } => pmd_kv_status::NameTaken,
+            EngineError::NameTaken { .. } | EngineError::TagTaken { .. } => pmd_kv_status::NameTaken,
             EngineError::NoSuchCache { .. } => pmd_kv_status::NotFound,
             EngineError::NotRegistered { .. } => pmd_kv_status::Unavailable,
             EngineError::Timeout { .. } => pmd_kv_status::Timeout,

@@ -127,7 +127,21 @@ impl Bench<'_, '_> {
             .args([self.prefix()])
             .args(["--from"])
             .args([self.workspace.target.join("debug")]);
-        self.succeeds("install.sh installs", &install)
+        self.succeeds("install.sh installs", &install) && self.has_a_name()
+    }
+
+    /// The library's own name, by which programs find the release that they were linked with.
+    fn has_a_name(&mut self) -> bool {
+        let library = self.prefix().join("lib/libpmd_kv.so");
+        let task = Task::new("readelf", self.folder).args(["-d"]).args([&library]);
+        let dynamic = self.run(&task).map(|ended| ended.stdout).unwrap_or_default();
+        let name = dynamic.lines().find_map(|line| line.split_once("soname: [")?.1.strip_suffix(']'));
+        let release = concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
+        let wanted = format!("libpmd_kv.so.{release}");
+        self.expect(name == Some(&wanted), &format!("the library is {wanted}, not {name:?}"));
+        let there = self.prefix().join("lib").join(&wanted).exists();
+        self.expect(there, &format!("{wanted} is installed"));
+        there
     }
 
     /// Compiles every example with the flags that pkg-config gives, and runs it.

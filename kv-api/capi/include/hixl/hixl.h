@@ -138,7 +138,7 @@ class Hixl {
                        TransferReq &req) {
     const auto operations = detail::Operations(op_descs);
     return pmd_hixl_transfer_async(handle_, remote_engine.GetString(), static_cast<int32_t>(operation),
-                                   operations.data(), operations.size(), optional_args.user_data, &req);
+                                   operations.data(), operations.size(), optional_args.user_data, 0U, &req);
   }
 
   // A request that has ended is told once, and forgotten.

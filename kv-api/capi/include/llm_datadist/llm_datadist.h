@@ -212,7 +212,7 @@ inline pmd_datadist_cache_desc Describe(const CacheDesc &desc) {
 }
 
 inline pmd_datadist_cache_index Index(const CacheIndex &index) {
-  return pmd_datadist_cache_index{index.cluster_id, index.cache_id, index.batch_index};
+  return pmd_datadist_cache_index{index.cluster_id, index.cache_id, index.batch_index, nullptr};
 }
 
 // Points into the list.

@@ -1,12 +1,11 @@
 //! LLM-DataDist's caches in C, and what moves between them.
 
-use kv_api::datadist::CacheKeys;
-
 use super::{
     find, pmd_datadist, run,
     types::{
-        desc_at, index_at, pmd_datadist_blocks, pmd_datadist_cache_desc, pmd_datadist_cache_index,
-        pmd_datadist_range, range_at,
+        cache_at, desc_at, key_at, keys_at, pmd_datadist_block_pair, pmd_datadist_blocks, pmd_datadist_cache,
+        pmd_datadist_cache_desc, pmd_datadist_cache_index, pmd_datadist_key, pmd_datadist_range, range_at,
+        remote_at,
     },
 };
 use crate::{
@@ -31,10 +30,11 @@ pub unsafe extern "C" fn pmd_datadist_register_cache(
         // SAFETY: the caller's promise.
         let place = unsafe { Place::new(cache_id, "the place for the cache's number")? };
         // SAFETY: the caller's promise.
-        let (desc, addresses) =
-            unsafe { (desc_at(desc)?, array(addresses, count, "the array of addresses")?) };
+        let (described, keys) = unsafe { (desc_at(desc)?, keys_at(desc)?) };
         // SAFETY: the caller's promise.
-        place.put(unsafe { find(cluster)?.register_kv_cache(&desc, addresses, &CacheKeys::default())? });
+        let addresses = unsafe { array(addresses, count, "the array of addresses")? };
+        // SAFETY: the caller's promise.
+        place.put(unsafe { find(cluster)?.register_kv_cache(&described, addresses, &keys)? });
         Ok(())
     })
 }
@@ -61,12 +61,12 @@ pub unsafe extern "C" fn pmd_datadist_allocate_cache(
         // SAFETY: the caller's promise.
         let place = unsafe { Place::new(cache_id, "the place for the cache's number")? };
         // SAFETY: the caller's promise.
-        let desc = unsafe { desc_at(desc)? };
+        let (desc, keys) = unsafe { (desc_at(desc)?, keys_at(desc)?) };
         if (addresses.is_null() && count > 0) || desc.num_tensors as usize != count {
             let text = format!("room for {count} addresses of {} tensors", desc.num_tensors);
             return Err(Failure::argument(text).into());
         }
-        let cache = find(cluster)?.allocate_cache(&desc, &CacheKeys::default())?;
+        let cache = find(cluster)?.allocate_cache(&desc, &keys)?;
         for (index, address) in cache.tensor_addrs.iter().enumerate() {
             // SAFETY: there is room for as many as there are tensors.
             unsafe { Place::optional(addresses.add(index)) }.put(*address);
@@ -80,6 +80,44 @@ pub unsafe extern "C" fn pmd_datadist_allocate_cache(
 #[unsafe(no_mangle)]
 pub extern "C" fn pmd_datadist_deallocate_cache(cluster: *const pmd_datadist, cache_id: i64) -> u32 {
     run(|| Ok(find(cluster)?.deallocate_cache(cache_id)?))
+}
+
+/// Takes a key of a row away: peers do not find the cache by it any more. A key that is not there is no error.
+///
+/// # Safety
+/// `key` points to a key.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmd_datadist_remove_cache_key(
+    cluster: *const pmd_datadist,
+    key: *const pmd_datadist_key,
+) -> u32 {
+    // SAFETY: the caller's promise.
+    run(|| Ok(find(cluster)?.remove_cache_key(&unsafe { key_at(key)? })?))
+}
+
+/// `swap_blocks`: copies blocks between a cache on the host and one on the device, each pair's source to its destination.
+///
+/// # Safety
+/// The caches' arrays and the pairs have their counts; the tensors of a cache with number -1 are mapped, and nothing else
+/// uses the blocks that are copied.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmd_datadist_swap_blocks(
+    cluster: *const pmd_datadist,
+    source: *const pmd_datadist_cache,
+    destination: *const pmd_datadist_cache,
+    pairs: *const pmd_datadist_block_pair,
+    count: usize,
+) -> u32 {
+    run(|| {
+        // SAFETY: the caller's promise.
+        let (from, to) = unsafe { (cache_at(source)?, cache_at(destination)?) };
+        // SAFETY: the caller's promise.
+        let pairs = unsafe { array(pairs, count, "the array of pairs of blocks")? };
+        let pairs: Vec<_> = pairs.iter().map(|pair| (pair.source, pair.destination)).collect();
+        // SAFETY: the caller's promise.
+        unsafe { find(cluster)?.swap_blocks(&from, &to, &pairs)? };
+        Ok(())
+    })
 }
 
 /// `PullKvCache`: `size` bytes of one row of every tensor, or all with -1. `range` NULL: all layers.
@@ -97,7 +135,7 @@ pub unsafe extern "C" fn pmd_datadist_pull_cache(
 ) -> u32 {
     run(|| {
         // SAFETY: the caller's promise.
-        let (source, range) = unsafe { (index_at(source)?, range_at(range)) };
+        let (source, range) = unsafe { (remote_at(source)?, range_at(range)) };
         Ok(find(cluster)?.pull_kv_cache(source, destination, batch_index, size, &range)?)
     })
 }
@@ -118,7 +156,7 @@ pub unsafe extern "C" fn pmd_datadist_pull_blocks(
 ) -> u32 {
     run(|| {
         // SAFETY: the caller's promise.
-        let (source, range) = unsafe { (index_at(source)?, range_at(range)) };
+        let (source, range) = unsafe { (remote_at(source)?, range_at(range)) };
         // SAFETY: the caller's promise.
         let (from, to) = unsafe { (blocks(&source_blocks)?, blocks(&destination_blocks)?) };
         Ok(find(cluster)?.pull_kv_blocks(source, destination, from, to, &range)?)
@@ -140,7 +178,7 @@ pub unsafe extern "C" fn pmd_datadist_push_cache(
 ) -> u32 {
     run(|| {
         // SAFETY: the caller's promise.
-        let (destination, range) = unsafe { (index_at(destination)?, range_at(range)) };
+        let (destination, range) = unsafe { (remote_at(destination)?, range_at(range)) };
         Ok(find(cluster)?.push_kv_cache(source, destination, batch_index, size, &range)?)
     })
 }
@@ -160,7 +198,7 @@ pub unsafe extern "C" fn pmd_datadist_push_blocks(
 ) -> u32 {
     run(|| {
         // SAFETY: the caller's promise.
-        let (destination, range) = unsafe { (index_at(destination)?, range_at(range)) };
+        let (destination, range) = unsafe { (remote_at(destination)?, range_at(range)) };
         // SAFETY: the caller's promise.
         let (from, to) = unsafe { (blocks(&source_blocks)?, blocks(&destination_blocks)?) };
         Ok(find(cluster)?.push_kv_blocks(source, destination, from, to, &range)?)
@@ -211,7 +249,7 @@ pub unsafe extern "C" fn pmd_datadist_copy_blocks(
 
 /// # Safety
 /// The list has its count.
-unsafe fn blocks<'a>(list: &pmd_datadist_blocks) -> Result<&'a [u64], Failure> {
+pub(super) unsafe fn blocks<'a>(list: &pmd_datadist_blocks) -> Result<&'a [u64], Failure> {
     // SAFETY: the caller's promise.
-    unsafe { array(list.blocks, list.count, "a list of blocks") }
+    Ok(unsafe { array(list.blocks, list.count, "a list of blocks")? })
 }

@@ -5,18 +5,20 @@
 #![allow(unsafe_code, non_camel_case_types)] // C functions, with names as C programs see them
 
 mod caches;
+mod task;
 mod types;
 
 use std::sync::Arc;
 
 use kv_api::datadist::{ClusterResults, DataDistError, LlmDataDist, LlmRole, Status};
+use pmd_capi::BadCall;
 
 pub use caches::*;
+pub use task::*;
 pub use types::*;
 
 use crate::{
-    boundary::{Place, guard_code},
-    handles::Table,
+    boundary::{Place, Table, guard_code},
     options::{options_at, pmd_kv_option},
     status::{Failure, chain},
 };
@@ -36,6 +38,12 @@ enum Fault {
     DataDist(DataDistError),
     /// For one of several clusters.
     Cluster(Status, String),
+}
+
+impl From<BadCall> for Fault {
+    fn from(error: BadCall) -> Self {
+        Self::Boundary(error.into())
+    }
 }
 
 impl From<Failure> for Fault {
@@ -183,7 +191,7 @@ pub extern "C" fn pmd_datadist_check_link(cluster: *const pmd_datadist, remote_c
 }
 
 fn find(cluster: *const pmd_datadist) -> Result<Arc<LlmDataDist>, Failure> {
-    CLUSTERS.find(cluster)
+    Ok(CLUSTERS.find(cluster)?)
 }
 
 fn role_of(number: i32) -> Result<LlmRole, Failure> {

@@ -3,7 +3,8 @@
 use std::ffi::c_char;
 
 use kv_api::datadist::{
-    CacheDesc, CacheIndex, CachePlacement, ClusterInfo, DataType, IpInfo, KvCacheExtParam,
+    BlocksCacheKey, Cache, CacheDesc, CacheIndex, CacheKey, CacheKeys, CacheKind, CachePlacement,
+    ClusterInfo, DataType, INVALID_ID, IpInfo, KvCacheExtParam, RemoteCache,
 };
 
 use super::Fault;
@@ -40,7 +41,28 @@ pub struct pmd_datadist_cluster {
     pub remote_count: usize,
 }
 
-/// The shape of a cache (`CacheDesc`).
+/// What a cache is found by, beside its number (`CacheKey`, `BlocksCacheKey` of the Python interface).
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct pmd_datadist_key {
+    /// `PMD_DATADIST_KEY_NONE`, `_REQUEST`, `_PREFIX` or `_BLOCKS`.
+    pub kind: u32,
+    /// The request or the prefix.
+    pub id: u64,
+    /// The model.
+    pub model_id: u64,
+}
+
+/// Leaves a row without a key.
+pub const PMD_DATADIST_KEY_NONE: u32 = 0;
+/// A row, by the request that it was computed for.
+pub const PMD_DATADIST_KEY_REQUEST: u32 = 1;
+/// A row, by the prefix that it was computed for.
+pub const PMD_DATADIST_KEY_PREFIX: u32 = 2;
+/// The cache of blocks of a model.
+pub const PMD_DATADIST_KEY_BLOCKS: u32 = 3;
+
+/// The shape of a cache (`CacheDesc`). Write `pmd_datadist_cache_desc desc = {0};` and then what you want.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct pmd_datadist_cache_desc {
@@ -54,9 +76,41 @@ pub struct pmd_datadist_cache_desc {
     pub shape: *const i64,
     /// How many.
     pub shape_length: usize,
+    /// What it is indexed by: 0 rows of a batch and blocks alike, 1 rows, 2 blocks.
+    pub kind: u32,
+    /// Peers may not reach it.
+    pub hidden: bool,
+    /// What it is found by: one for each row, or one of blocks.
+    pub keys: *const pmd_datadist_key,
+    /// How many; 0 for none.
+    pub key_count: usize,
 }
 
-/// A row of a cache of some cluster (`CacheIndex`).
+/// A cache of this process (`Cache`).
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct pmd_datadist_cache {
+    /// Its number; -1 for memory that is only described.
+    pub cache_id: i64,
+    /// Its shape.
+    pub desc: pmd_datadist_cache_desc,
+    /// First byte of each tensor; not looked at for a cache with a number.
+    pub addresses: *const u64,
+    /// How many.
+    pub address_count: usize,
+}
+
+/// A block, and the block that it is copied to.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct pmd_datadist_block_pair {
+    /// Of the source.
+    pub source: u64,
+    /// Of the destination.
+    pub destination: u64,
+}
+
+/// A row of a cache of some cluster (`CacheIndex`), or the cache that has a key.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct pmd_datadist_cache_index {
@@ -66,6 +120,8 @@ pub struct pmd_datadist_cache_index {
     pub cache_id: i64,
     /// Row of the batch.
     pub batch_index: u32,
+    /// In place of number and row; NULL: by these.
+    pub key: *const pmd_datadist_key,
 }
 
 /// Which layers move (`KvCacheExtParam`). Both ends are in a range; -1 and -1 for all.
@@ -140,18 +196,77 @@ pub(super) unsafe fn desc_at(desc: *const pmd_datadist_cache_desc) -> Result<Cac
         1 => CachePlacement::Device,
         other => return Err(Failure::argument(format!("there is no placement {other}: give 0 or 1"))),
     };
+    let kind = match desc.kind {
+        0 => CacheKind::Mixed,
+        1 => CacheKind::Batches,
+        2 => CacheKind::Blocks,
+        other => return Err(Failure::argument(format!("there is no kind {other} of cache: give 0, 1 or 2"))),
+    };
     let unknown = || Failure::argument(format!("there is no data type {}", desc.data_type));
     let data_type = DataType::from_number(desc.data_type).ok_or_else(unknown)?;
-    Ok(CacheDesc::new(placement, desc.num_tensors, data_type, shape))
+    let plain = CacheDesc::new(placement, desc.num_tensors, data_type, shape);
+    Ok(CacheDesc { kind, remote_accessible: !desc.hidden, ..plain })
 }
 
 /// # Safety
-/// `index` is null or points to an index.
-pub(super) unsafe fn index_at(index: *const pmd_datadist_cache_index) -> Result<CacheIndex, Failure> {
+/// `desc` is null or points to a description, whose keys have their count.
+pub(super) unsafe fn keys_at(desc: *const pmd_datadist_cache_desc) -> Result<CacheKeys, Failure> {
+    // SAFETY: the caller's promise.
+    let desc = unsafe { reference(desc, "the description of the cache")? };
+    // SAFETY: the caller's promise.
+    let keys = unsafe { array(desc.keys, desc.key_count, "the array of keys")? };
+    match keys {
+        [] => Ok(CacheKeys::None),
+        [key] if key.kind == PMD_DATADIST_KEY_BLOCKS => Ok(CacheKeys::Blocks(blocks_key(0, key))),
+        rows => Ok(CacheKeys::Rows(rows.iter().map(|key| row_key(0, key)).collect::<Result<_, _>>()?)),
+    }
+}
+
+/// # Safety
+/// `key` is null or points to a key.
+pub(super) unsafe fn key_at(key: *const pmd_datadist_key) -> Result<CacheKey, Failure> {
+    // SAFETY: the caller's promise.
+    row_key(0, unsafe { reference(key, "the key")? })
+}
+
+const fn blocks_key(cluster_id: u64, key: &pmd_datadist_key) -> BlocksCacheKey {
+    BlocksCacheKey { cluster_id, model_id: key.model_id }
+}
+
+fn row_key(cluster_id: u64, key: &pmd_datadist_key) -> Result<CacheKey, Failure> {
+    let pmd_datadist_key { kind, id, model_id } = *key;
+    match kind {
+        PMD_DATADIST_KEY_NONE => Ok(CacheKey::of_request(cluster_id, INVALID_ID, model_id)),
+        PMD_DATADIST_KEY_REQUEST => Ok(CacheKey::of_request(cluster_id, id, model_id)),
+        PMD_DATADIST_KEY_PREFIX => Ok(CacheKey::of_prefix(cluster_id, id, model_id)),
+        other => Err(Failure::argument(format!("a row has no key of kind {other}"))),
+    }
+}
+
+/// # Safety
+/// `index` is null or points to an index, whose key is null or there.
+pub(super) unsafe fn remote_at(index: *const pmd_datadist_cache_index) -> Result<RemoteCache, Failure> {
     // SAFETY: the caller's promise.
     let index = unsafe { reference(index, "the index of the remote cache")? };
-    let pmd_datadist_cache_index { cluster_id, cache_id, batch_index } = *index;
-    Ok(CacheIndex { cluster_id, cache_id, batch_index })
+    let pmd_datadist_cache_index { cluster_id, cache_id, batch_index, key } = *index;
+    // SAFETY: the caller's promise.
+    match unsafe { key.as_ref() } {
+        None => Ok(CacheIndex { cluster_id, cache_id, batch_index }.into()),
+        Some(key) if key.kind == PMD_DATADIST_KEY_BLOCKS => Ok(blocks_key(cluster_id, key).into()),
+        Some(key) => Ok(row_key(cluster_id, key)?.into()),
+    }
+}
+
+/// # Safety
+/// `cache` is null or points to a cache, whose shape and addresses have their counts.
+pub(super) unsafe fn cache_at(cache: *const pmd_datadist_cache) -> Result<Cache, Failure> {
+    // SAFETY: the caller's promise.
+    let cache = unsafe { reference(cache, "the cache")? };
+    // SAFETY: the caller's promise.
+    let (cache_desc, addresses) = unsafe {
+        (desc_at(&cache.desc)?, array(cache.addresses, cache.address_count, "the array of addresses")?)
+    };
+    Ok(Cache { cache_id: cache.cache_id, tensor_addrs: addresses.to_vec(), cache_desc })
 }
 
 /// All layers of two tensors where there is no range.

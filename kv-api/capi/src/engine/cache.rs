@@ -1,17 +1,19 @@
 //! Caches of this process, and of peers, in C.
 
-use std::ffi::{c_char, c_void};
+use std::{
+    ffi::{c_char, c_void},
+    ptr,
+};
 
 use kv_api::{
     engine::{Cache, RemoteCache},
-    layout::{CacheLayout, TensorRun},
+    layout::{BlockOrder, CacheLayout, Heads, LayoutError, TensorRun, TokenFormat},
 };
 use pmd_host::soft::ArenaOptions;
 
 use super::{PEERS, engine_of, pmd_kv_engine, pmd_kv_peer};
 use crate::{
-    boundary::{Place, array, guard, milliseconds, reference, text},
-    handles::Table,
+    boundary::{Place, Table, array, guard, milliseconds, reference, text},
     status::{Failure, pmd_kv_status},
 };
 
@@ -29,7 +31,7 @@ pub(super) static CACHES: Table<pmd_kv_cache, Cache> = Table::new("cache");
 pub(super) static REMOTE_CACHES: Table<pmd_kv_remote_cache, RemoteCache> = Table::new("remote cache");
 
 /// The shape of a cache: `layers` x `tensors_per_layer` tensors of `blocks` blocks of `block_bytes` bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct pmd_kv_layout {
     /// Transformer layers.
@@ -38,8 +40,33 @@ pub struct pmd_kv_layout {
     pub tensors_per_layer: u32,
     /// Blocks of one tensor.
     pub blocks: u32,
-    /// Bytes of one block of one tensor.
+    /// Bytes of one block of one tensor. Not looked at where there is a format, which says it.
     pub block_bytes: u64,
+    /// What is in a block; NULL: bytes. Caches with formats exchange tokens although their block sizes, tensor-parallel
+    /// degrees or orders of dimensions differ.
+    pub format: *const pmd_kv_token_format,
+}
+
+/// How the tokens and heads of one block of one tensor lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct pmd_kv_token_format {
+    /// Tokens of a block.
+    pub tokens: u32,
+    /// First head that this process holds.
+    pub first_head: u32,
+    /// Heads that it holds.
+    pub heads: u32,
+    /// Heads of the model; 1 of 1 is the latent vector of multi-head latent attention, which every rank holds.
+    pub total_heads: u32,
+    /// Bytes of one head of one token.
+    pub head_bytes: u32,
+    /// Whether heads change slowest in memory (`[head][token][dim]`); otherwise tokens do.
+    pub heads_first: bool,
+    /// Bytes from one token to the next; 0, as `head_stride` then is: without gaps.
+    pub token_stride: u64,
+    /// Bytes from one head to the next.
+    pub head_stride: u64,
 }
 
 /// Tensors that follow each other at one distance in memory.
@@ -126,7 +153,7 @@ pub unsafe extern "C" fn pmd_kv_cache_block(
         let place = unsafe { Place::new(address, "the place for the address")? };
         let found = CACHES.find(cache)?.block_address(tensor, block);
         let beyond = || Failure::argument(format!("the cache has no block {block} of tensor {tensor}"));
-        place.put(std::ptr::with_exposed_provenance_mut(found.ok_or_else(beyond)? as usize));
+        place.put(ptr::with_exposed_provenance_mut(found.ok_or_else(beyond)? as usize));
         Ok(())
     })
 }
@@ -134,7 +161,7 @@ pub unsafe extern "C" fn pmd_kv_cache_block(
 /// Releases a cache. Once no transfer with it is left no peer reaches its memory any more, and its name is free.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmd_kv_cache_release(cache: *mut pmd_kv_cache) -> pmd_kv_status {
-    guard(|| CACHES.remove(cache).map(drop))
+    guard(|| Ok(CACHES.remove(cache).map(drop)?))
 }
 
 /// Looks up a peer's cache by name. Release it with `pmd_kv_remote_cache_release`.
@@ -161,7 +188,7 @@ pub unsafe extern "C" fn pmd_kv_remote_cache_open(
     })
 }
 
-/// Writes the shape of a peer's cache.
+/// Writes the shape of a peer's cache; `pmd_kv_remote_cache_format` what is in its blocks.
 ///
 /// # Safety
 /// `layout` may be written.
@@ -179,6 +206,37 @@ pub unsafe extern "C" fn pmd_kv_remote_cache_layout(
             tensors_per_layer: found.tensors_per_layer(),
             blocks: found.blocks(),
             block_bytes: found.block_bytes(),
+            format: ptr::null(),
+        });
+        Ok(())
+    })
+}
+
+/// Writes what is in a block of a peer's cache; `PMD_KV_STATUS_NOT_FOUND` where the peer does not say.
+///
+/// # Safety
+/// `format` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmd_kv_remote_cache_format(
+    remote: *const pmd_kv_remote_cache,
+    format: *mut pmd_kv_token_format,
+) -> pmd_kv_status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let place = unsafe { Place::new(format, "the place for the format")? };
+        let remote = REMOTE_CACHES.find(remote)?;
+        let silent = || Failure::new(pmd_kv_status::NotFound, "the peer does not say what is in a block");
+        let found = remote.descriptor().layout.format().ok_or_else(silent)?;
+        let heads = found.heads();
+        place.put(pmd_kv_token_format {
+            tokens: found.tokens(),
+            first_head: heads.first,
+            heads: heads.count,
+            total_heads: heads.total,
+            head_bytes: found.head_bytes(),
+            heads_first: found.head_stride() > found.token_stride(),
+            token_stride: found.token_stride(),
+            head_stride: found.head_stride(),
         });
         Ok(())
     })
@@ -187,17 +245,32 @@ pub unsafe extern "C" fn pmd_kv_remote_cache_layout(
 /// Releases what was looked up.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmd_kv_remote_cache_release(remote: *mut pmd_kv_remote_cache) -> pmd_kv_status {
-    guard(|| REMOTE_CACHES.remove(remote).map(drop))
+    guard(|| Ok(REMOTE_CACHES.remove(remote).map(drop)?))
 }
 
 /// # Safety
-/// `layout` is null or points to a layout.
+/// `layout` is null or points to a layout, whose format is null or there.
 unsafe fn layout_at(layout: *const pmd_kv_layout) -> Result<CacheLayout, Failure> {
     // SAFETY: the caller's promise.
     let layout = unsafe { reference(layout, "the layout")? };
-    let pmd_kv_layout { layers, tensors_per_layer, blocks, block_bytes } = *layout;
-    CacheLayout::new(layers, tensors_per_layer, blocks, block_bytes)
-        .map_err(|error| Failure::argument(error.to_string()))
+    let pmd_kv_layout { layers, tensors_per_layer, blocks, block_bytes, format } = *layout;
+    // SAFETY: the caller's promise.
+    let made = match unsafe { format.as_ref() } {
+        None => CacheLayout::new(layers, tensors_per_layer, blocks, block_bytes),
+        Some(format) => token_format(format)
+            .and_then(|format| CacheLayout::of_tokens(layers, tensors_per_layer, blocks, format)),
+    };
+    made.map_err(|error| Failure::argument(error.to_string()))
+}
+
+fn token_format(format: &pmd_kv_token_format) -> Result<TokenFormat, LayoutError> {
+    let heads = Heads { first: format.first_head, count: format.heads, total: format.total_heads };
+    let order = if format.heads_first { BlockOrder::HeadsFirst } else { BlockOrder::TokensFirst };
+    let dense = TokenFormat::new(format.tokens, heads, format.head_bytes, order)?;
+    match (format.token_stride, format.head_stride) {
+        (0, 0) => Ok(dense),
+        (token_stride, head_stride) => dense.with_strides(token_stride, head_stride),
+    }
 }
 
 fn tensor_run(run: &pmd_kv_tensor_run) -> Result<TensorRun, Failure> {

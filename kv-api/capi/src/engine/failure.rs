@@ -9,8 +9,7 @@ use kv_api::{
 
 use super::{PEERS, cache::REMOTE_CACHES, engine_of, pmd_kv_engine, pmd_kv_peer, pmd_kv_remote_cache};
 use crate::{
-    boundary::{Place, copy_text_out, guard, milliseconds},
-    handles::Table,
+    boundary::{Place, Table, copy_text_out, guard, milliseconds},
     status::{Failure, pmd_kv_status},
 };
 
@@ -132,7 +131,7 @@ pub unsafe extern "C" fn pmd_kv_failure_blocks(
 /// Releases a failure.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmd_kv_failure_release(failure: *mut pmd_kv_failure) -> pmd_kv_status {
-    guard(|| FAILURES.remove(failure).map(drop))
+    guard(|| Ok(FAILURES.remove(failure).map(drop)?))
 }
 
 /// Writes what a transfer of so many bytes and work requests to this cache's peer will take, in nanoseconds, and whether
@@ -173,7 +172,8 @@ pub unsafe extern "C" fn pmd_kv_engine_metrics(
     guard(|| {
         let metrics = engine_of(engine)?.engine.metrics().prometheus();
         // SAFETY: the caller's promise.
-        unsafe { copy_text_out(&metrics, room, capacity, Place::optional(length)) }
+        unsafe { copy_text_out(&metrics, room, capacity, Place::optional(length))? };
+        Ok(())
     })
 }
 

@@ -4,6 +4,8 @@
 mod cache;
 mod failure;
 mod options;
+mod selection;
+mod stream;
 mod transfer;
 
 use std::{
@@ -20,11 +22,12 @@ use pmd_host::endpoint::Peer;
 pub use cache::*;
 pub use failure::*;
 pub use options::pmd_kv_engine_options;
+pub use selection::*;
+pub use stream::*;
 pub use transfer::*;
 
 use crate::{
-    boundary::{Place, copy_out, copy_text_out, guard, milliseconds, optional_text, text},
-    handles::Table,
+    boundary::{Place, Table, copy_out, copy_text_out, guard, milliseconds, optional_text, text},
     status::{Failure, pmd_kv_status},
 };
 
@@ -72,7 +75,7 @@ pub unsafe extern "C" fn pmd_kv_engine_open(
 /// have handles, are released on their own.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmd_kv_engine_close(engine: *mut pmd_kv_engine) -> pmd_kv_status {
-    guard(|| ENGINES.remove(engine).map(drop))
+    guard(|| Ok(ENGINES.remove(engine).map(drop)?))
 }
 
 /// Writes the address that peers connect to, as "ip:port", and its length without the zero byte at its end.
@@ -93,7 +96,8 @@ pub unsafe extern "C" fn pmd_kv_engine_address(
             || Failure::new(pmd_kv_status::NotFound, "the engine does not listen: give options.listen");
         let address = engine.engine.local_address().ok_or_else(silent)?;
         // SAFETY: the caller's promise.
-        unsafe { copy_text_out(&address.to_string(), room, capacity, Place::optional(length)) }
+        unsafe { copy_text_out(&address.to_string(), room, capacity, Place::optional(length))? };
+        Ok(())
     })
 }
 
@@ -182,20 +186,23 @@ pub unsafe extern "C" fn pmd_kv_engine_wait_notification(
             // SAFETY: the caller's promise.
             unsafe { Place::optional(peer) }.put(PEERS.insert(notification.peer));
         }
-        copied
+        Ok(copied?)
     })
 }
 
 /// Releases a peer's handle. The connection stays until the engine is closed or the peer is.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmd_kv_peer_release(peer: *mut pmd_kv_peer) -> pmd_kv_status {
-    guard(|| PEERS.remove(peer).map(drop))
+    guard(|| Ok(PEERS.remove(peer).map(drop)?))
 }
 
 /// Says goodbye to a peer: both sides see it go down, and transfers with it fail. The handle is still to be released.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmd_kv_peer_close(peer: *const pmd_kv_peer) -> pmd_kv_status {
-    guard(|| PEERS.find(peer).map(|peer| peer.close()))
+    guard(|| {
+        PEERS.find(peer)?.close();
+        Ok(())
+    })
 }
 
 /// `PMD_KV_STATUS_OK` while the peer lives, otherwise `PMD_KV_STATUS_PEER_DOWN`, and the reason as the last error.
@@ -222,7 +229,8 @@ pub unsafe extern "C" fn pmd_kv_peer_transport(
     guard(|| {
         let name = PEERS.find(peer)?.transport().name();
         // SAFETY: the caller's promise.
-        unsafe { copy_text_out(name, room, capacity, Place::optional(length)) }
+        unsafe { copy_text_out(name, room, capacity, Place::optional(length))? };
+        Ok(())
     })
 }
 
@@ -244,12 +252,12 @@ fn socket_address(text: &str) -> Result<SocketAddr, Failure> {
 
 /// The engine of a handle, for the other modules.
 fn engine_of(engine: *const pmd_kv_engine) -> Result<Arc<Opened>, Failure> {
-    ENGINES.find(engine)
+    Ok(ENGINES.find(engine)?)
 }
 
 /// # Safety
 /// As [`text`].
-unsafe fn optional<'a>(value: *const c_char, what: &str) -> Result<Option<&'a str>, Failure> {
+unsafe fn optional<'a>(value: *const c_char, what: &'static str) -> Result<Option<&'a str>, Failure> {
     // SAFETY: passed on to the caller.
-    unsafe { optional_text(value, what) }
+    Ok(unsafe { optional_text(value, what)? })
 }

@@ -10,18 +10,18 @@ use std::{
 
 use kv_api::{
     engine::{CacheTransfer, PostOptions, Prepared},
-    planner::{BlockMap, LayerMap, Selection},
+    planner::Selection,
 };
 use pmd_host::transfer::{Outcome, Priority, TransferError};
 
 use super::{
     cache::{CACHES, REMOTE_CACHES},
     failure::extents_out,
-    pmd_kv_cache, pmd_kv_extent, pmd_kv_remote_cache,
+    pmd_kv_cache, pmd_kv_extent, pmd_kv_remote_cache, pmd_kv_selection,
+    selection::selection_at,
 };
 use crate::{
-    boundary::{Place, array, guard, milliseconds},
-    handles::Table,
+    boundary::{Place, Table, array, guard, milliseconds},
     status::{Failure, pmd_kv_status},
 };
 
@@ -31,25 +31,6 @@ pub struct pmd_kv_transfer {
 }
 
 static TRANSFERS: Table<pmd_kv_transfer, Posted> = Table::new("transfer");
-
-/// Which part of a cache moves: block `source[i]` of the sending side goes to block `destination[i]` of the receiving
-/// side, in every tensor of the layers.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct pmd_kv_selection {
-    /// First layer, at the sending side.
-    pub first_layer: u32,
-    /// One past the last layer; 0 for all from the first on.
-    pub end_layer: u32,
-    /// What is added to a layer's number at the sending side to give its number at the receiving side.
-    pub layer_shift: i32,
-    /// Blocks where the bytes come from; may repeat. NULL: every block to the block of the same number.
-    pub source: *const u32,
-    /// Blocks where they go, none twice. NULL exactly where `source` is.
-    pub destination: *const u32,
-    /// Entries of both.
-    pub count: usize,
-}
 
 /// How a transfer is carried out.
 #[derive(Clone, Copy, Debug)]
@@ -173,7 +154,7 @@ pub unsafe extern "C" fn pmd_kv_transfer_unproven(
 /// Releases a transfer's handle. The transfer itself goes on: cancel it first if it is not to.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmd_kv_transfer_release(transfer: *mut pmd_kv_transfer) -> pmd_kv_status {
-    guard(|| TRANSFERS.remove(transfer).map(drop))
+    guard(|| Ok(TRANSFERS.remove(transfer).map(drop)?))
 }
 
 type Plan =
@@ -192,7 +173,7 @@ unsafe fn post(
     let place = unsafe { Place::new(transfer, "the place for the transfer")? };
     let (remote, cache) = (REMOTE_CACHES.find(remote)?, CACHES.find(cache)?);
     // SAFETY: the caller's promise.
-    let selected = unsafe { selection(selected, cache.layout().layers())? };
+    let selected = unsafe { selection_at(selected, cache.layout().layers())? };
     let mut prepared = plan(&remote, &cache, selected)?;
     let mut how = PostOptions::default();
     // SAFETY: the caller's promise.
@@ -208,33 +189,6 @@ unsafe fn post(
     }
     place.put(TRANSFERS.insert(Posted::new(prepared.post_with(how)?)));
     Ok(())
-}
-
-/// # Safety
-/// `selection` is null or points to a selection whose tables have its count.
-unsafe fn selection<'a>(selection: *const pmd_kv_selection, layers: u32) -> Result<Selection<'a>, Failure> {
-    // SAFETY: the caller's promise.
-    let Some(selection) = (unsafe { selection.as_ref() }) else {
-        return Ok(Selection { layers: (0..layers).into(), blocks: BlockMap::Identity });
-    };
-    let end = if selection.end_layer == 0 { layers } else { selection.end_layer };
-    let blocks = if selection.source.is_null() && selection.destination.is_null() {
-        BlockMap::Identity
-    } else {
-        // SAFETY: the caller's promise.
-        let tables = unsafe {
-            (
-                array(selection.source, selection.count, "the table of sources")?,
-                array(selection.destination, selection.count, "the table of destinations")?,
-            )
-        };
-        BlockMap::Table { source: tables.0, destination: tables.1 }
-    };
-    let beyond = || {
-        Failure::argument(format!("layer {} and a shift of {}", selection.first_layer, selection.layer_shift))
-    };
-    let destination = selection.first_layer.checked_add_signed(selection.layer_shift).ok_or_else(beyond)?;
-    Ok(Selection { layers: LayerMap { source: selection.first_layer..end, destination }, blocks })
 }
 
 fn finish(outcome: Result<Outcome, TransferError>, bytes: Place<u64>) -> Result<(), Failure> {

@@ -8,7 +8,10 @@ use std::{
 use kv_api::hixl::{NotifyDesc, TransferResult, TransferStatusArgs};
 
 use super::{find, pmd_hixl, run};
-use crate::{boundary::Place, handles::Table, status::Failure};
+use crate::{
+    boundary::{Place, Table},
+    status::Failure,
+};
 
 /// Links that were asked for asynchronously.
 pub struct pmd_hixl_links {

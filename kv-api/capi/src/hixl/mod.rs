@@ -14,13 +14,13 @@ use std::{
 };
 
 use kv_api::hixl::{Hixl, HixlError, MemDesc, MemHandle, MemType, NotifyDesc, Status, timeout};
+use pmd_capi::BadCall;
 
 pub use lists::*;
 pub use transfer::*;
 
 use crate::{
-    boundary::{Place, array, guard_code, text},
-    handles::Table,
+    boundary::{Place, Table, array, guard_code, text},
     options::{options_at, pmd_kv_option},
     status::{Failure, chain},
 };
@@ -38,6 +38,12 @@ pub(super) enum Fault {
     Boundary(Failure),
     /// In HIXL.
     Hixl(HixlError),
+}
+
+impl From<BadCall> for Fault {
+    fn from(error: BadCall) -> Self {
+        Self::Boundary(error.into())
+    }
 }
 
 impl From<Failure> for Fault {
@@ -258,12 +264,12 @@ pub unsafe extern "C" fn pmd_hixl_capability(feature: i32, value: *mut i32) -> u
 }
 
 pub(super) fn find(engine: *const pmd_hixl) -> Result<Arc<Hixl>, Failure> {
-    ENGINES.find(engine)
+    Ok(ENGINES.find(engine)?)
 }
 
 /// # Safety
 /// As [`text`].
 pub(super) unsafe fn remote_name<'a>(name: *const c_char) -> Result<&'a str, Failure> {
     // SAFETY: passed on to the caller.
-    unsafe { text(name, "the remote engine's name") }
+    Ok(unsafe { text(name, "the remote engine's name")? })
 }

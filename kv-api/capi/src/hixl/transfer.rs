@@ -48,7 +48,8 @@ pub unsafe extern "C" fn pmd_hixl_transfer_sync(
     })
 }
 
-/// `TransferAsync`: begins a transfer; `user_data` is handed back by `pmd_hixl_transfer_statuses`.
+/// `TransferAsync`: begins a transfer; `user_data` is handed back by `pmd_hixl_transfer_statuses`. It is given up, and its
+/// status is a time-out, when it has not ended after `timeout_ms`; 0: never.
 ///
 /// # Safety
 /// As `pmd_hixl_transfer_sync`, until the transfer has ended; `request` may be written.
@@ -60,6 +61,7 @@ pub unsafe extern "C" fn pmd_hixl_transfer_async(
     operations: *const pmd_hixl_op,
     count: usize,
     user_data: *const c_void,
+    timeout_ms: u32,
     request: *mut *mut c_void,
 ) -> u32 {
     run(|| {
@@ -68,8 +70,8 @@ pub unsafe extern "C" fn pmd_hixl_transfer_async(
         // SAFETY: the caller's promise.
         let (remote, pieces) = unsafe { (remote_name(remote)?, pieces(operations, count)?) };
         let operation = operation_of(operation)?;
-        let args =
-            TransferArgs { user_data: user_data.expose_provenance() as u64, ..TransferArgs::default() };
+        let user_data = user_data.expose_provenance() as u64;
+        let args = TransferArgs { user_data, timeout_in_millis: timeout_ms };
         // SAFETY: the caller's promise.
         let request = unsafe { find(engine)?.transfer_async(remote, operation, &pieces, args)? };
         place.put(ptr::without_provenance_mut(request.0 as usize));

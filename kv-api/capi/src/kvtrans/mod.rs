@@ -15,8 +15,7 @@ use kv_api::kvtrans::{Config, ConnectionId, Engine, KvId, Memory, MemoryId};
 pub use operation::*;
 
 use crate::{
-    boundary::{Place, copy_text_out, guard, milliseconds, text},
-    handles::Table,
+    boundary::{Place, Table, copy_text_out, guard, milliseconds, text},
     status::{Failure, chain, pmd_kv_status},
 };
 
@@ -76,7 +75,8 @@ pub unsafe extern "C" fn pmd_kvtrans_address(
         let silent = || Failure::new(pmd_kv_status::NotFound, "the engine does not listen any more");
         let address = find(engine)?.listen_address().ok_or_else(silent)?;
         // SAFETY: the caller's promise.
-        unsafe { copy_text_out(&address.to_string(), room, capacity, Place::optional(length)) }
+        unsafe { copy_text_out(&address.to_string(), room, capacity, Place::optional(length))? };
+        Ok(())
     })
 }
 
@@ -131,8 +131,9 @@ pub unsafe extern "C" fn pmd_kvtrans_accept(
         }
         // SAFETY: the caller's promise.
         unsafe {
-            copy_text_out(&accepted.ip.to_string(), ip, capacity, Place::optional(std::ptr::null_mut()))
+            copy_text_out(&accepted.ip.to_string(), ip, capacity, Place::optional(std::ptr::null_mut()))?;
         }
+        Ok(())
     })
 }
 
@@ -201,5 +202,5 @@ pub extern "C" fn pmd_kvtrans_dereg_memory(engine: *const pmd_kvtrans, number: u
 const LONGEST_ADDRESS: usize = 46;
 
 fn find(engine: *const pmd_kvtrans) -> Result<Arc<Engine>, Failure> {
-    ENGINES.find(engine)
+    Ok(ENGINES.find(engine)?)
 }

@@ -9,8 +9,7 @@ use kv_api::kvtrans::{ConnectionId, KvId, Memory, MemoryId, ReceiveHandle, SendH
 
 use super::{find, pmd_kvtrans};
 use crate::{
-    boundary::{Place, guard, milliseconds},
-    handles::Table,
+    boundary::{Place, Table, guard, milliseconds},
     status::{Failure, pmd_kv_status},
 };
 
@@ -167,7 +166,7 @@ pub extern "C" fn pmd_kvtrans_operation_cancel(operation: *const pmd_kvtrans_ope
 /// Releases an operation's handle. A send goes on until its deadline; a receive is withdrawn as far as no send has met it.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmd_kvtrans_operation_release(operation: *mut pmd_kvtrans_operation) -> pmd_kv_status {
-    guard(|| OPERATIONS.remove(operation).map(drop))
+    guard(|| Ok(OPERATIONS.remove(operation).map(drop)?))
 }
 
 /// # Safety

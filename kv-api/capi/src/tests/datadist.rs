@@ -5,14 +5,14 @@ use kv_api::datadist::{DataType, Status};
 use super::*;
 use crate::{datadist::*, pmd_kv_option};
 
-const TIMEOUT_MS: i32 = 20_000;
+pub(super) const TIMEOUT_MS: i32 = 20_000;
 
 /// Four tensors of eight rows of 16 integers.
 const SHAPE: [i64; 2] = [8, 16];
-const TENSORS: usize = 4;
+pub(super) const TENSORS: usize = 4;
 const WORDS: usize = 8 * 16;
 
-fn desc() -> pmd_datadist_cache_desc {
+pub(super) fn desc() -> pmd_datadist_cache_desc {
     let shape = SHAPE.as_ptr();
     pmd_datadist_cache_desc {
         placement: 0,
@@ -20,10 +20,14 @@ fn desc() -> pmd_datadist_cache_desc {
         data_type: DataType::Int32.number(),
         shape,
         shape_length: 2,
+        kind: 0,
+        hidden: false,
+        keys: null(),
+        key_count: 0,
     }
 }
 
-fn made_by<T>(initial: T, call: impl FnOnce(*mut T) -> u32) -> Result<T, u32> {
+pub(super) fn made_by<T>(initial: T, call: impl FnOnce(*mut T) -> u32) -> Result<T, u32> {
     let mut place = initial;
     match call(&mut place) {
         0 => Ok(place),
@@ -31,19 +35,19 @@ fn made_by<T>(initial: T, call: impl FnOnce(*mut T) -> u32) -> Result<T, u32> {
     }
 }
 
-fn option(name: &CStr, value: &CStr) -> pmd_kv_option {
+pub(super) fn option(name: &CStr, value: &CStr) -> pmd_kv_option {
     pmd_kv_option { name: name.as_ptr(), value: value.as_ptr() }
 }
 
 /// A cluster that was initialised, and its cache.
-struct Cluster {
-    handle: *mut pmd_datadist,
-    cache: i64,
-    memory: Vec<Vec<i32>>,
+pub(super) struct Cluster {
+    pub(super) handle: *mut pmd_datadist,
+    pub(super) cache: i64,
+    pub(super) memory: Vec<Vec<i32>>,
 }
 
 impl Cluster {
-    fn new(id: u64, listen: Option<&CStr>, first: i32) -> Self {
+    pub(super) fn new(id: u64, listen: Option<&CStr>, first: i32) -> Self {
         // SAFETY: a place for the object.
         let handle = made_by(null_mut(), |place| unsafe { pmd_datadist_create(id, 1, place) }).expect("made");
         let mut options = vec![option(c"llm.DeviceId", c"0")];
@@ -67,16 +71,16 @@ impl Drop for Cluster {
     }
 }
 
-fn free_address() -> (CString, u16) {
+pub(super) fn free_address() -> (CString, u16) {
     let free = TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr()).expect("a port");
     (CString::new(free.to_string()).expect("text"), free.port())
 }
 
-fn address(port: u16) -> pmd_datadist_address {
+pub(super) fn address(port: u16) -> pmd_datadist_address {
     pmd_datadist_address { ip: c"127.0.0.1".as_ptr(), port }
 }
 
-fn remote(id: u64, addresses: &[pmd_datadist_address]) -> pmd_datadist_cluster {
+pub(super) fn remote(id: u64, addresses: &[pmd_datadist_address]) -> pmd_datadist_cluster {
     pmd_datadist_cluster {
         remote_cluster_id: id,
         remote_role: 0,
@@ -87,12 +91,12 @@ fn remote(id: u64, addresses: &[pmd_datadist_address]) -> pmd_datadist_cluster {
     }
 }
 
-fn blocks(blocks: &[u64]) -> pmd_datadist_blocks {
+pub(super) fn blocks(blocks: &[u64]) -> pmd_datadist_blocks {
     pmd_datadist_blocks { blocks: blocks.as_ptr(), count: blocks.len() }
 }
 
 /// What a row holds in every tensor, when it is one number.
-fn row(cluster: &Cluster, row: usize) -> i32 {
+pub(super) fn row(cluster: &Cluster, row: usize) -> i32 {
     let number = cluster.memory[0][16 * row];
     assert!(
         cluster
@@ -109,7 +113,8 @@ fn caches_and_blocks_are_pulled_pushed_and_copied() {
     let (prompt, decoder) = (Cluster::new(0, Some(&listen), 7), Cluster::new(1, None, 1));
     let addresses = [address(port)];
     let (peer, handle, mut status) = (remote(0, &addresses), decoder.handle, 99);
-    let source = pmd_datadist_cache_index { cluster_id: 0, cache_id: prompt.cache, batch_index: 0 };
+    let source =
+        pmd_datadist_cache_index { cluster_id: 0, cache_id: prompt.cache, batch_index: 0, key: null() };
     let range = pmd_datadist_range {
         source_first: 0,
         source_last: 0,
@@ -168,9 +173,10 @@ fn allocated_caches_have_addresses() {
 fn the_codes_are_llm_datadists() {
     let cluster = Cluster::new(1, None, 0);
     let (handle, cache, invalid) = (cluster.handle, cluster.cache, Status::ParamInvalid.code());
-    let index = pmd_datadist_cache_index { cluster_id: 9, cache_id: 1, batch_index: 0 };
+    let index = pmd_datadist_cache_index { cluster_id: 9, cache_id: 1, batch_index: 0, key: null() };
     let addresses = [address(1)];
     let (nobody, mut statuses) = (remote(9, &addresses), [0, 0]);
+    let no_other = pmd_datadist_cluster { remote_cluster_id: 10, ..nobody };
     let (bad_address, none) = ([pmd_datadist_address { ip: c"here".as_ptr(), port: 1 }], blocks(&[]));
     // SAFETY: places for results.
     let roled = |role| made_by(null_mut(), |place| unsafe { pmd_datadist_create(1, role, place) });
@@ -197,7 +203,7 @@ fn the_codes_are_llm_datadists() {
             (pmd_datadist_link(handle, &remote(9, &bad_address), 1, null_mut(), 100), invalid),
             (pmd_datadist_link(handle, null(), 1, null_mut(), 100), invalid),
             (
-                pmd_datadist_link(handle, [nobody, nobody].as_ptr(), 2, statuses.as_mut_ptr(), 2000),
+                pmd_datadist_link(handle, [nobody, no_other].as_ptr(), 2, statuses.as_mut_ptr(), 2000),
                 Status::LinkFailed.code(),
             ),
             (pmd_datadist_check_link(null(), 1), invalid),

@@ -89,7 +89,7 @@ fn bytes_are_read_and_written_and_their_ends_are_told_once() {
     let data = near.as_ptr().cast::<c_void>();
     // SAFETY: registered memory, and a place for the request.
     let request = made_by(null_mut(), |place| unsafe {
-        pmd_hixl_transfer_async(two.client, name, 1, &whole, 1, data, place)
+        pmd_hixl_transfer_async(two.client, name, 1, &whole, 1, data, 0, place)
     });
     let request = request.expect("begun");
     let (mut list, mut count) = (null_mut(), 0);
@@ -119,6 +119,36 @@ fn bytes_are_read_and_written_and_their_ends_are_told_once() {
     assert_eq!(again, Err(Status::ParamInvalid.code()));
     assert_eq!(pmd_hixl_deregister(two.client, handle), 0);
     assert!(far.iter().all(|byte| *byte == 3));
+}
+
+/// So many pieces of the same memory take longer than that.
+#[test]
+fn transfers_that_are_late_are_given_up() {
+    let (mut near, mut far) = (vec![1_u8; 4 << 20], vec![2_u8; 4 << 20]);
+    // What is stopped too late to be drained takes its link with it: so each has its own.
+    let (two, other) = (Two::connected(), Two::connected());
+    for two in [&two, &other] {
+        register(two.client, &mut near);
+        register(two.server, &mut far);
+    }
+    let (name, many) = (two.name.as_ptr(), vec![piece(&mut near, &mut far); 1024]);
+    // SAFETY: registered memory.
+    let late = unsafe { pmd_hixl_transfer_sync(two.client, name, 0, many.as_ptr(), many.len(), 20) };
+    assert_eq!(late, Status::Timeout.code());
+    let name = other.name.as_ptr();
+    // SAFETY: registered memory, and a place for the request.
+    let request = made_by(null_mut(), |place| unsafe {
+        pmd_hixl_transfer_async(other.client, name, 0, many.as_ptr(), many.len(), null(), 20, place)
+    });
+    let request = request.expect("begun");
+    let status = loop {
+        // SAFETY: a place for the status.
+        let status = made_by(-1, |place| unsafe { pmd_hixl_transfer_status(other.client, request, place) });
+        if status != Ok(TransferStatus::Waiting as i32) {
+            break status;
+        }
+    };
+    assert_eq!(status, Ok(TransferStatus::Timeout as i32));
 }
 
 #[test]

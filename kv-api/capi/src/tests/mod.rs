@@ -2,10 +2,14 @@
 #![allow(unsafe_code)] // calls C functions
 
 mod boundary;
+mod codes;
 mod datadist;
 mod engine;
 mod hixl;
+mod keys;
 mod kvtrans;
+mod selections;
+mod streams;
 mod transfers;
 
 use std::{
@@ -19,7 +23,8 @@ use crate::{engine::*, pmd_kv_last_error, pmd_kv_status};
 const PATIENCE: u64 = 20_000;
 
 /// Two layers of K and V, eight blocks of 4 KiB in each tensor.
-const LAYOUT: pmd_kv_layout = pmd_kv_layout { layers: 2, tensors_per_layer: 2, blocks: 8, block_bytes: 4096 };
+const LAYOUT: pmd_kv_layout =
+    pmd_kv_layout { layers: 2, tensors_per_layer: 2, blocks: 8, block_bytes: 4096, format: null() };
 
 /// Every field NULL or zero but where to listen.
 fn options(listen: Option<&CStr>) -> pmd_kv_engine_options {

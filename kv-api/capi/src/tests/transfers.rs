@@ -2,12 +2,12 @@ use super::*;
 
 /// So many bytes take a lane longer than it takes to look.
 const LARGE: pmd_kv_layout =
-    pmd_kv_layout { layers: 1, tensors_per_layer: 1, blocks: 64, block_bytes: 1 << 20 };
+    pmd_kv_layout { layers: 1, tensors_per_layer: 1, blocks: 64, block_bytes: 1 << 20, format: null() };
 
 /// How often something is tried that may be over before it is looked at.
 const ATTEMPTS: usize = 200;
 
-type Move = unsafe extern "C" fn(
+pub(super) type Move = unsafe extern "C" fn(
     *const pmd_kv_remote_cache,
     *const pmd_kv_cache,
     *const pmd_kv_selection,
@@ -15,7 +15,7 @@ type Move = unsafe extern "C" fn(
     *mut *mut pmd_kv_transfer,
 ) -> pmd_kv_status;
 
-fn post(
+pub(super) fn post(
     pair: &Pair,
     direction: Move,
     selection: Option<&pmd_kv_selection>,
@@ -29,14 +29,14 @@ fn post(
     })
 }
 
-fn wait(transfer: *mut pmd_kv_transfer) -> Result<u64, pmd_kv_status> {
+pub(super) fn wait(transfer: *mut pmd_kv_transfer) -> Result<u64, pmd_kv_status> {
     // SAFETY: a place for the bytes.
     let waited = made(0, |bytes| unsafe { pmd_kv_transfer_wait(transfer, PATIENCE, bytes) });
     assert_eq!(pmd_kv_transfer_release(transfer), pmd_kv_status::Ok);
     waited
 }
 
-fn table(source: &[u32], destination: &[u32]) -> pmd_kv_selection {
+pub(super) fn table(source: &[u32], destination: &[u32]) -> pmd_kv_selection {
     pmd_kv_selection {
         first_layer: 0,
         end_layer: 0,
@@ -44,6 +44,8 @@ fn table(source: &[u32], destination: &[u32]) -> pmd_kv_selection {
         source: source.as_ptr(),
         destination: destination.as_ptr(),
         count: source.len(),
+        runs: null(),
+        tokens: null(),
     }
 }
 
@@ -57,7 +59,7 @@ fn notification(bytes: &[u8]) -> pmd_kv_post_options {
 }
 
 /// Fills every block of a cache with a byte of its own.
-fn fill(cache: *const pmd_kv_cache, first: u8) {
+pub(super) fn fill(cache: *const pmd_kv_cache, first: u8) {
     for tensor in 0..4 {
         for number in 0..8 {
             block(cache, tensor, number).fill(first + (8 * tensor + number) as u8);
@@ -170,7 +172,7 @@ fn selections_that_do_not_fit_are_refused() {
     let other = allocate(pair.there, c"other", pmd_kv_layout { tensors_per_layer: 1, ..LAYOUT });
     let remote = look_up(pair.here, pair.peer, c"other").expect("there");
     // SAFETY: places for results.
-    let shape = made(pmd_kv_layout::default(), |place| unsafe { pmd_kv_remote_cache_layout(remote, place) });
+    let shape = made(LAYOUT, |place| unsafe { pmd_kv_remote_cache_layout(remote, place) });
     assert_eq!(shape, Ok(pmd_kv_layout { tensors_per_layer: 1, ..LAYOUT }));
     // SAFETY: a place for the transfer.
     let status = made(null_mut(), |place| unsafe { pmd_kv_pull(remote, pair.near, null(), null(), place) });
