@@ -8,6 +8,10 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`config`] | role, rank and shape of the cluster, where the scheduler is |
+//! | [`rendezvous`] | scheduler and nodes: places, barriers, who comes and goes |
 //! | [`trace`] | stamps of each request, figures for each peer, stragglers, Chrome traces |
 
+pub mod config;
+pub mod rendezvous;
 pub mod trace;

@@ -1,0 +1,453 @@
+//! A process's end of the rendezvous.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use pmd_host::{
+    control::{
+        ConnectError, Connection, ControlConfig, ControlPlane, DownReason, FrameError, PeerIdentity, Refusal,
+        RequestError, Service,
+    },
+    identity::{DeviceId, HostId},
+};
+
+use super::{
+    Barrier, BarrierError, Event, LeaveError, StartError, WaitError,
+    member::{Member, MemberId, MemberState, Role},
+    protocol::{BarrierFailure, KIND, Key, Place, Refused, Say, decode, encode},
+    view::{Admission, Outcome, View},
+};
+use crate::config::{Config, ConfigError, ProcessRole, WaitFor};
+
+/// Longest attempt to connect to the scheduler.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
+/// Pause between two attempts.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A process's place in the cluster. Dropping it leaves in order; dropping it in a panic counts as going down.
+///
+/// May be used from any thread; every wait has a deadline.
+pub struct Node {
+    config: Config,
+    members: Vec<MemberId>,
+    shared: Arc<Shared>,
+    connection: Mutex<Connection>,
+    plane: ControlPlane,
+}
+
+#[derive(Debug)]
+struct Shared {
+    view: Mutex<Watched>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct Watched {
+    view: View,
+    /// Number of the connection whose notices count.
+    connection: u64,
+}
+
+impl Node {
+    /// Joins the cluster, and waits for those that [`Config::wait_for`] names, at most [`Config::start_timeout`] in all.
+    ///
+    /// # Errors
+    /// [`StartError`]; the places are free again.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let members = config.members()?;
+        if config.role == ProcessRole::Scheduler {
+            return Err(ConfigError::WrongRole { role: config.role }.into());
+        }
+        let begin = Instant::now();
+        let watched = Watched { view: View::new(), connection: 0 };
+        let shared = Arc::new(Shared { view: Mutex::new(watched), changed: Condvar::new() });
+        let plane = start_plane(&config, &shared)?;
+        let connection = Mutex::new(connect(&plane, &config, begin + config.start_timeout)?);
+        let node = Self { config, members, shared, connection, plane };
+        node.join(begin)?;
+        node.lock().view.listen();
+        Ok(node)
+    }
+
+    /// Joins again: the scheduler that was started in the place of one that is lost, or the same after it took this node
+    /// for dead. The members take their places with new epochs, and changes that were not heard of become events. Waits
+    /// as [`Node::start`] does.
+    ///
+    /// # Errors
+    /// [`StartError`]; the node may try again.
+    pub fn rejoin(&self) -> Result<(), StartError> {
+        let begin = Instant::now();
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        // Its end is no news.
+        self.lock().connection = 0;
+        connection.close();
+        *connection = connect(&self.plane, &self.config, begin + self.config.start_timeout)?;
+        drop(connection);
+        self.join(begin)
+    }
+
+    /// The configuration that it was started with.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The members that this process is: one, or a server and a worker.
+    #[must_use]
+    pub fn ids(&self) -> &[MemberId] {
+        &self.members
+    }
+
+    /// Everybody who has ever come, as it is now, servers first, by rank.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        self.lock().view.members().cloned().collect()
+    }
+
+    /// The members of a role, by rank.
+    #[must_use]
+    pub fn members_of(&self, role: Role) -> Vec<Member> {
+        self.lock().view.members().filter(|member| member.id.role == role).cloned().collect()
+    }
+
+    /// A member, if it has ever come.
+    #[must_use]
+    pub fn member(&self, id: MemberId) -> Option<Member> {
+        self.lock().view.member(id).cloned()
+    }
+
+    /// Whether every place has been taken, all at one time.
+    #[must_use]
+    pub fn is_formed(&self) -> bool {
+        self.lock().view.formed
+    }
+
+    /// How the scheduler went, if it has.
+    #[must_use]
+    pub fn scheduler_lost(&self) -> Option<DownReason> {
+        self.lock().view.lost.clone()
+    }
+
+    /// Waits until a member is up with an epoch above `after`: 0 for any.
+    ///
+    /// # Errors
+    /// [`WaitError`].
+    pub fn wait_member(&self, id: MemberId, after: u64, timeout: Duration) -> Result<Member, WaitError> {
+        let is_there = |view: &View| {
+            let member =
+                view.member(id).filter(|member| member.state == MemberState::Up && member.epoch > after);
+            match (member, &view.lost) {
+                (Some(member), _) => Some(Ok(member.clone())),
+                (None, Some(reason)) => {
+                    Some(Err(WaitError::SchedulerLost { member: id, reason: reason.clone() }))
+                }
+                (None, None) => None,
+            }
+        };
+        self.wait(Instant::now() + timeout, is_there)
+            .unwrap_or(Err(WaitError::Missing { member: id, waited: timeout }))
+    }
+
+    /// The oldest event that has not been taken yet, or `None`.
+    #[must_use]
+    pub fn try_event(&self) -> Option<Event> {
+        self.lock().view.take_event()
+    }
+
+    /// Waits for an event; `None` when there was none in time. Who wants to leave a wait early takes short ones.
+    #[must_use]
+    pub fn wait_event(&self, timeout: Duration) -> Option<Event> {
+        let deadline = Instant::now() + timeout;
+        self.wait_mut(deadline, View::take_event)
+    }
+
+    /// Leaves in order: the others hear [`Event::Left`], and barriers no longer wait for this process.
+    ///
+    /// # Errors
+    /// [`LeaveError`]; the node has disconnected all the same.
+    pub fn leave(self, timeout: Duration) -> Result<(), LeaveError> {
+        let lost = |view: &View| view.lost.clone().map(|reason| Err(LeaveError::SchedulerLost(reason)));
+        if let Err(RequestError::Down(reason)) = self.say(&Say::Leave) {
+            return Err(LeaveError::SchedulerLost(reason));
+        }
+        let said_bye = |view: &View| if view.left { Some(Ok(())) } else { lost(view) };
+        let answer = self.wait(Instant::now() + timeout, said_bye);
+        answer.unwrap_or(Err(LeaveError::Timeout { waited: timeout }))
+    }
+}
+
+/// Barriers.
+impl Node {
+    /// Enters a barrier, for all members of this process that it waits for, and waits until everybody has.
+    ///
+    /// Returns at most [`Config::down_after`] later than `timeout`: that long the scheduler may take to tell who is
+    /// missing.
+    ///
+    /// # Errors
+    /// [`BarrierError`]; this process is then not at the barrier.
+    pub fn barrier(&self, barrier: &Barrier, timeout: Duration) -> Result<(), BarrierError> {
+        let begin = Instant::now();
+        let ticket = self.lock().view.open_ticket();
+        let ended = self.enter(barrier, ticket, begin + timeout);
+        self.lock().view.close_ticket(ticket);
+        let name = || barrier.name.clone();
+        match ended? {
+            Outcome::Released => Ok(()),
+            Outcome::Missing(missing) => {
+                Err(BarrierError::Missing { name: name(), missing, waited: begin.elapsed() })
+            }
+            Outcome::Failed(failure) => Err(BarrierError::Failed { name: name(), failure }),
+        }
+    }
+
+    fn enter(&self, barrier: &Barrier, ticket: u64, deadline: Instant) -> Result<Outcome, BarrierError> {
+        let members = self.entering(barrier);
+        if members.is_empty() {
+            return Ok(Outcome::Failed(BarrierFailure::Nobody));
+        }
+        let key = Key { name: barrier.name.clone(), roles: barrier.roles.bits(), scope: barrier.scope };
+        let untold = |source| match source {
+            RequestError::Down(reason) => lost(barrier, reason),
+            source => BarrierError::Untold { name: barrier.name.clone(), source },
+        };
+        self.say(&Say::Enter { ticket, barrier: key, members, patient: barrier.patient }).map_err(untold)?;
+        let answered = |view: &View| match (view.outcome(ticket), &view.lost) {
+            (Some(outcome), _) => Some(Ok(outcome)),
+            (None, Some(reason)) => Some(Err(lost(barrier, reason.clone()))),
+            (None, None) => None,
+        };
+        if let Some(answer) = self.wait(deadline, answered) {
+            return answer;
+        }
+        self.say(&Say::Withdraw { ticket }).map_err(untold)?;
+        let silence = self.config.down_after;
+        let answer = self.wait(Instant::now() + silence, answered);
+        answer.unwrap_or_else(|| Err(lost(barrier, DownReason::Silent(silence))))
+    }
+
+    fn entering(&self, barrier: &Barrier) -> Vec<MemberId> {
+        if !barrier.entering.is_empty() {
+            return barrier.entering.clone();
+        }
+        let expected = |id: &&MemberId| {
+            barrier.roles.contains(id.role.as_roles()) && barrier.scope.includes(self.config.instance)
+        };
+        self.members.iter().filter(expected).copied().collect()
+    }
+}
+
+fn lost(barrier: &Barrier, reason: DownReason) -> BarrierError {
+    BarrierError::SchedulerLost { name: barrier.name.clone(), reason }
+}
+
+/// Joining.
+impl Node {
+    fn join(&self, begin: Instant) -> Result<(), StartError> {
+        let deadline = begin + self.config.start_timeout;
+        // A predecessor that was killed with its host holds the place until its silence is noticed.
+        let patience = Instant::now() + self.config.down_after;
+        while let Err(refused) = self.ask(begin, deadline)? {
+            if !matches!(refused, Refused::Taken { .. }) || Instant::now() >= patience.min(deadline) {
+                return Err(refused.into());
+            }
+            thread::sleep(PAUSE);
+        }
+        if self.config.wait_for == WaitFor::Nobody {
+            return Ok(());
+        }
+        let formed = |view: &View| match &view.lost {
+            _ if view.formed => Some(Ok(())),
+            Some(reason) => Some(Err(self.start_lost(reason.clone()))),
+            None => None,
+        };
+        self.wait(deadline, formed).unwrap_or_else(|| Err(self.missing(begin.elapsed())))
+    }
+
+    /// Asks for the places once.
+    fn ask(&self, begin: Instant, deadline: Instant) -> Result<Result<(), Refused>, StartError> {
+        {
+            let number = self.connection().number();
+            let mut watched = self.lock();
+            watched.view.ask_again();
+            watched.connection = number;
+        }
+        let place = |id: &MemberId| {
+            let (instance, data) = (self.config.instance, self.config.data(id.role));
+            Place { id: *id, instance, data }
+        };
+        let places = self.members.iter().map(place).collect();
+        let say = Say::Join { shape: self.config.shape, name: self.config.name.clone(), places };
+        let address = self.connection().remote();
+        if let Err(error) = self.say(&say) {
+            return Err(match error {
+                RequestError::Down(reason) => self.start_lost(reason),
+                _ => StartError::NoAnswer { address, waited: begin.elapsed() },
+            });
+        }
+        let answered = |view: &View| match (&view.admission, &view.lost) {
+            (Admission::Granted, _) => Some(Ok(Ok(()))),
+            (Admission::Refused(refused), _) => Some(Ok(Err(refused.clone()))),
+            (Admission::Version { theirs }, _) => Some(Err(StartError::Version { theirs: *theirs })),
+            (Admission::Asked, Some(reason)) => Some(Err(self.start_lost(reason.clone()))),
+            (Admission::Asked, None) => None,
+        };
+        let silent = || Err(StartError::NoAnswer { address, waited: begin.elapsed() });
+        self.wait(deadline, answered).unwrap_or_else(silent)
+    }
+
+    fn start_lost(&self, reason: DownReason) -> StartError {
+        StartError::SchedulerLost { address: self.connection().remote(), reason }
+    }
+
+    fn missing(&self, waited: Duration) -> StartError {
+        let watched = self.lock();
+        let is_up =
+            |id: &MemberId| watched.view.member(*id).is_some_and(|member| member.state == MemberState::Up);
+        let missing = self.config.shape.places().filter(|id| !is_up(id)).collect();
+        StartError::Missing { missing, expected: self.config.shape.places().count(), waited }
+    }
+}
+
+/// Telling and waiting.
+impl Node {
+    fn say(&self, say: &Say) -> Result<(), RequestError> {
+        self.connection().event(KIND, encode(say))
+    }
+
+    fn connection(&self) -> Connection {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        self.shared.lock()
+    }
+
+    #[cfg(test)]
+    pub(super) fn open_tickets(&self) -> usize {
+        self.lock().view.open_tickets()
+    }
+
+    fn wait<T>(&self, deadline: Instant, look: impl Fn(&View) -> Option<T>) -> Option<T> {
+        self.wait_mut(deadline, |view| look(view))
+    }
+
+    /// Looks at every change until there is what is looked for.
+    fn wait_mut<T>(&self, deadline: Instant, mut look: impl FnMut(&mut View) -> Option<T>) -> Option<T> {
+        let mut watched = self.lock();
+        loop {
+            if let Some(found) = look(&mut watched.view) {
+                return Some(found);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let waited = self.shared.changed.wait_timeout(watched, left);
+            watched = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            // The goodbye comes after it; who does not hear it hears the end of the connection.
+            let _ = self.say(&Say::Leave);
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Node")
+            .field("members", &self.members)
+            .field("scheduler", &self.connection().remote())
+            .field("scheduler_lost", &self.scheduler_lost())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, connection: &Connection, change: impl FnOnce(&mut View)) {
+        let mut watched = self.lock();
+        if watched.connection == connection.number() {
+            change(&mut watched.view);
+        }
+        drop(watched);
+        self.changed.notify_all();
+    }
+}
+
+impl Service for Shared {
+    fn connected(&self, _: &Connection) {}
+
+    fn request(&self, _: &Connection, kind: u16, _: &[u8]) -> Result<Vec<u8>, Refusal> {
+        Err(Refusal {
+            code: Refusal::UNKNOWN_KIND,
+            detail: format!("a node answers no request of kind {kind}"),
+        })
+    }
+
+    fn event(&self, connection: &Connection, kind: u16, body: &[u8]) {
+        if kind == KIND {
+            self.change(connection, |view| view.apply(decode(body)));
+        }
+    }
+
+    fn down(&self, connection: &Connection, reason: &DownReason) {
+        self.change(connection, |view| view.lose(reason));
+    }
+}
+
+fn start_plane(config: &Config, shared: &Arc<Shared>) -> Result<ControlPlane, StartError> {
+    let identity = PeerIdentity {
+        incarnation: DeviceId::random().map_err(StartError::Identity)?,
+        name: config.name.clone(),
+        host: HostId::current().map_err(StartError::Identity)?,
+    };
+    let mut control = ControlConfig::new(identity, None);
+    (control.interval, control.timeout) = (config.keep_alive, config.down_after);
+    Ok(ControlPlane::start(control, Arc::clone(shared) as Arc<dyn Service>)?)
+}
+
+/// Connects to the scheduler, which may be started later than its nodes.
+fn connect(plane: &ControlPlane, config: &Config, deadline: Instant) -> Result<Connection, StartError> {
+    let begin = Instant::now();
+    let addresses = config.scheduler_addresses()?;
+    loop {
+        let mut last = None;
+        for address in &addresses {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match plane.connect(*address, left.clamp(Duration::from_millis(1), ATTEMPT)) {
+                Ok(connection) => return Ok(connection),
+                Err(ConnectError::Down(DownReason::Protocol(FrameError::Version { theirs }))) => {
+                    return Err(StartError::Version { theirs });
+                }
+                Err(error) => last = Some((*address, error)),
+            }
+        }
+        if Instant::now() + PAUSE >= deadline {
+            let waited = begin.elapsed();
+            let (address, source) = last.unwrap_or_else(|| no_address(config));
+            return Err(StartError::Unreachable { address, waited, source });
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// A look-up that finds nothing is an error before; this keeps it one.
+fn no_address(config: &Config) -> (SocketAddr, ConnectError) {
+    let nowhere = SocketAddr::from(([0, 0, 0, 0], config.scheduler_port));
+    (nowhere, ConnectError::Silent { remote: nowhere, patience: Duration::ZERO })
+}
