@@ -73,6 +73,12 @@ pub trait Backend: Provider + Send {
     /// As [`Backend::fail`].
     fn destroy_queue_pair(&mut self, queue_pair: QueuePairHandle) -> Result<(), SetupError>;
 
+    /// Whether the last call left something that the next poll goes on with: a lane then polls again at once and gives
+    /// the processor to nobody, whatever it does when it is idle. Devices that work by themselves have nothing to say.
+    fn is_unfinished(&self) -> bool {
+        false
+    }
+
     /// Sleeps until a completion may be there, [`Waker::wake`] was called, or `timeout` passed. May return early.
     fn park(&mut self, timeout: Duration);
 

@@ -398,10 +398,14 @@ fn a_budget_bounds_what_one_call_moves() {
         a.post(1, write(theirs.remote(0), &[mine.sge(0, SIZE)]));
         let moved = |theirs: &Memory| theirs.read(0, SIZE).iter().filter(|byte| **byte == 1).count();
         assert_eq!(moved(&theirs), 64 << 10, "{path:?}");
+        assert!(a.backend.is_unfinished(), "a lane that idles now idles in the middle of a transfer");
         a.poll();
         assert_eq!(moved(&theirs), 320 << 10, "{path:?}");
+        assert!(a.backend.is_unfinished());
         drive(&mut a, &mut b, (1, 0));
         assert_eq!(moved(&theirs), SIZE);
+        a.poll();
+        assert!(!a.backend.is_unfinished(), "there is nothing left");
         assert_eq!(a.backend.state(a.queue_pair), QueuePairState::ReadyToSend);
     }
 }

@@ -113,6 +113,10 @@ impl Backend for AnyBackend {
         self.0.destroy_queue_pair(queue_pair)
     }
 
+    fn is_unfinished(&self) -> bool {
+        self.0.is_unfinished()
+    }
+
     fn park(&mut self, timeout: Duration) {
         self.0.park(timeout);
     }

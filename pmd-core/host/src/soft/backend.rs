@@ -153,6 +153,11 @@ impl Backend for SoftBackend {
         Ok(())
     }
 
+    #[inline]
+    fn is_unfinished(&self) -> bool {
+        self.provider.hardware().is_unfinished()
+    }
+
     fn park(&mut self, timeout: Duration) {
         self.provider.hardware_mut().park(timeout);
     }

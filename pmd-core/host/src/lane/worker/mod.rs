@@ -165,7 +165,7 @@ impl<B: Backend> Worker<B> {
         if self.abandoned && self.routes.len() == 0 {
             return Err(LaneFault::Shutdown);
         }
-        Ok(commands || attention || completed || posted || timed)
+        Ok(commands || attention || completed || posted || timed || self.backend.is_unfinished())
     }
 
     /// Sleeps until something may be there.

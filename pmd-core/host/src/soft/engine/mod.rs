@@ -74,6 +74,8 @@ pub struct SoftHardware {
     turns: u32,
     /// Queue pair that is first in the next poll.
     first: usize,
+    /// The last pass used its budget up: there may be more to move.
+    unfinished: bool,
 }
 
 /// What passes use besides the queue pairs.
@@ -124,13 +126,30 @@ impl SoftHardware {
             mappings: MappingCache::new(device),
             batch: Batch::new(),
         };
-        Ok(Self { queue_pairs: Vec::new(), means, seat, waker, domain, tuning, turns: 0, first: 0 })
+        Ok(Self {
+            queue_pairs: Vec::new(),
+            means,
+            seat,
+            waker,
+            domain,
+            tuning,
+            turns: 0,
+            first: 0,
+            unfinished: false,
+        })
     }
 
     /// The device that the engine works for.
     #[must_use]
     pub fn device(&self) -> &Device {
         self.seat.device()
+    }
+
+    /// Whether the next poll may go on at once: the last doorbell or poll moved as much as it was allowed to.
+    #[inline]
+    #[must_use]
+    pub const fn is_unfinished(&self) -> bool {
+        self.unfinished
     }
 
     /// Wakes the engine out of its sleep.
@@ -274,7 +293,9 @@ impl SoftHardware {
         let Some(Some(queue_pair)) = self.queue_pairs.get_mut(handle.0 as usize) else { return };
         let active = self.seat.enter();
         let budget = self.tuning.doorbell_budget;
-        queue_pair.send(&mut self.means.pass(&active, self.seat.device(), &self.tuning, budget));
+        let mut pass = self.means.pass(&active, self.seat.device(), &self.tuning, budget);
+        queue_pair.send(&mut pass);
+        self.unfinished |= pass.budget == 0;
     }
 
     /// Runs every queue pair that has news.
@@ -301,6 +322,7 @@ impl SoftHardware {
                 break;
             }
         }
+        self.unfinished = budget == 0;
     }
 
     #[cold]
