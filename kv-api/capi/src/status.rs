@@ -83,7 +83,9 @@ impl From<BadCall> for Failure {
             BadCall::Null { .. } => pmd_kv_status::NullPointer,
             BadCall::Handle { .. } => pmd_kv_status::InvalidHandle,
             BadCall::NoRoom { .. } => pmd_kv_status::BufferTooSmall,
-            BadCall::NotUtf8 { .. } | BadCall::Array { .. } => pmd_kv_status::InvalidArgument,
+            BadCall::NotUtf8 { .. } | BadCall::Array { .. } | BadCall::Setting { .. } => {
+                pmd_kv_status::InvalidArgument
+            }
         };
         Self::of(status, &error)
     }

@@ -35,6 +35,16 @@ pub enum BadCall {
         /// Where it is said to begin.
         address: usize,
     },
+    /// A setting that there is not.
+    #[error("{what} is {given:?}: give {allowed}")]
+    Setting {
+        /// Which setting.
+        what: &'static str,
+        /// What was given.
+        given: String,
+        /// What there is.
+        allowed: String,
+    },
     /// The caller's memory is too small.
     #[error("{needed} bytes are needed, there is room for {capacity}")]
     NoRoom {

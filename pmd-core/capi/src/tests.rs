@@ -4,8 +4,13 @@ use std::{
     ffi::CStr,
     io,
     ptr::{null, null_mut, without_provenance},
+    sync::{Arc, Mutex},
+    task::{Poll, Waker},
     time::{Duration, Instant},
 };
+
+use pmd_core::sync::{AtomicBool, Ordering};
+use pmd_host::{backend::Transport, endpoint::TransportChoice, lane::Idle};
 
 use super::*;
 
@@ -101,4 +106,41 @@ fn no_time_is_beyond_the_clock() {
     let now = Instant::now();
     assert!(now + milliseconds(u64::MAX) > now + Duration::from_secs(300 * 24 * 60 * 60));
     assert_eq!(milliseconds(1500), Duration::from_millis(1500));
+}
+
+#[test]
+fn settings_have_names() {
+    assert_eq!(transport_choice("auto", "it"), Ok(TransportChoice::Auto));
+    assert_eq!(transport_choice("shm", "it"), Ok(TransportChoice::Only(Transport::SharedMemory)));
+    assert_eq!(idle_policy("park", "it"), Ok(Idle::Park));
+    assert_eq!(socket_address("[::1]:7", "it").map(|address| address.port()), Ok(7));
+    let wrong = [
+        transport_choice("pigeon", "it").map(drop),
+        idle_policy("", "it").map(drop),
+        socket_address("here", "it").map(drop),
+    ];
+    for error in wrong {
+        assert!(matches!(&error, Err(BadCall::Setting { what: "it", .. })), "{error:?}");
+    }
+}
+
+#[test]
+fn everyone_who_waits_is_woken() {
+    let (bell, found) = (Arc::new(Bell::default()), Mutex::new(None::<Waker>));
+    assert_eq!(bell.wait(Some(Instant::now()), |_| Poll::<()>::Pending), None);
+    let ready = AtomicBool::new(false);
+    let look = |waker: &Waker| {
+        *found.lock().expect("not poisoned") = Some(waker.clone());
+        if ready.load(Ordering::SeqCst) { Poll::Ready(7) } else { Poll::Pending }
+    };
+    std::thread::scope(|scope| {
+        let waiting = [(); 2].map(|()| scope.spawn(|| bell.wait(None, look)));
+        ready.store(true, Ordering::SeqCst);
+        while waiting.iter().any(|thread| !thread.is_finished()) {
+            found.lock().expect("not poisoned").clone().into_iter().for_each(Waker::wake);
+        }
+        for thread in waiting {
+            assert_eq!(thread.join().expect("no panic"), Some(7));
+        }
+    });
 }

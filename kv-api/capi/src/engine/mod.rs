@@ -11,12 +11,12 @@ mod transfer;
 use std::{
     collections::VecDeque,
     ffi::c_char,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use kv_api::engine::{Engine, Notification};
+use pmd_capi::socket_address;
 use pmd_host::endpoint::Peer;
 
 pub use cache::*;
@@ -116,7 +116,7 @@ pub unsafe extern "C" fn pmd_kv_engine_connect(
         // SAFETY: the caller's promise.
         let place = unsafe { Place::new(peer, "the place for the peer")? };
         // SAFETY: the caller's promise.
-        let address = socket_address(unsafe { text(address, "the address")? })?;
+        let address = socket_address(unsafe { text(address, "the address")? }, "the address")?;
         let peer = ENGINES.find(engine)?.engine.connect(address)?;
         place.put(PEERS.insert(peer));
         Ok(())
@@ -243,11 +243,6 @@ impl Opened {
     fn returned(&self) -> std::sync::MutexGuard<'_, VecDeque<Notification>> {
         self.returned.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn socket_address(text: &str) -> Result<SocketAddr, Failure> {
-    text.parse()
-        .map_err(|_| Failure::argument(format!("{text:?} is no address: give \"ip:port\" or \"[ip]:port\"")))
 }
 
 /// The engine of a handle, for the other modules.

@@ -3,13 +3,10 @@
 use std::{ffi::c_char, time::Duration};
 
 use kv_api::environment;
-use pmd_host::{
-    backend::Transport,
-    endpoint::{EndpointConfig, TransportChoice},
-    lane::Idle,
-};
+use pmd_capi::{idle_policy, socket_address, transport_choice};
+use pmd_host::endpoint::EndpointConfig;
 
-use super::{optional, socket_address};
+use super::optional;
 use crate::status::{Failure, chain};
 
 /// How an engine is made. What is zero or NULL is what the environment says (PMD_TRANSPORT, PMD_DEVICE, PMD_IDLE,
@@ -59,10 +56,13 @@ pub(super) unsafe fn endpoint_config(
     };
     let (name, listen, transport, device, idle) = texts;
     set(&mut config.name, name.map(str::to_owned));
-    config.listen = listen.map(socket_address).transpose()?;
-    set(&mut config.transport, transport.map(transport_choice).transpose()?);
+    config.listen = listen.map(|text| socket_address(text, "options.listen")).transpose()?;
+    set(
+        &mut config.transport,
+        transport.map(|name| transport_choice(name, "options.transport")).transpose()?,
+    );
     config.nic.device = device.map(str::to_owned).or(config.nic.device);
-    set(&mut config.lane.idle, idle.map(idle_policy).transpose()?);
+    set(&mut config.lane.idle, idle.map(|name| idle_policy(name, "options.idle")).transpose()?);
     set(&mut config.queue_pairs, number(options.queue_pairs).map(|number| number as usize));
     set(&mut config.message_bytes, number(options.message_bytes).map(|number| number as usize));
     set(&mut config.patience, milliseconds(options.patience_ms));
@@ -84,24 +84,4 @@ fn number(value: u32) -> Option<u32> {
 
 fn milliseconds(value: u32) -> Option<Duration> {
     number(value).map(|value| Duration::from_millis(value.into()))
-}
-
-fn transport_choice(name: &str) -> Result<TransportChoice, Failure> {
-    if name == "auto" {
-        return Ok(TransportChoice::Auto);
-    }
-    let only = Transport::ALL.into_iter().find(|transport| transport.name() == name);
-    only.map(TransportChoice::Only).ok_or_else(|| {
-        let names: Vec<&str> = Transport::ALL.iter().map(|transport| transport.name()).collect();
-        Failure::argument(format!("options.transport is {name:?}: give auto or one of {}", names.join(", ")))
-    })
-}
-
-fn idle_policy(name: &str) -> Result<Idle, Failure> {
-    match name {
-        "spin" => Ok(Idle::Spin),
-        "yield" => Ok(Idle::Yield),
-        "park" => Ok(Idle::Park),
-        _ => Err(Failure::argument(format!("options.idle is {name:?}: give spin, yield or park"))),
-    }
 }

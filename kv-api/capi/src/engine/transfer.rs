@@ -3,8 +3,8 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Wake, Waker},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Waker},
     time::{Duration, Instant},
 };
 
@@ -12,6 +12,7 @@ use kv_api::{
     engine::{CacheTransfer, PostOptions, Prepared},
     planner::Selection,
 };
+use pmd_capi::Bell;
 use pmd_host::transfer::{Outcome, Priority, TransferError};
 
 use super::{
@@ -202,13 +203,6 @@ struct Posted {
     bell: Arc<Bell>,
 }
 
-/// Wakes everyone who waits.
-#[derive(Default)]
-struct Bell {
-    rings: Mutex<u64>,
-    rung: Condvar,
-}
-
 impl Posted {
     fn new(transfer: CacheTransfer) -> Self {
         Self { transfer: Mutex::new(transfer), bell: Arc::default() }
@@ -222,46 +216,11 @@ impl Posted {
     /// meanwhile.
     fn wait(&self, patience: Option<Duration>) -> Option<Result<Outcome, TransferError>> {
         let deadline = patience.map(|patience| Instant::now() + patience);
-        let waker = Waker::from(Arc::clone(&self.bell));
-        loop {
-            let rings = self.bell.rings();
-            let polled = Pin::new(&mut *self.transfer()).poll(&mut Context::from_waker(&waker));
-            if let Poll::Ready(outcome) = polled {
-                return Some(outcome);
-            }
-            if !self.bell.wait(rings, deadline) {
-                return self.poll();
-            }
-        }
+        let look = |waker: &Waker| Pin::new(&mut *self.transfer()).poll(&mut Context::from_waker(waker));
+        self.bell.wait(deadline, look).or_else(|| self.poll())
     }
 
     fn transfer(&self) -> MutexGuard<'_, CacheTransfer> {
         self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Bell {
-    fn rings(&self) -> u64 {
-        *self.rings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for a ring after `before`; whether it came in time.
-    fn wait(&self, before: u64, deadline: Option<Instant>) -> bool {
-        let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-        while *rings == before {
-            rings = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                None => self.rung.wait(rings).unwrap_or_else(PoisonError::into_inner),
-                Some(left) if left.is_zero() => return false,
-                Some(left) => self.rung.wait_timeout(rings, left).unwrap_or_else(PoisonError::into_inner).0,
-            };
-        }
-        true
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        *self.rings.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.rung.notify_all();
     }
 }

@@ -105,7 +105,7 @@ fn options_that_cannot_be_are_named() {
         (status.expect_err("refused"), last_error())
     };
     let invalid = [
-        (pmd_kv_engine_options { listen: c"here".as_ptr(), ..options(None) }, "\"here\" is no address"),
+        (pmd_kv_engine_options { listen: c"here".as_ptr(), ..options(None) }, "options.listen is \"here\""),
         (
             pmd_kv_engine_options { transport: c"ship".as_ptr(), ..options(None) },
             "options.transport is \"ship\"",
