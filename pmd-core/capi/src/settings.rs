@@ -34,7 +34,7 @@ pub fn idle_policy(name: &str, what: &'static str) -> Result<Idle, BadCall> {
     }
 }
 
-/// An address: "ip:port" or "[ip]:port".
+/// An address: `ip:port` or `[ip]:port`.
 ///
 /// # Errors
 /// [`BadCall::Setting`].
