@@ -1,18 +1,17 @@
 //! Errors of the driver as Python exceptions: classes of `pmd_kv.errors`, with the values that explain them as
 //! attributes.
 
-use std::fmt::Debug;
-
 use kv_api::{engine::EngineError, environment::EnvironmentError, fabric::FabricError};
 use pmd_host::{
     control::RequestError,
     endpoint::EndpointError,
     transfer::{SubmitError, TransferError},
 };
-use pyo3::{prelude::*, types::PyDict};
+use pmd_python::raising::{Exceptions, Fields, kind};
+use pyo3::prelude::*;
 
-/// Values of an exception's attributes.
-type Fields<'a, 'py> = &'a dyn Fn(&Bound<'py, PyDict>) -> PyResult<()>;
+/// Where the classes are.
+const EXCEPTIONS: Exceptions = Exceptions("pmd_kv.errors");
 
 /// An exception of a class of `pmd_kv.errors`. What fails on the way there becomes the exception.
 pub(crate) fn raise<'py>(
@@ -22,39 +21,22 @@ pub(crate) fn raise<'py>(
     message: String,
     fields: Fields<'_, 'py>,
 ) -> PyErr {
-    let make = || {
-        let class = py.import("pmd_kv.errors")?.getattr(class)?;
-        let keywords = PyDict::new(py);
-        keywords.set_item("kind", kind)?;
-        fields(&keywords)?;
-        Ok(PyErr::from_value(class.call((message,), Some(&keywords))?))
-    };
-    make().unwrap_or_else(|error: PyErr| error)
+    EXCEPTIONS.raise(py, class, kind, message, fields)
 }
 
 /// As [`raise`], for an error whose kind says it all.
 pub(crate) fn plain(py: Python<'_>, class: &str, error: &impl std::error::Error) -> PyErr {
-    raise(py, class, &kind(error), error.to_string(), &|_| Ok(()))
-}
-
-/// The name of an enum's variant.
-fn kind(error: &impl Debug) -> String {
-    let text = format!("{error:?}");
-    text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
+    EXCEPTIONS.plain(py, class, error)
 }
 
 /// Nothing happened in time.
 pub(crate) fn timeout(py: Python<'_>, what: &str, seconds: Option<f64>) -> PyErr {
-    let message = format!("waited {} s for {what}", seconds.unwrap_or_default());
-    raise(py, "WaitTimeout", "Timeout", message, &|fields| {
-        fields.set_item("what", what)?;
-        fields.set_item("timeout", seconds)
-    })
+    EXCEPTIONS.timeout(py, what, seconds)
 }
 
 /// The object was closed before.
 pub(crate) fn closed(py: Python<'_>, what: &str) -> PyErr {
-    raise(py, "Closed", "Closed", format!("the {what} is closed"), &|_| Ok(()))
+    EXCEPTIONS.closed(py, what)
 }
 
 /// What became of a transfer.

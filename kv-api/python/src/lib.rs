@@ -12,28 +12,25 @@
 //! | `engine` | caches, peers' caches, prepared transfers |
 //! | `fabric` | memory by address, plans, messages |
 //! | `transfer` | a transfer in flight: wait, await, cancel |
-//! | `memory`, `dlpack`, `view` | memory from Python objects, and as Python objects |
+//! | `view` | registered memory as Python objects; memory of Python objects comes through `pmd-python` |
 //! | `error` | exceptions |
 //!
 //! Two rules keep the interpreter's lock and the driver's threads apart: every call that may wait releases the lock
-//! (`waiting`), and no lane ever takes it; callbacks run on control threads and threads of their own.
+//! (`pmd_python::waiting`), and no lane ever takes it; callbacks run on control threads and threads of their own.
 
-mod bell;
 mod config;
 mod datadist;
-mod dlpack;
 mod engine;
 mod error;
 mod fabric;
 mod hixl;
 mod indices;
 mod kvtrans;
-mod memory;
 mod peer;
 mod transfer;
 mod view;
-mod waiting;
 
+use pmd_python::{bell, memory, waiting};
 use pyo3::prelude::*;
 
 /// The compiled half of `pmd_kv`.

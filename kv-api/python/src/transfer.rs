@@ -3,13 +3,14 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    task::{Context, Wake, Waker},
-    time::{Duration, Instant},
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
 };
 
 use pmd_core::sync::spin_hint;
 use pmd_host::transfer::{Outcome, Transfer as Handle, TransferError};
+use pmd_python::{awaiting, signal::Signal};
 use pyo3::prelude::*;
 
 use crate::{bell::Bell, error, waiting};
@@ -25,56 +26,13 @@ pub(crate) struct Transfer {
     signal: Arc<Signal>,
 }
 
-/// Tells of the outcome: to threads by the condition, to event loops by their bells.
-#[derive(Default)]
-struct Signal {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    done: bool,
-    bells: Vec<(Bell, u64)>,
-}
-
-impl Signal {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait(&self, patience: Duration) {
-        let deadline = Instant::now() + patience;
-        let mut state = self.state();
-        while !state.done {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-}
-
-impl Wake for Signal {
-    fn wake(self: Arc<Self>) {
-        let bells = {
-            let mut state = self.state();
-            state.done = true;
-            std::mem::take(&mut state.bells)
-        };
-        self.changed.notify_all();
-        bells.into_iter().for_each(|(bell, token)| bell.ring(token));
-    }
-}
-
 impl Transfer {
     pub(crate) fn new(mut handle: Handle) -> Self {
         let signal = Arc::new(Signal::default());
         let waker = Waker::from(Arc::clone(&signal));
         // Leaves the waker with the lane; where the outcome is there already, nobody wakes.
         if Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)).is_ready() {
-            signal.state().done = true;
+            signal.set_done();
         }
         Self { handle, signal }
     }
@@ -136,18 +94,12 @@ impl Transfer {
 
     /// Rings `bell` with `token` when there is an outcome; returns False, and never rings, when there is one already.
     fn _ring_when_done(&self, bell: &Bell, token: u64) -> bool {
-        let mut state = self.signal.state();
-        let waits = !state.done && !self.handle.is_done();
-        if waits {
-            state.bells.push((bell.clone(), token));
-        }
-        waits
+        self.signal.ring_when_done(bell, token, || self.handle.is_done())
     }
 
     /// An awaitable's iterator, on the running event loop.
     fn __await__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
-        let waiting = slf.py().import("pmd_kv._asyncio")?.getattr("outcome")?;
-        waiting.call1((slf,))?.call_method0("__await__")
+        awaiting::awaitable(slf.as_any())
     }
 
     fn __repr__(&self) -> &'static str {

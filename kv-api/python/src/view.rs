@@ -1,9 +1,10 @@
 //! Registered memory as a Python object with the buffer protocol: `memoryview(view)`, `numpy.asarray(view)`.
-#![allow(unsafe_code)] // fills in the buffer protocol's structure
+#![allow(unsafe_code)] // hands on the buffer protocol's structure
 
-use std::{any::Any, ffi::c_int, ptr};
+use std::{any::Any, ffi::c_int};
 
-use pyo3::{exceptions::PyBufferError, ffi, prelude::*};
+use pmd_python::export::Shown;
+use pyo3::{ffi, prelude::*};
 
 use crate::waiting::Detached;
 
@@ -38,10 +39,6 @@ impl View {
     fn bytes(&self) -> isize {
         self.shape.iter().product()
     }
-
-    fn is_contiguous(&self) -> bool {
-        self.shape.len() == 1 || self.strides[0] == self.shape[1] || self.shape[0] == 1
-    }
 }
 
 #[pymethods]
@@ -69,29 +66,15 @@ impl View {
     /// # Safety
     /// Called by the interpreter, with a structure to fill in.
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        if view.is_null() {
-            return Err(PyBufferError::new_err("no structure to fill in"));
-        }
         let this = slf.get();
-        let wants = |flag: c_int| flags & flag == flag;
-        if !this.is_contiguous() && !wants(ffi::PyBUF_STRIDES) {
-            return Err(PyBufferError::new_err("rows with gaps between them: ask for strides"));
-        }
-        // SAFETY: the interpreter gives a structure of its own to fill in.
-        let view = unsafe { &mut *view };
-        view.buf = this.address as *mut _;
-        view.len = this.bytes();
-        view.readonly = 0;
-        view.itemsize = 1;
-        view.format = if wants(ffi::PyBUF_FORMAT) { c"B".as_ptr().cast_mut() } else { ptr::null_mut() };
-        view.ndim = if wants(ffi::PyBUF_ND) { this.shape.len() as c_int } else { 1 };
-        // Shape and strides are read only, and live as long as the view, which the structure holds.
-        view.shape = if wants(ffi::PyBUF_ND) { this.shape.as_ptr().cast_mut() } else { ptr::null_mut() };
-        view.strides =
-            if wants(ffi::PyBUF_STRIDES) { this.strides.as_ptr().cast_mut() } else { ptr::null_mut() };
-        view.suboffsets = ptr::null_mut();
-        view.internal = ptr::null_mut();
-        view.obj = slf.into_ptr();
-        Ok(())
+        let shown = Shown {
+            address: this.address,
+            format: c"B",
+            item_bytes: 1,
+            shape: &this.shape,
+            strides: &this.strides,
+        };
+        // SAFETY: the interpreter's structure; the view holds the memory, and its shape never changes.
+        unsafe { shown.fill(view, flags, slf.clone().into_any()) }
     }
 }

@@ -1,11 +1,12 @@
-"""Transfers as awaitables: each event loop watches one bell, which lanes ring."""
+"""What is in flight as awaitables: each event loop watches one bell, which lanes ring.
+
+Run inside each extension module, which gives `Bell`.
+"""
 
 import asyncio
 import itertools
 import threading
 import weakref
-
-from ._native import Bell
 
 _loops = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
@@ -20,18 +21,18 @@ class _Waiting:
         self._tokens = itertools.count()
         self._futures = {}
 
-    async def outcome(self, transfer):
+    async def outcome(self, pending):
         loop = self._loop()
         token, future = next(self._tokens), loop.create_future()
         if not self._futures:
             loop.add_reader(self._bell.fileno(), self._rung)
         self._futures[token] = future
         try:
-            if transfer._ring_when_done(self._bell, token):
+            if pending._ring_when_done(self._bell, token):
                 await future
-            return transfer.wait()
+            return pending.wait()
         except asyncio.CancelledError:
-            transfer.request_cancel()
+            pending.request_cancel()
             raise
         finally:
             del self._futures[token]
@@ -45,11 +46,11 @@ class _Waiting:
                 future.set_result(None)
 
 
-async def outcome(transfer):
-    """The bytes that a transfer moved. To cancel the task asks for the transfer to be stopped."""
+async def outcome(pending):
+    """What `pending.wait()` gives. To cancel the task asks for `pending` to be stopped."""
     loop = asyncio.get_running_loop()
     with _lock:
         waiting = _loops.get(loop)
         if waiting is None:
             waiting = _loops[loop] = _Waiting(loop)
-    return await waiting.outcome(transfer)
+    return await waiting.outcome(pending)

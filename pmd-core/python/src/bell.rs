@@ -12,9 +12,9 @@ use nix::{
 use pyo3::{exceptions::PyOSError, prelude::*};
 
 /// Wakes one event loop. Clones are the same bell.
-#[pyclass(frozen, module = "pmd_kv")]
+#[pyclass(frozen, module = "pmd_python")]
 #[derive(Clone)]
-pub(crate) struct Bell(Arc<Inner>);
+pub struct Bell(Arc<Inner>);
 
 struct Inner {
     event: EventFd,
@@ -23,7 +23,7 @@ struct Inner {
 
 impl Bell {
     /// Tells the loop that `token` is done. Called by lanes.
-    pub(crate) fn ring(&self, token: u64) {
+    pub fn ring(&self, token: u64) {
         self.0.rung.lock().unwrap_or_else(PoisonError::into_inner).push(token);
         // Fails only when 2^64 - 2 rings wait, and then the loop is awake.
         let _ = self.0.event.write(1);

@@ -12,7 +12,7 @@ const SLICE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// `ValueError` for negative numbers and those that no clock reaches.
-pub(crate) fn duration(seconds: f64) -> PyResult<Duration> {
+pub fn duration(seconds: f64) -> PyResult<Duration> {
     let problem =
         |_| PyValueError::new_err(format!("a timeout of {seconds} s: give seconds from 0 up, or None"));
     Duration::try_from_secs_f64(seconds).map_err(problem)
@@ -22,7 +22,7 @@ pub(crate) fn duration(seconds: f64) -> PyResult<Duration> {
 ///
 /// # Errors
 /// As [`duration`].
-pub(crate) fn deadline(seconds: Option<f64>) -> PyResult<Option<Instant>> {
+pub fn deadline(seconds: Option<f64>) -> PyResult<Option<Instant>> {
     let after = seconds.map(duration).transpose()?;
     Ok(after.and_then(|after| Instant::now().checked_add(after)))
 }
@@ -32,7 +32,7 @@ pub(crate) fn deadline(seconds: Option<f64>) -> PyResult<Option<Instant>> {
 ///
 /// # Errors
 /// What a signal handler raised (`KeyboardInterrupt`), or a bad timeout.
-pub(crate) fn until<T: Send>(
+pub fn until<T: Send>(
     py: Python<'_>,
     seconds: Option<f64>,
     mut attempt: impl FnMut(Duration) -> Option<T> + Send,
@@ -55,10 +55,11 @@ pub(crate) fn until<T: Send>(
 /// ends objects with the interpreter's lock held, so it is released first.
 ///
 /// Only for fields of Python classes: these are dropped by the interpreter, with the lock held.
-pub(crate) struct Detached<T: Send>(Option<T>);
+pub struct Detached<T: Send>(Option<T>);
 
 impl<T: Send> Detached<T> {
-    pub(crate) const fn new(value: T) -> Self {
+    /// Holds a value.
+    pub const fn new(value: T) -> Self {
         Self(Some(value))
     }
 }

@@ -1,3 +1,0 @@
-from . import Transfer
-
-async def outcome(transfer: Transfer) -> int: ...
