@@ -240,13 +240,15 @@ fn verbs(workspace: &Workspace) -> Vec<Step> {
 
 /// The fake device and the soft HCA; suites with a NIC run the same command on theirs.
 fn conformance(workspace: &Workspace) -> Vec<Step> {
-    let arguments = ["run", "-p", "conformance", "--", "--bed", "fake", "--bed", "soft"];
-    vec![Step { task: workspace.cargo().args(arguments), count: Count::TestResults }]
+    let build = workspace.cargo().args(["build", "--workspace", "--bin", "conformance"]);
+    let program = workspace.target.join("debug/conformance");
+    let run = Task::new(program, &workspace.root).args(["--bed", "fake", "--bed", "soft"]);
+    vec![Step { task: build, count: Count::Nothing }, Step { task: run, count: Count::TestResults }]
 }
 
 /// libmlx5 itself, unmodified, on the simulated ConnectX.
 fn bytes(workspace: &Workspace) -> Vec<Step> {
-    let build = workspace.cargo().args(["build", "-p", "interop", "--bins"]);
+    let build = workspace.cargo().args(["build", "--workspace", "--bin", "bytes"]);
     let program = workspace.target.join("debug/bytes");
     let run = on_connectx(workspace, &[]).args([program]).args(["--device", "mlx5_0"]);
     vec![Step { task: build, count: Count::Nothing }, Step { task: run, count: Count::TestResults }]
@@ -254,7 +256,8 @@ fn bytes(workspace: &Workspace) -> Vec<Step> {
 
 /// Over both back ends of NICs, on an InfiniBand port, then over RoCE, where addresses are others.
 fn interop(workspace: &Workspace) -> Vec<Step> {
-    let build = workspace.cargo().args(["build", "-p", "interop", "-p", "pmd-tools", "--bins"]);
+    let build = workspace.cargo().args(["build", "--workspace"]);
+    let build = build.args(["--bin", "interop", "--bin", "pmd"]);
     let peer = workspace.target.join("debug/interop-peer");
     let compile = Task::new("cc", &workspace.root)
         .args([
@@ -320,7 +323,7 @@ mod tests {
 
     #[test]
     fn suites_have_names_of_their_own_and_fit_in_the_time() {
-        let suites = suites(&Workspace { root: "/w".into(), target: "/w/target".into() });
+        let suites = suites(&Workspace { root: "/w".into(), target: "/w/target".into(), incremental: true });
         let names: BTreeSet<&str> = suites.iter().map(|suite| suite.name).collect();
         assert_eq!(names.len(), suites.len());
         assert!(suites.iter().all(|suite| !suite.proves.is_empty() && !suite.limit.is_zero()));

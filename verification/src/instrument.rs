@@ -15,7 +15,7 @@ use crate::suite::Workspace;
 pub(crate) fn cargo(folder: &Path, target: &Path, flags: &str, verb: &str) -> Option<Task> {
     let task = Task::new("cargo", folder).args([verb, "--target", &host()?]);
     let task = task.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", flags);
-    Some(task.env("CARGO_TARGET_DIR", target))
+    Some(task.env("CARGO_TARGET_DIR", target).env("CARGO_INCREMENTAL", "0"))
 }
 
 /// The platform of this machine, as the compiler names it.

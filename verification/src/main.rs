@@ -104,9 +104,12 @@ fn main() -> ExitCode {
     if let Err(error) = interrupt::install() {
         eprintln!("an interrupt will leave commands running: {error}");
     }
-    let workspace = Workspace::of_this_command();
+    let action = Command::parse().action;
+    // All suites are for a clone that is built once; one of them is for somebody at work.
+    let incremental = !matches!(action, Action::All(_));
+    let workspace = Workspace { incremental, ..Workspace::of_this_command() };
     let suites = catalogue::suites(&workspace);
-    match Command::parse().action {
+    match action {
         Action::List => list(&suites),
         Action::Connectx(options) => connectx::command(&workspace, &options),
         Action::Fuzz(options) => fuzz::command(&workspace, options),
@@ -207,7 +210,7 @@ mod tests {
     use super::*;
 
     fn all() -> Vec<Suite> {
-        catalogue::suites(&Workspace { root: "/w".into(), target: "/w/target".into() })
+        catalogue::suites(&Workspace { root: "/w".into(), target: "/w/target".into(), incremental: true })
     }
 
     #[test]

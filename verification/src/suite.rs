@@ -46,6 +46,8 @@ pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     /// Cargo's target folder.
     pub(crate) target: PathBuf,
+    /// Whether builds leave what makes the next one of changed sources quicker, which costs time itself.
+    pub(crate) incremental: bool,
 }
 
 impl Workspace {
@@ -56,12 +58,13 @@ impl Workspace {
         let root = package.parent().unwrap_or(Path::new("/")).to_owned();
         let target =
             std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |name| root.join(name));
-        Self { root, target }
+        Self { root, target, incremental: true }
     }
 
     /// A cargo command at the root.
     pub(crate) fn cargo(&self) -> Task {
-        Task::new("cargo", &self.root)
+        let task = Task::new("cargo", &self.root);
+        if self.incremental { task } else { task.env("CARGO_INCREMENTAL", "0") }
     }
 }
 

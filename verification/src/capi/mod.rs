@@ -119,7 +119,7 @@ struct Bench<'a, 'b> {
 impl Bench<'_, '_> {
     /// Builds both libraries and installs ours as a user does.
     fn install(&mut self) -> bool {
-        let build = self.workspace.cargo().args(["build", "-p", "kv-api-capi", "-p", "fake-ascend"]);
+        let build = self.workspace.cargo().args(["build", "--workspace", "--lib"]);
         if !self.succeeds("the libraries build", &build) {
             return false;
         }

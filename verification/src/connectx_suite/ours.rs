@@ -30,7 +30,7 @@ enum Counts {
     Verified,
 }
 
-const CONFORMANCE: &[&str] = &["build", "-p", "conformance"];
+const CONFORMANCE: &[&str] = &["build", "--workspace", "--bin", "conformance"];
 const KV: &[&str] = &["build", "--release", "-p", "kv-api", "--bin", "kv"];
 
 fn programs() -> Vec<Program> {

@@ -33,7 +33,7 @@ const PLANTED: &str = "planted";
 const WORKERS: usize = 2;
 
 /// How long the suite fuzzes each target.
-const SMOKE: Duration = Duration::from_secs(30);
+const SMOKE: Duration = Duration::from_secs(20);
 
 /// What `verification fuzz` does.
 #[derive(Debug, Clone, Args)]

@@ -33,7 +33,7 @@ fn a_stale_mutant_is_named() {
 fn cargo_builds_the_targets_of_the_list_and_no_others() {
     let test = |target| Mutant { name: "n", edits: &[], check: Check::Test(target, "t") };
     let mutants = [test("pmd-core"), test("pmd-host/lane_soft"), test("pmd-host/lane_soft")];
-    let workspace = Workspace { root: "/w".into(), target: "/w/target".into() };
+    let workspace = Workspace { root: "/w".into(), target: "/w/target".into(), incremental: true };
     let line = cargo(&workspace, &mutants.iter().collect::<Vec<_>>()).line();
     assert_eq!(line, "cargo test --no-run -p pmd-core -p pmd-host --lib --test lane_soft");
 }

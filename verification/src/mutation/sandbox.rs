@@ -42,7 +42,9 @@ impl Sandbox {
         fs::copy(original.root.join("Cargo.lock"), root.join("Cargo.lock"))?;
         let manifest = fs::read_to_string(original.root.join("Cargo.toml"))?;
         fs::write(root.join("Cargo.toml"), rename(&manifest, name, members))?;
-        Ok(Self { workspace: Workspace { root, target: original.target.clone() }, folder })
+        // Built once, below a folder that goes.
+        let workspace = Workspace { root, target: original.target.clone(), incremental: false };
+        Ok(Self { workspace, folder })
     }
 
     /// Copies another package, to be a member as `member`.

@@ -12,7 +12,7 @@ fn suite(scripts: &[&str], limit: Duration) -> Suite {
 }
 
 fn report(scripts: &[&str]) -> Report {
-    let workspace = Workspace { root: "/".into(), target: "/nowhere".into() };
+    let workspace = Workspace { root: "/".into(), target: "/nowhere".into(), incremental: true };
     run(&suite(scripts, Duration::from_secs(20)), &workspace, false)
 }
 
@@ -55,7 +55,7 @@ fn failed_tests_fail_the_suite_even_when_the_command_hides_it() {
 
 #[test]
 fn a_suite_past_its_time_says_so() {
-    let workspace = Workspace { root: "/".into(), target: "/nowhere".into() };
+    let workspace = Workspace { root: "/".into(), target: "/nowhere".into(), incremental: true };
     let report = run(&suite(&["sleep 300"], Duration::from_secs(1)), &workspace, false);
     assert_eq!(reason(&report), "timed out after 1 s: sh -c sleep 300");
 }
@@ -64,6 +64,7 @@ fn a_suite_past_its_time_says_so() {
 fn a_program_that_is_not_there_fails_the_suite() {
     let step = Step { task: Task::new("no-such-program", "/"), count: Count::Command };
     let suite = Suite { work: Work::Commands(vec![step]), ..suite(&[], Duration::from_secs(1)) };
-    let report = run(&suite, &Workspace { root: "/".into(), target: "/nowhere".into() }, false);
+    let report =
+        run(&suite, &Workspace { root: "/".into(), target: "/nowhere".into(), incremental: true }, false);
     assert!(reason(&report).starts_with("no-such-program does not start"), "{report:?}");
 }
