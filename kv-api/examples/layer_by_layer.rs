@@ -4,7 +4,7 @@
 //! Prefill runs on two tensor-parallel ranks with blocks of 16 tokens, decode on one with blocks of 64: heads and blocks
 //! are re-sliced on the way.
 #![allow(unsafe_code)] // looks at memory that the device writes
-use kv_api::{engine::*, geometry::Geometry, layout::*, planner::*};
+use kv_api::{engine::*, environment::endpoint_config, geometry::Geometry, layout::*, planner::*};
 use pmd_host::{endpoint::EndpointConfig, soft::ArenaOptions};
 use std::{error::Error, ptr, thread, time::Duration};
 
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn main() -> Result<(), Box<dyn Error>> {
     let model = Geometry { layers: 8, ..Geometry::named("llama-3-8b")? };
     let listen = Some(([127, 0, 0, 1], 0).into());
-    let decode = Engine::open(EndpointConfig { listen, ..EndpointConfig::default() })?;
+    let decode = Engine::open(EndpointConfig { listen, ..endpoint_config()? })?;
     let format = Geometry { block_tokens: 64, ..model };
     let layout = format.layout_of_rank(TOKENS, 0, 1, BlockOrder::HeadsFirst)?;
     let room = decode.allocate_cache("room", layout, ArenaOptions::default())?;
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// One rank: computes its half of the heads, layer after layer.
 fn prefill(model: Geometry, rank: u32, address: std::net::SocketAddr) -> Result<(), String> {
     let run = || -> Result<(), Box<dyn Error>> {
-        let engine = Engine::open(EndpointConfig::default())?;
+        let engine = Engine::open(endpoint_config()?)?;
         let layout = model.layout_of_rank(TOKENS, rank, 2, BlockOrder::TokensFirst)?;
         let computed = engine.allocate_cache("computed", layout, ArenaOptions::default())?;
         let peer = engine.connect(address)?;

@@ -1,6 +1,6 @@
 //! Pulls a KV cache from one engine into another, as decode does from prefill. Both are in this process here.
 #![allow(unsafe_code)] // looks at memory that the device writes
-use kv_api::{engine::*, geometry::Geometry, planner::Selection};
+use kv_api::{engine::*, environment::endpoint_config, geometry::Geometry, planner::Selection};
 use pmd_host::{endpoint::EndpointConfig, soft::ArenaOptions};
 use std::{error::Error, ptr, time::Duration};
 
@@ -8,14 +8,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let patience = Duration::from_secs(10);
     // Prefill listens, and has a cache of 256 tokens that peers find by its name.
     let listen = Some(([127, 0, 0, 1], 0).into());
-    let prefill = Engine::open(EndpointConfig { listen, ..EndpointConfig::default() })?;
+    let prefill = Engine::open(EndpointConfig { listen, ..endpoint_config()? })?;
     let layout = Geometry::named("deepseek-v3")?.layout(256)?;
     let source = prefill.allocate_cache("request-7", layout, ArenaOptions::default())?;
     // SAFETY: no transfer touches the cache yet.
     unsafe { &mut *block(&source, 60, 3) }.fill(0x5a);
 
     // Decode connects, looks the cache up, and pulls all of it; prefill is told when it may reuse its blocks.
-    let decode = Engine::open(EndpointConfig::default())?;
+    let decode = Engine::open(endpoint_config()?)?;
     let peer = decode.connect(prefill.local_address().ok_or("prefill does not listen")?)?;
     let remote = decode.remote_cache(&peer, "request-7", patience)?;
     let target = decode.allocate_cache("request-7", remote.descriptor().layout, ArenaOptions::default())?;

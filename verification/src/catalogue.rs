@@ -87,7 +87,6 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
             ..own("fuzz", "parsers, planner and queues survive hostile input for a while", 600, fuzz::check)
         },
     ];
-    suites.extend(on_devices(workspace));
     suites.push(Suite {
         packages: capi::PACKAGES,
         ..own(
@@ -97,6 +96,7 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
             capi::check,
         )
     });
+    suites.extend(on_devices(workspace));
     suites.push(Suite {
         packages: python::PACKAGES,
         ..own(

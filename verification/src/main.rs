@@ -33,6 +33,7 @@ mod connectx;
 mod connectx_suite;
 mod count;
 mod demo;
+mod examples;
 mod fuzz;
 mod install;
 mod instrument;

@@ -8,8 +8,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::catalogue::on_connectx;
 use crate::count::Tally;
+use crate::examples::{self, Device, Example, Language, Runnable};
 use crate::process::Task;
 use crate::suite::{Journal, Workspace};
 
@@ -30,13 +30,11 @@ const TESTS: Duration = Duration::from_secs(240);
 
 /// Installs the package, and runs its tests.
 pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Duration) -> Tally {
-    let environment = workspace.target.join("python");
-    let deadline = Instant::now() + limit;
+    let (environment, deadline) = (environment(workspace), Instant::now() + limit);
     let mut bench = Bench { workspace, journal, environment, deadline, tally: Tally::default() };
     if bench.prepare() && bench.install() {
         bench.tests("the tests pass", bench.python(), &["tests"]);
-        let on_nic = on_connectx(workspace, &[]).args([bench.program("python")]).env("PMD_TRANSPORT", "mlx5");
-        bench.tests("the examples pass on a simulated ConnectX", on_nic, &["tests/test_examples.py"]);
+        bench.examples();
     }
     bench.tally
 }
@@ -118,6 +116,13 @@ impl Bench<'_, '_> {
         }
     }
 
+    /// On a simulated ConnectX; over shared memory they are tests of the package.
+    fn examples(&mut self) {
+        let (left, journal) = (self.left(), &mut *self.journal);
+        let runnables: Vec<Runnable> = runnables(self.workspace).collect();
+        self.tally += examples::run(self.workspace, journal, &Device::CONNECTX, &runnables, left);
+    }
+
     fn failed(&mut self, problem: String) {
         self.tally.failed = self.tally.failed.max(1);
         self.journal.fail(problem);
@@ -150,6 +155,20 @@ impl Bench<'_, '_> {
     fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
+}
+
+fn environment(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("python")
+}
+
+/// The examples, once the package has been installed.
+pub(crate) fn runnables(workspace: &Workspace) -> impl Iterator<Item = Runnable> {
+    let python = environment(workspace).join("bin/python");
+    let command = move |example: &Example| {
+        let source = workspace.root.join(example.source());
+        format!("'{}' -B '{}'", python.display(), source.display())
+    };
+    examples::of(&[Language::Python]).map(move |example| Runnable::new(example, &command(example)))
 }
 
 /// What pytest's last line says, such as `1 failed, 79 passed, 2 skipped in 5.74s`.

@@ -1,17 +1,15 @@
 //! Programs in C and C++ against `libpmd_kv`, as a user installs it: compiled with every warning an error, and run as
-//! pairs of processes. Run by the `capi` suite.
+//! pairs of processes. Run by the `capi` suite; `softroce` takes the programs into its guest.
 //!
 //! That the committed C header is what the sources give is a test of `kv-api-capi`, in the `unit` suite.
 
 use std::fs;
 use std::io;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use crate::catalogue::on_connectx;
 use crate::count::Tally;
+use crate::examples::{self, Device, EXAMPLES, Example, Language, Runnable};
 use crate::process::{Ended, Task};
 use crate::suite::{Journal, Workspace};
 
@@ -19,153 +17,171 @@ use crate::suite::{Journal, Workspace};
 pub(crate) const PACKAGES: &[&str] =
     &["cmake", "g++", "gcc", "libc6-dev", "make", "pkg-config", "ibverbs-providers", "libibverbs1"];
 
-/// How long a pair of processes may take.
-const PAIR: Duration = Duration::from_secs(60);
-
 /// Every warning is an error.
 const STRICT: &[&str] = &["-O1", "-Wall", "-Wextra", "-Werror"];
 
-/// A pair of processes that are one program.
-struct Pair {
-    program: &'static str,
-    /// Standard, and libraries beside ours.
-    language: Language,
-    /// How the first is called, with ports as `{0}`, `{1}`, `{2}`.
-    first: &'static str,
-    /// How the second is called.
-    second: &'static str,
-    /// What the two write between them.
-    writes: &'static [&'static str],
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Language {
-    C,
-    Cpp,
-    /// C++ with the fake Ascend runtime.
-    CppAscend,
-}
-
-/// The clusters of LLM-DataDist are called alike.
-const fn clusters(program: &'static str, writes: &'static [&'static str]) -> Pair {
-    let (first, second) = ("prompt 127.0.0.1 {0} {1} {2}", "decoder 127.0.0.1 {0} {1} {2}");
-    Pair { program, language: Language::Cpp, first, second, writes }
-}
-
-impl Pair {
-    /// Below `kv-api/capi`.
-    fn source(&self) -> String {
-        let suffix = if self.language == Language::C { "c" } else { "cpp" };
-        format!("examples/{}.{suffix}", self.program)
-    }
-}
-
-const PAIRS: &[Pair] = &[
-    clusters("pull_cache_and_blocks", &["rows 0 to 3 of 4 tensors are right"]),
-    clusters("push_cache_and_blocks", &["rows 4 to 7 of 4 tensors are right"]),
-    clusters("switch_roles", &["rows 0 to 3 of 4 tensors are right", "rows 0 to 7 of 4 tensors are right"]),
-    Pair {
-        program: "client_server_h2d",
-        language: Language::CppAscend,
-        first: "server 127.0.0.1:{0} {1}",
-        second: "client 127.0.0.1:{0} {1}",
-        writes: &["read 1\n", "the device holds 2\n"],
-    },
-    Pair {
-        program: "server_server_d2d",
-        language: Language::CppAscend,
-        first: "127.0.0.1:{0} 127.0.0.1:{1} {2}",
-        second: "127.0.0.1:{1} 127.0.0.1:{0} {2}",
-        writes: &["wrote its name, and its second buffer reads "],
-    },
-    Pair {
-        program: "push_blocks",
-        language: Language::C,
-        first: "decode 127.0.0.1:{0}",
-        second: "prefill 127.0.0.1:{0}",
-        writes: &["layer 3 is in place\n", "24 blocks verified\n", "pushed 4 layers over "],
-    },
-];
+/// The languages of the examples here.
+pub(crate) const LANGUAGES: &[Language] = &[Language::C, Language::Cpp, Language::CppAscend];
 
 /// Builds, installs, compiles and runs.
 pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Duration) -> Tally {
-    let folder = match tempfile::tempdir() {
-        Ok(folder) => folder,
-        Err(error) => {
-            journal.fail(format!("there is no place for programs: {error}"));
-            return Tally::default();
-        }
-    };
-    let deadline = Instant::now() + limit;
-    let mut bench = Bench { workspace, journal, deadline, folder: folder.path(), tally: Tally::default() };
+    let installed = Installed::of(workspace);
+    let mut bench =
+        Bench { workspace, journal, deadline: Instant::now() + limit, installed, tally: Tally::default() };
     if bench.install() {
         bench.programs();
         bench.interfaces();
         bench.cmake();
-        bench.on_a_nic();
     }
     bench.tally
+}
+
+/// Where ours is installed, and where programs are: below the target folder, so that they can be run later.
+#[derive(Debug, Clone)]
+pub(crate) struct Installed {
+    root: PathBuf,
+    target: PathBuf,
+    folder: PathBuf,
+}
+
+impl Installed {
+    /// The place of a workspace; nothing is there yet.
+    pub(crate) fn of(workspace: &Workspace) -> Self {
+        let (root, target) = (workspace.root.clone(), workspace.target.clone());
+        let folder = target.join("capi");
+        Self { root, target, folder }
+    }
+
+    /// What builds both libraries and installs ours as a user does.
+    pub(crate) fn install(&self, workspace: &Workspace) -> [(&'static str, Task); 2] {
+        let build = workspace.cargo().args(["build", "--workspace", "--lib"]);
+        let install = Task::new("kv-api/capi/install.sh", &self.root)
+            .args([self.prefix()])
+            .args(["--from"])
+            .args([self.target.join("debug")]);
+        [("the libraries build", build), ("install.sh installs", install)]
+    }
+
+    /// What compiles an example with the flags that pkg-config gives.
+    pub(crate) fn compile_example(&self, example: &Example) -> Task {
+        self.compile(&example.source(), example.language, &self.program(example))
+    }
+
+    /// An example that has been compiled.
+    pub(crate) fn runnable(&self, example: &'static Example) -> Runnable {
+        Runnable::new(example, &format!("'{}'", self.program(example).display()))
+    }
+
+    /// Whether an example has been compiled since anything that it is made of has changed.
+    pub(crate) fn is_current(&self, example: &Example) -> bool {
+        let capi = self.root.join("kv-api/capi");
+        let sources = ["include", "examples"].map(|folder| newest(&capi.join(folder)));
+        let library = changed(&self.target.join("debug/libpmd_kv.so"));
+        let parts = sources.into_iter().chain([library]).collect::<io::Result<Vec<_>>>();
+        let compiled = changed(&self.program(example));
+        matches!((compiled, parts), (Ok(compiled), Ok(parts)) if parts.iter().all(|part| *part < compiled))
+    }
+
+    fn program(&self, example: &Example) -> PathBuf {
+        self.folder.join(example.program)
+    }
+
+    fn prefix(&self) -> PathBuf {
+        self.folder.join("prefix")
+    }
+
+    /// One line for a shell, as the README says it. `source` is below the root.
+    fn compile(&self, source: &Path, language: Language, program: &Path) -> Task {
+        let compiler = if language == Language::C { "gcc -std=c11 -pedantic" } else { "g++ -std=c++17" };
+        let ascend = match language {
+            Language::CppAscend => {
+                let headers = self.root.join("verification/fake-ascend/include");
+                let target = self.target.join("debug");
+                let target = target.display();
+                format!("-I{} -L{target} -Wl,-rpath,{target} -lascendcl", headers.display())
+            }
+            _ => String::new(),
+        };
+        let line = format!(
+            "{compiler} {} \"$@\" {} $(pkg-config --cflags --libs pmd_kv) {ascend} -o {}",
+            STRICT.join(" "),
+            self.root.join(source).display(),
+            program.display()
+        );
+        // What is added to the task's arguments comes as "$@".
+        Task::new("sh", &self.folder)
+            .args(["-c", &line, "compile"])
+            .env("PKG_CONFIG_PATH", self.prefix().join("lib/pkgconfig"))
+    }
 }
 
 struct Bench<'a, 'b> {
     workspace: &'a Workspace,
     journal: &'a mut Journal<'b>,
     deadline: Instant,
-    /// Installed things in `prefix`, programs beside it.
-    folder: &'a Path,
+    installed: Installed,
     tally: Tally,
 }
 
 impl Bench<'_, '_> {
-    /// Builds both libraries and installs ours as a user does.
     fn install(&mut self) -> bool {
-        let build = self.workspace.cargo().args(["build", "--workspace", "--lib"]);
-        if !self.succeeds("the libraries build", &build) {
+        // Nothing of an earlier run may pass for this one's.
+        let folder = &self.installed.folder;
+        if let Err(error) =
+            fs::remove_dir_all(folder).or_else(absent).and_then(|()| fs::create_dir_all(folder))
+        {
+            self.expect(false, &format!("there is a place for programs: {error}"));
             return false;
         }
-        let install = Task::new("kv-api/capi/install.sh", &self.workspace.root)
-            .args([self.prefix()])
-            .args(["--from"])
-            .args([self.workspace.target.join("debug")]);
-        self.succeeds("install.sh installs", &install) && self.has_a_name()
+        let installed =
+            self.installed.install(self.workspace).iter().all(|(what, task)| self.succeeds(what, task));
+        installed && self.has_a_name()
     }
 
     /// The library's own name, by which programs find the release that they were linked with.
     fn has_a_name(&mut self) -> bool {
-        let library = self.prefix().join("lib/libpmd_kv.so");
-        let task = Task::new("readelf", self.folder).args(["-d"]).args([&library]);
+        let library = self.installed.prefix().join("lib/libpmd_kv.so");
+        let task = Task::new("readelf", &self.installed.folder).args(["-d"]).args([&library]);
         let dynamic = self.run(&task).map(|ended| ended.stdout).unwrap_or_default();
         let name = dynamic.lines().find_map(|line| line.split_once("soname: [")?.1.strip_suffix(']'));
         let release = concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
         let wanted = format!("libpmd_kv.so.{release}");
         self.expect(name == Some(&wanted), &format!("the library is {wanted}, not {name:?}"));
-        let there = self.prefix().join("lib").join(&wanted).exists();
+        let there = self.installed.prefix().join("lib").join(&wanted).exists();
         self.expect(there, &format!("{wanted} is installed"));
         there
     }
 
-    /// Compiles every example with the flags that pkg-config gives, and runs it.
+    /// Compiles every example, and runs it over shared memory, and over a ConnectX that is simulated under Debian's
+    /// libmlx5.
     fn programs(&mut self) {
-        for pair in PAIRS {
-            let program = self.folder.join(pair.program);
-            let compile = self.compile(&pair.source(), pair.language, &program);
-            if self.succeeds(&format!("{} compiles", pair.program), &compile) {
-                self.run_pair(pair, &program, &program);
+        let mut runnables = Vec::new();
+        for example in examples::of(LANGUAGES) {
+            let compile = self.installed.compile_example(example);
+            if self.succeeds(&format!("{} compiles", example.program), &compile) {
+                runnables.push(self.installed.runnable(example));
             }
         }
+        self.run_examples(&[Device::SharedMemory, Device::Mlx5, Device::Verbs], &runnables);
         // Headers hold everything that C++ is in, so that the standard library's ABI does not matter.
-        let old = self.compile(&PAIRS[0].source(), Language::Cpp, &self.folder.join("old_abi"));
-        let old = old.args(["-D_GLIBCXX_USE_CXX11_ABI=0"]);
-        self.succeeds("the C++ ABI of before 2015 links", &old);
+        let old = self.installed.folder.join("old_abi");
+        let old = self.installed.compile(&pull().source(), Language::Cpp, &old);
+        self.succeeds("the C++ ABI of before 2015 links", &old.args(["-D_GLIBCXX_USE_CXX11_ABI=0"]));
+    }
+
+    fn run_examples(&mut self, devices: &[Device], runnables: &[Runnable]) {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        self.tally += examples::run(self.workspace, self.journal, devices, runnables, left);
     }
 
     /// A program that calls what the examples do not.
     fn interfaces(&mut self) {
-        let program = self.folder.join("interfaces");
-        let compile = self.compile("tests/interfaces.cpp", Language::Cpp, &program);
-        match free_ports() {
-            Ok([port, ..]) if self.succeeds("interfaces compiles", &compile) => {
-                let run = Task::new(program, self.folder).args([format!("127.0.0.1:{port}")]);
+        let program = self.installed.folder.join("interfaces");
+        let source = Path::new("kv-api/capi/tests/interfaces.cpp");
+        let compile = self.installed.compile(source, Language::Cpp, &program);
+        match examples::free_ports(1) {
+            Ok(port) if self.succeeds("interfaces compiles", &compile) => {
+                let run = Task::new(program, &self.installed.folder).args([format!("127.0.0.1:{port}")]);
                 self.succeeds("every method of both C++ interfaces does what it says", &run);
             }
             Ok(_) => {}
@@ -173,53 +189,27 @@ impl Bench<'_, '_> {
         }
     }
 
-    /// One line for a shell, as the README says it. `source` is below `kv-api/capi`.
-    fn compile(&self, source: &str, language: Language, program: &Path) -> Task {
-        let compiler = match language {
-            Language::C => "gcc -std=c11 -pedantic",
-            Language::Cpp | Language::CppAscend => "g++ -std=c++17",
-        };
-        let (ascend, target) = (
-            self.workspace.root.join("verification/fake-ascend/include"),
-            self.workspace.target.join("debug"),
-        );
-        let ascend = match language {
-            Language::CppAscend => {
-                let (ascend, target) = (ascend.display(), target.display());
-                format!("-I{ascend} -L{target} -Wl,-rpath,{target} -lascendcl")
-            }
-            _ => String::new(),
-        };
-        let line = format!(
-            "{compiler} {} \"$@\" {} $(pkg-config --cflags --libs pmd_kv) {ascend} -o {}",
-            STRICT.join(" "),
-            self.workspace.root.join("kv-api/capi").join(source).display(),
-            program.display()
-        );
-        // What is added to the task's arguments comes as "$@".
-        Task::new("sh", self.folder)
-            .args(["-c", &line, "compile"])
-            .env("PKG_CONFIG_PATH", self.prefix().join("lib/pkgconfig"))
-    }
-
     /// A project that finds the package, with a shared and a static program, which talk to each other.
     fn cmake(&mut self) {
-        let (source, build) = (self.folder.join("project"), self.folder.join("project/build"));
+        let source = self.installed.folder.join("project");
+        let build = source.join("build");
         if let Err(error) = self.write_project(&source) {
             self.expect(false, &format!("a CMake project can be written: {error}"));
             return;
         }
-        let prefix = format!("-DCMAKE_PREFIX_PATH={}", self.prefix().display());
+        let prefix = format!("-DCMAKE_PREFIX_PATH={}", self.installed.prefix().display());
         let configure = Task::new("cmake", &source).args(["-S", ".", "-B", "build", &prefix]);
         let make = Task::new("cmake", &source).args(["--build", "build"]);
         if self.succeeds("CMake finds the package", &configure) && self.succeeds("CMake builds", &make) {
-            self.run_pair(&PAIRS[0], &build.join("shared"), &build.join("static"));
+            let commands = ["shared", "static"].map(|name| format!("'{}'", build.join(name).display()));
+            let runnable = Runnable { example: pull(), commands: commands.to_vec() };
+            self.run_examples(&[Device::SharedMemory], &[runnable]);
         }
     }
 
     fn write_project(&self, source: &Path) -> io::Result<()> {
         fs::create_dir_all(source)?;
-        let example = self.workspace.root.join("kv-api/capi/examples/pull_cache_and_blocks.cpp");
+        let example = self.workspace.root.join(pull().source());
         let text = format!(
             "cmake_minimum_required(VERSION 3.16)\n\
              project(example CXX)\n\
@@ -232,65 +222,6 @@ impl Bench<'_, '_> {
             example = example.display()
         );
         fs::write(source.join("CMakeLists.txt"), text)
-    }
-
-    /// The same programs over a ConnectX, simulated under Debian's libmlx5.
-    fn on_a_nic(&mut self) {
-        for pair in PAIRS.iter().filter(|pair| self.folder.join(pair.program).exists()) {
-            let Some([first, second]) = self.calls(pair) else { return };
-            let program = self.folder.join(pair.program);
-            let program = program.display();
-            let script = format!("{program} {first} & {program} {second} && wait $!");
-            let task = on_connectx(self.workspace, &[])
-                .args(["sh", "-c", &script])
-                .env("PMD_TRANSPORT", "mlx5")
-                .limit(PAIR);
-            if let Some(ended) = self.run(&task) {
-                let writes = pair.writes.iter().all(|line| ended.stdout.contains(line));
-                let name = format!("{} on a simulated ConnectX", pair.program);
-                self.expect(ended.succeeded() && writes, &format!("{name}: {}", ended.describe()));
-            }
-        }
-    }
-
-    /// Runs a pair of processes, and looks at how they end and what they write.
-    fn run_pair(&mut self, pair: &Pair, first: &Path, second: &Path) {
-        let Some(calls) = self.calls(pair) else { return };
-        let [first, second] = [(first, &calls[0]), (second, &calls[1])]
-            .map(|(program, call)| Task::new(program, self.folder).args(call.split(' ')).limit(PAIR));
-        self.journal.line(format!("$ {} & {}", first.line(), second.line()));
-        let (other, ended) = thread::scope(|scope| {
-            let other = scope.spawn(|| first.run(&mut |_| {}));
-            let ended = second.run(self.journal.watch());
-            (other.join(), ended)
-        });
-        let ended: Vec<Ended> = other.into_iter().chain([ended]).flatten().collect();
-        let mut written = String::new();
-        for one in &ended {
-            self.journal.output(&one.output);
-            written.push_str(&one.stdout);
-        }
-        let both = ended.len() == 2 && ended.iter().all(Ended::succeeded);
-        let how: Vec<String> = ended.iter().map(Ended::describe).collect();
-        self.expect(both, &format!("{} ends: {}", pair.program, how.join(", ")));
-        for line in pair.writes {
-            self.expect(written.contains(line), &format!("{} writes {line:?}", pair.program));
-        }
-    }
-
-    /// Both command lines, with ports that are free.
-    fn calls(&mut self, pair: &Pair) -> Option<[String; 2]> {
-        match free_ports() {
-            Ok(ports) => Some([pair.first, pair.second].map(|call| fill(call, &ports))),
-            Err(error) => {
-                self.expect(false, &format!("there are free ports: {error}"));
-                None
-            }
-        }
-    }
-
-    fn prefix(&self) -> PathBuf {
-        self.folder.join("prefix")
     }
 
     /// Counts a command as one check.
@@ -323,45 +254,57 @@ impl Bench<'_, '_> {
     }
 }
 
-/// Three ports that nobody listened on a moment ago.
-fn free_ports() -> io::Result<[u16; 3]> {
-    let listeners = [(); 3].map(|()| TcpListener::bind(("127.0.0.1", 0)));
-    let mut ports = [0; 3];
-    for (port, listener) in ports.iter_mut().zip(listeners) {
-        *port = listener?.local_addr()?.port();
-    }
-    Ok(ports)
+/// The example that is built in every way.
+fn pull() -> &'static Example {
+    let is_it = |example: &&Example| example.program == "pull_cache_and_blocks";
+    examples::of(&[Language::Cpp]).find(is_it).unwrap_or(&EXAMPLES[0])
 }
 
-fn fill(call: &str, ports: &[u16; 3]) -> String {
-    let numbered = ports.iter().enumerate();
-    numbered
-        .fold(call.to_owned(), |call, (index, port)| call.replace(&format!("{{{index}}}"), &port.to_string()))
+/// When the last file of a folder and of those below it was written.
+fn newest(folder: &Path) -> io::Result<SystemTime> {
+    fs::read_dir(folder)?.try_fold(SystemTime::UNIX_EPOCH, |newest, entry| {
+        let path = entry?.path();
+        let time = if path.is_dir() { self::newest(&path) } else { changed(&path) };
+        time.map(|time| time.max(newest))
+    })
+}
+
+fn changed(path: &Path) -> io::Result<SystemTime> {
+    fs::metadata(path)?.modified()
+}
+
+/// A folder that is not there is as good as one that was removed.
+fn absent(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
-    fn ports_are_filled_in_and_no_two_are_the_same() {
-        assert_eq!(fill("a {0} b:{1} {2} {0}", &[1, 20, 300]), "a 1 b:20 300 1");
-        let ports = free_ports().expect("free ports");
-        assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), 3);
-        assert!(!ports.contains(&0));
+    fn a_program_is_current_until_a_part_of_it_changes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (root, target) = (folder.path().join("root"), folder.path().join("target"));
+        let installed =
+            Installed::of(&Workspace { root: root.clone(), target: target.clone(), incremental: true });
+        let header = root.join("kv-api/capi/include/hixl/hixl.h");
+        let (library, program) =
+            (target.join("debug/libpmd_kv.so"), target.join("capi").join(pull().program));
+        let files = [header.clone(), root.join(pull().source()), library, program];
+        for (age, file) in files.iter().enumerate() {
+            assert!(!installed.is_current(pull()), "{} is not there", file.display());
+            fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+            fs::write(file, "").expect("a file");
+            set_time(file, age as u64);
+        }
+        assert!(installed.is_current(pull()));
+        set_time(&header, 10);
+        assert!(!installed.is_current(pull()));
     }
 
-    #[test]
-    fn every_example_is_run() {
-        let examples = Workspace::of_this_command().root.join("kv-api/capi/examples");
-        let programs: BTreeSet<String> = fs::read_dir(examples)
-            .expect("the examples")
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter_map(|name| Some(name.strip_suffix(".cpp").or(name.strip_suffix(".c"))?.to_owned()))
-            .collect();
-        let run: BTreeSet<String> = PAIRS.iter().map(|pair| pair.program.to_owned()).collect();
-        assert_eq!(programs, run);
+    fn set_time(file: &Path, seconds: u64) {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds);
+        fs::File::options().write(true).open(file).expect("a file").set_modified(time).expect("set");
     }
 }

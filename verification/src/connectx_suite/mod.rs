@@ -36,6 +36,7 @@ pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Dur
         run.on_a_device(cases[0].bench, |run, device| cases.iter().for_each(|case| run.case(device, case)));
     }
     ours::check(&mut run);
+    ours::examples(&mut run);
     mishaps::check(&mut run);
     run.tally
 }

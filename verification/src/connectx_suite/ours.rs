@@ -1,5 +1,5 @@
-//! This driver on the simulated device: the conformance suite over both NIC back ends, `kv demo`, and `kv bench` of every
-//! interface of `kv-api`.
+//! This driver on the simulated device: the conformance suite over both NIC back ends, `kv demo`, `kv bench` of every
+//! interface of `kv-api`, and its examples in Rust.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,6 +11,7 @@ use super::{Failure, Run, on};
 use crate::connectx::Simulated;
 use crate::count::{Count, Tally};
 use crate::demo;
+use crate::examples::{self, Device, Runnable};
 use crate::process::Task;
 
 /// A program of this workspace: its name, how it is built, and with which arguments it is run.
@@ -66,6 +67,27 @@ pub(super) fn check(run: &mut Run<'_, '_>) {
             Some(path) => run.on_a_device(TRAP, |run, device| run_program(run, device, program, &path)),
             None => run.result(program.name, Err(Failure::Counters("it does not build".to_owned()))),
         }
+    }
+}
+
+/// Every example in Rust, over both back ends.
+pub(super) fn examples(run: &mut Run<'_, '_>) {
+    let left = || run.deadline.saturating_duration_since(Instant::now());
+    let build = examples::build_rust(run.workspace).limit(left());
+    run.journal.line(format!("$ {}", build.line()));
+    match build.run(run.journal.watch()) {
+        Ok(ended) if ended.succeeded() => {
+            let runnables: Vec<Runnable> = examples::rust(run.workspace).collect();
+            run.tally += examples::run(run.workspace, run.journal, &Device::CONNECTX, &runnables, left());
+        }
+        Ok(ended) => {
+            run.journal.output(&ended.output);
+            run.result(
+                "examples",
+                Err(Failure::Counters(format!("they do not build: {}", ended.describe()))),
+            );
+        }
+        Err(error) => run.result("examples", Err(error.into())),
     }
 }
 

@@ -42,8 +42,12 @@ mod transcript;
 mod two;
 mod verdict;
 
-/// What the guest is made of and what runs in it.
+/// What the guest is made of, what runs in it, and what compiles that.
 pub(crate) const PACKAGES: &[&str] = &[
+    "g++",
+    "gcc",
+    "libc6-dev",
+    "pkg-config",
     "qemu-system-x86",
     "xz-utils",
     "iproute2",

@@ -8,6 +8,7 @@ use super::errand::quote;
 use super::evidence::Fault;
 use super::programs::Programs;
 use crate::demo;
+use crate::examples::{self, Device};
 
 /// A step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,9 @@ const GID: &str = "-g 1";
 
 /// Where ping-pongs and perftest listen unless told otherwise.
 const PORT: u16 = 18515;
+
+/// The first port of the examples, of which each has its own.
+const EXAMPLE_PORT: u16 = 20_000;
 
 /// A way to harm packets.
 struct Harm {
@@ -187,6 +191,11 @@ fn driver(programs: &Programs) -> Vec<Step> {
         let bench = format!("{} bench --api {interface} --op read {blocks}\n", word(&programs.kv));
         step(format!("bench/{interface}"), 60, bench)
     }));
+    let ports = (EXAMPLE_PORT..).step_by(examples::PORTS.into());
+    steps.extend(programs.examples.iter().zip(ports).map(|(example, port)| {
+        let script = examples::script(example, Device::SoftRoce, port);
+        step(format!("example/{}", example.name()), 60, script)
+    }));
     steps
 }
 
@@ -279,6 +288,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::examples::{EXAMPLES, Runnable};
 
     fn programs() -> Programs {
         let path = |name: &str| format!("/it's a path/{name}").into();
@@ -287,6 +297,7 @@ mod tests {
             pmd: path("pmd"),
             conformance: path("conformance"),
             verification: path("verification"),
+            examples: EXAMPLES.iter().map(|example| Runnable::new(example, "'/it is/an example'")).collect(),
         }
     }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::error::SoftroceError;
+use crate::capi::{self, Installed};
+use crate::examples::{self, Device, Runnable};
 use crate::process::Task;
 use crate::suite::Workspace;
 
@@ -19,6 +21,8 @@ pub(super) struct Programs {
     pub(super) conformance: PathBuf,
     /// This program.
     pub(super) verification: PathBuf,
+    /// Examples of `kv-api`.
+    pub(super) examples: Vec<Runnable>,
 }
 
 impl Programs {
@@ -42,8 +46,26 @@ impl Programs {
             pmd: build(&pmd, "pmd", watch)?,
             conformance: build(&conformance, "conformance", watch)?,
             verification: std::env::current_exe().map_err(SoftroceError::file("/proc/self/exe".as_ref()))?,
+            examples: examples(workspace, watch)?,
         })
     }
+}
+
+/// Builds the examples that can run in the guest: those in Rust, C and C++.
+fn examples(
+    workspace: &Workspace,
+    watch: &mut dyn FnMut(Option<&str>),
+) -> Result<Vec<Runnable>, SoftroceError> {
+    let installed = Installed::of(workspace);
+    let mut tasks = vec![examples::build_rust(workspace)];
+    tasks.extend(installed.install(workspace).map(|(_, task)| task));
+    tasks.iter().try_for_each(|task| output(task, "cargo", watch).map(drop))?;
+    for example in examples::of(capi::LANGUAGES).filter(|example| !installed.is_current(example)) {
+        output(&installed.compile_example(example), "g++", watch)?;
+    }
+    let native = examples::of(capi::LANGUAGES).map(|example| installed.runnable(example));
+    let all = examples::rust(workspace).chain(native);
+    Ok(all.filter(|runnable| runnable.example.left_out(Device::SoftRoce).is_none()).collect())
 }
 
 fn build(
@@ -51,19 +73,28 @@ fn build(
     name: &'static str,
     watch: &mut dyn FnMut(Option<&str>),
 ) -> Result<PathBuf, SoftroceError> {
-    watch(Some(&format!("$ {}", cargo.line())));
+    executable(&output(cargo, "cargo", watch)?, name).ok_or(SoftroceError::NotBuilt { name })
+}
+
+/// Runs what builds; `package` has what it needs.
+fn output(
+    task: &Task,
+    package: &'static str,
+    watch: &mut dyn FnMut(Option<&str>),
+) -> Result<String, SoftroceError> {
+    watch(Some(&format!("$ {}", task.line())));
     // Cargo's messages for programs are not for people.
     let mut filtered = |line: Option<&str>| watch(line.filter(|line| !line.starts_with('{')));
-    let failed = |source| SoftroceError::NoProgram { program: "cargo".to_owned(), package: "cargo", source };
-    let ended = cargo.run(&mut filtered).map_err(failed)?;
+    let failed = |source| SoftroceError::NoProgram { program: task.line(), package, source };
+    let ended = task.run(&mut filtered).map_err(failed)?;
     if !ended.succeeded() {
         return Err(SoftroceError::Command {
-            line: cargo.line(),
+            line: task.line(),
             how: ended.describe(),
             output: ended.stderr,
         });
     }
-    executable(&ended.stdout, name).ok_or(SoftroceError::NotBuilt { name })
+    Ok(ended.stdout)
 }
 
 /// The program of this name among the artifacts that cargo reports.
