@@ -9,11 +9,13 @@
 //! | module | holds |
 //! |---|---|
 //! | [`config`] | role, rank and shape of the cluster, where the scheduler is |
+//! | [`environment`] | the same from the variables that StepMesh's users export |
 //! | [`event`] | events of accelerator streams: what a push waits for, what a kernel waits for |
 //! | [`rendezvous`] | scheduler and nodes: places, barriers, who comes and goes |
 //! | [`trace`] | stamps of each request, figures for each peer, stragglers, Chrome traces |
 
 pub mod config;
+pub mod environment;
 pub mod event;
 pub mod rendezvous;
 pub mod trace;

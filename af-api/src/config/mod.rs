@@ -1,6 +1,7 @@
 //! How a process takes part: its role, its rank, the shape of the cluster, where the scheduler is.
 //!
-//! Made with [`Config::new`] and the methods after it. [`Node::start`](crate::rendezvous::Node::start) and
+//! Made with [`Config::new`] and the methods after it, or from the environment with
+//! [`environment::config`](crate::environment::config). [`Node::start`](crate::rendezvous::Node::start) and
 //! [`Scheduler::start`](crate::rendezvous::Scheduler::start) take it.
 
 use std::{
@@ -55,6 +56,15 @@ pub struct Shape {
     pub group_size: u32,
 }
 
+/// Whose tensors a process moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// The processor's memory.
+    Cpu,
+    /// An accelerator's.
+    Gpu,
+}
+
 /// For whom a node waits when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum WaitFor {
@@ -76,14 +86,20 @@ pub struct Config {
     pub node_rank: u32,
     /// Number of this process in its group.
     pub instance: u32,
-    /// Added to the rank.
-    pub rank_offset: u32,
+    /// Added to the rank; negative where the numbers of servers' accelerators go on after those of the workers'.
+    pub rank_offset: i64,
     /// Name or address of the scheduler's host.
     pub scheduler_host: String,
     /// Port of the scheduler.
     pub scheduler_port: u16,
     /// Name told to the others; for people.
     pub name: String,
+    /// Number of the accelerator that the process uses, on its host.
+    pub accelerator: u32,
+    /// Whose tensors the process moves, if that was said.
+    pub backend: Option<Backend>,
+    /// How much a program that prints should print, 0 to 4. This crate prints nothing.
+    pub verbosity: u8,
     /// Where the worker's endpoint is reached, if others connect to it.
     pub worker_data: Option<DataAddress>,
     /// Where the server's endpoint is reached.
@@ -113,6 +129,9 @@ impl Config {
             scheduler_host: scheduler.ip().to_string(),
             scheduler_port: scheduler.port(),
             name: String::new(),
+            accelerator: 0,
+            backend: None,
+            verbosity: 0,
             worker_data: None,
             server_data: None,
             wait_for: WaitFor::Everybody,
@@ -183,8 +202,9 @@ impl Config {
 
     /// `group_size` x `node_rank` + `instance` + `rank_offset`, among all instances of the role.
     #[must_use]
-    pub const fn rank(&self) -> u64 {
-        self.shape.group_size as u64 * self.node_rank as u64 + self.instance as u64 + self.rank_offset as u64
+    pub const fn rank(&self) -> i64 {
+        let node = self.shape.group_size as i64 * self.node_rank as i64;
+        (node + self.instance as i64).saturating_add(self.rank_offset)
     }
 
     /// The members that the process is.
@@ -282,7 +302,7 @@ pub enum ConfigError {
         /// Whose rank.
         role: Role,
         /// The rank that the settings give.
-        rank: u64,
+        rank: i64,
         /// Instances that there are.
         count: u32,
     },

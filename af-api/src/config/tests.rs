@@ -20,7 +20,9 @@ fn the_rank_is_of_group_instance_and_offset() {
     let last = Config { rank_offset: 9, ..offset };
     let error = last.members().unwrap_err();
     assert!(matches!(error, ConfigError::Rank { role: Role::Worker, rank: 32, count: 32 }), "{error}");
-    let huge = Config { node_rank: u32::MAX, rank_offset: u32::MAX, ..last };
+    let below = Config { rank_offset: -24, ..last };
+    assert!(matches!(below.members().unwrap_err(), ConfigError::Rank { rank: -1, .. }));
+    let huge = Config { node_rank: u32::MAX, rank_offset: i64::MAX, ..below };
     assert!(matches!(huge.members().unwrap_err(), ConfigError::Rank { .. }));
 }
 

@@ -15,13 +15,13 @@ use pmd_host::{
     backend::Transport,
     control::{Refusal, RequestError},
     endpoint::{EndpointConfig, Peer},
+    interface,
 };
 
 use super::{
     AcceptError, Accepted, Config, ConnectError, ConnectionFault, ConnectionId, Counts, KvId, Memory,
     MemoryId, OpenError, PostError, ReceiveError, ReceiveHandle, RegisterError, SendError, SendHandle,
     connection::{Connection, Limits},
-    interface,
     members::Members,
     receiving::Target,
     sending::Source,

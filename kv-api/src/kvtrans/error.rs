@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use pmd_host::{
     control::DownReason,
+    interface::InterfaceError,
     transfer::{RouteFault, TransferError},
 };
 use thiserror::Error;
@@ -56,29 +57,6 @@ pub enum OpenError {
     /// The engine's thread could not be started.
     #[error("cannot start the engine's thread")]
     Thread(#[source] io::Error),
-}
-
-/// Why an interface name leads to no address.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum InterfaceError {
-    /// No network interface and no RDMA device has this name.
-    #[error("no network interface or RDMA device is called {name:?}; there are: {}", .available.join(", "))]
-    Unknown {
-        /// Name asked for.
-        name: String,
-        /// Names that there are.
-        available: Vec<String>,
-    },
-    /// It has no address to listen on.
-    #[error("{name} has no IP address: configure one, or choose another interface")]
-    NoAddress {
-        /// Name asked for.
-        name: String,
-    },
-    /// The system does not list its interfaces.
-    #[error("cannot list the network interfaces")]
-    System(#[source] io::Error),
 }
 
 /// Why a peer was not connected to.

@@ -131,7 +131,6 @@ mod connection;
 mod engine;
 mod error;
 mod handle;
-mod interface;
 mod members;
 mod receiving;
 mod sending;
@@ -146,12 +145,12 @@ use std::net::IpAddr;
 pub use config::{Config, GPU_PORT, gpu_port};
 pub use engine::{Engine, Via};
 pub use error::{
-    AcceptError, ConnectError, ConnectionFault, InterfaceError, OpenError, PostError, ReceiveError,
-    RegisterError, SendError, SenderStop,
+    AcceptError, ConnectError, ConnectionFault, OpenError, PostError, ReceiveError, RegisterError, SendError,
+    SenderStop,
 };
 pub use handle::{ReceiveHandle, SendHandle};
-pub use interface::listen_address;
 use pmd_core::memory::{MemoryKind, RegionDescription};
+pub use pmd_host::interface::{InterfaceError, listen_address};
 
 /// Number of a connection in its engine, from 1; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

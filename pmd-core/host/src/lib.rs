@@ -24,6 +24,7 @@
 //! | [`backend`] | what a lane needs of a device; implemented by [`soft`], [`mlx5`] and [`verbs`] |
 //! | [`nic`] | the open NIC that `mlx5` and `verbs` share |
 //! | [`identity`] | who a device and its host are |
+//! | [`environment`], [`interface`] | settings from the environment; addresses by the name of an interface |
 //!
 //! # Quick start
 //! Two endpoints, here in one process, and 1 MiB from the memory of one into that of the other.
@@ -201,7 +202,9 @@
 pub mod backend;
 pub mod control;
 pub mod endpoint;
+pub mod environment;
 pub mod identity;
+pub mod interface;
 pub mod lane;
 pub mod mlx5;
 pub mod nic;

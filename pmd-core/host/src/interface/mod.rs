@@ -1,31 +1,31 @@
 //! From the name of an interface to the address to listen on and the RDMA device behind it.
 //!
-//! Called once, when an engine is opened. Linux lists RDMA devices below `/sys/class/infiniband`, and for each GID of
+//! `kv-api` and `af-api` call it once, when they open an endpoint. Linux lists RDMA devices below `/sys/class/infiniband`, and for each GID of
 //! a port the network interface that it belongs to.
 
 use std::{
-    fs,
+    fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6},
     path::Path,
 };
 
 use nix::{ifaddrs::getifaddrs, sys::socket::SockaddrStorage};
 
-use super::InterfaceError;
+use thiserror::Error;
 
 /// Where Linux lists RDMA devices.
 const RDMA_DEVICES: &str = "/sys/class/infiniband";
 
 /// What a name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Interface {
+pub struct Interface {
     /// Where to listen; the port is the caller's.
-    pub(super) address: SocketAddr,
+    pub address: SocketAddr,
     /// RDMA device to prefer.
-    pub(super) device: Option<String>,
+    pub device: Option<String>,
 }
 
-/// The address to listen on for the name of an interface, as [`Config::if_name`](super::Config::if_name) takes it.
+/// The address to listen on for the name of an interface; see [`find`].
 ///
 /// # Errors
 /// [`InterfaceError`]: there is none of that name, or it has no address.
@@ -33,8 +33,19 @@ pub fn listen_address(name: &str, port: u16) -> Result<SocketAddr, InterfaceErro
     find(name, port).map(|interface| interface.address)
 }
 
-/// Looks a name up; what names mean is told at [`Config::if_name`](super::Config::if_name).
-pub(super) fn find(name: &str, port: u16) -> Result<Interface, InterfaceError> {
+/// Looks a name up.
+///
+/// | name | address to listen on | RDMA device |
+/// |---|---|---|
+/// | empty, `lo` | 127.0.0.1 | none |
+/// | `*` | every IPv4 address | none |
+/// | an IP address | that | none |
+/// | a network interface (`eth0`) | its address, IPv4 before IPv6 | the RDMA device behind it, if there is one |
+/// | an RDMA device (`mlx5_0`) | the address of its network interface | that device |
+///
+/// # Errors
+/// [`InterfaceError`].
+pub fn find(name: &str, port: u16) -> Result<Interface, InterfaceError> {
     let plain = |address: IpAddr| Interface { address: (address, port).into(), device: None };
     match name {
         "" | "lo" => return Ok(plain(Ipv4Addr::LOCALHOST.into())),
@@ -130,6 +141,29 @@ fn rdma_devices(class: &Path) -> Vec<RdmaDevice> {
     let mut devices = names(class);
     devices.sort_unstable();
     devices.into_iter().map(|device| (device.clone(), interfaces(&device))).collect()
+}
+
+/// Why an interface name leads to no address.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum InterfaceError {
+    /// No network interface and no RDMA device has this name.
+    #[error("no network interface or RDMA device is called {name:?}; there are: {}", .available.join(", "))]
+    Unknown {
+        /// Name asked for.
+        name: String,
+        /// Names that there are.
+        available: Vec<String>,
+    },
+    /// It has no address to listen on.
+    #[error("{name} has no IP address: configure one, or choose another interface")]
+    NoAddress {
+        /// Name asked for.
+        name: String,
+    },
+    /// The system does not list its interfaces.
+    #[error("cannot list the network interfaces")]
+    System(#[source] io::Error),
 }
 
 #[cfg(test)]
