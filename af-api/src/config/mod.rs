@@ -188,8 +188,7 @@ impl Config {
     /// listen announces nothing.
     #[must_use]
     pub fn with_endpoint(mut self, endpoint: &Endpoint) -> Self {
-        let incarnation = endpoint.identity().incarnation;
-        let data = endpoint.local_address().map(|address| DataAddress { address, incarnation });
+        let data = DataAddress::of(endpoint);
         for role in self.role.roles() {
             match role {
                 Role::Worker => self.worker_data = data,

@@ -39,6 +39,18 @@ struct Holder {
     member: Member,
     connection: u64,
     remote: SocketAddr,
+    /// Whether the others have been told; until then the place is taken, and nobody there yet.
+    announced: bool,
+}
+
+/// What a node asks for when it joins.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    pub(super) shape: Shape,
+    pub(super) name: &'a str,
+    pub(super) places: &'a [Place],
+    /// The node will announce its members later.
+    pub(super) held: bool,
 }
 
 impl Cluster {
@@ -64,12 +76,18 @@ impl Cluster {
 
     /// Everybody who has ever come, as it is now.
     pub(super) fn members(&self) -> Vec<Member> {
-        self.holders.values().map(|holder| holder.member.clone()).collect()
+        self.members_for(LOCAL)
+    }
+
+    /// Those that have been announced, and the connection's own.
+    fn members_for(&self, connection: u64) -> Vec<Member> {
+        let told = |holder: &&Holder| holder.announced || holder.connection == connection;
+        self.holders.values().filter(told).map(|holder| holder.member.clone()).collect()
     }
 
     /// Places that nobody holds now.
     pub(super) fn missing(&self) -> Vec<MemberId> {
-        self.shape.places().filter(|id| !self.is_up(*id)).collect()
+        self.shape.places().filter(|id| !self.is_there(*id)).collect()
     }
 
     /// How many places there are.
@@ -89,30 +107,56 @@ impl Cluster {
     }
 
     /// A node asks for places.
-    pub(super) fn join(
-        &mut self,
-        connection: u64,
-        remote: SocketAddr,
-        shape: Shape,
-        name: &str,
-        places: &[Place],
-    ) {
-        if let Err(refused) = self.admissible(connection, shape, name, places) {
+    pub(super) fn join(&mut self, connection: u64, remote: SocketAddr, request: &Request<'_>) {
+        if let Err(refused) = self.admissible(connection, request) {
             return self.tell(Audience::One(connection), Notice::Refused(refused));
         }
-        let members: Vec<Member> =
-            places.iter().map(|place| self.admit(connection, remote, name, place)).collect();
-        let forms = !self.formed && self.missing().is_empty();
-        self.formed |= forms;
-        let everybody = self.members();
-        self.tell(Audience::One(connection), Notice::Admitted { members: everybody, formed: self.formed });
+        let admit = |place| self.admit(connection, remote, request, place);
+        let members: Vec<Member> = request.places.iter().map(admit).collect();
+        let forms = self.forms();
+        let known = self.members_for(connection);
+        self.tell(Audience::One(connection), Notice::Admitted { members: known, formed: self.formed });
+        if !request.held {
+            self.introduce(connection, members, forms);
+        }
+    }
+
+    /// A node that holds places is open for push-pulls.
+    pub(super) fn announce(&mut self, connection: u64, data: &[(MemberId, Option<DataAddress>)]) {
+        let mut members = Vec::new();
+        for holder in self.holders.values_mut() {
+            if holder.connection == connection && holder.member.state == MemberState::Up {
+                let given = data.iter().find(|(id, _)| *id == holder.member.id).and_then(|(_, data)| *data);
+                holder.member.data = given.map(|data| reachable(data, holder.remote));
+                holder.announced = true;
+                members.push(holder.member.clone());
+            }
+        }
+        if members.is_empty() {
+            return self.tell(Audience::One(connection), Notice::Refused(Refused::Places));
+        }
+        let forms = self.forms();
+        let own = Notice::Announced { members: members.clone(), formed: self.formed };
+        self.tell(Audience::One(connection), own);
+        self.introduce(connection, members, forms);
+    }
+
+    fn introduce(&mut self, connection: u64, members: Vec<Member>, forms: bool) {
         self.tell(Audience::AllBut(connection), Notice::Joined(members));
         if forms {
             self.tell(Audience::AllBut(connection), Notice::Formed);
         }
     }
 
-    fn admissible(&self, connection: u64, shape: Shape, name: &str, places: &[Place]) -> Result<(), Refused> {
+    /// Whether the cluster is complete now and was not before.
+    fn forms(&mut self) -> bool {
+        let forms = !self.formed && self.missing().is_empty();
+        self.formed |= forms;
+        forms
+    }
+
+    fn admissible(&self, connection: u64, request: &Request<'_>) -> Result<(), Refused> {
+        let Request { shape, name, places, .. } = *request;
         if shape != self.shape {
             return Err(Refused::Shape { theirs: self.shape, ours: shape });
         }
@@ -146,17 +190,18 @@ impl Cluster {
         }
     }
 
-    fn admit(&mut self, connection: u64, remote: SocketAddr, name: &str, place: &Place) -> Member {
+    fn admit(&mut self, connection: u64, remote: SocketAddr, request: &Request<'_>, place: &Place) -> Member {
         let epoch = self.holders.get(&place.id).map_or(0, |holder| holder.member.epoch) + 1;
         let member = Member {
             id: place.id,
             instance: place.instance,
             epoch,
-            name: name.to_owned(),
+            name: request.name.to_owned(),
             data: place.data.map(|data| reachable(data, remote)),
             state: MemberState::Up,
         };
-        self.holders.insert(place.id, Holder { member: member.clone(), connection, remote });
+        let announced = !request.held;
+        self.holders.insert(place.id, Holder { member: member.clone(), connection, remote, announced });
         member
     }
 
@@ -184,13 +229,17 @@ impl Cluster {
         self.barriers.keys().iter().for_each(|key| self.settle(key));
     }
 
-    /// Changes the state of a connection's members that are up, and takes them out of all barriers.
+    /// Changes the state of a connection's members that are up, and takes them out of all barriers. Returns those that
+    /// the others know of.
     fn retire(&mut self, connection: u64, state: &MemberState) -> Vec<MemberId> {
         self.barriers.remove_connection(connection);
-        let members: Vec<MemberId> = self.places_of(connection).collect();
-        for id in &members {
-            if let Some(holder) = self.holders.get_mut(id) {
-                holder.member.state = state.clone();
+        let up =
+            |holder: &&mut Holder| holder.connection == connection && holder.member.state == MemberState::Up;
+        let mut members = Vec::new();
+        for holder in self.holders.values_mut().filter(up) {
+            holder.member.state = state.clone();
+            if holder.announced {
+                members.push(holder.member.id);
             }
         }
         members
@@ -202,8 +251,9 @@ impl Cluster {
         self.holders.values().filter(up).map(|holder| holder.member.id)
     }
 
-    fn is_up(&self, id: MemberId) -> bool {
-        self.holders.get(&id).is_some_and(|holder| holder.member.state == MemberState::Up)
+    /// Whether a member is up and has been announced.
+    fn is_there(&self, id: MemberId) -> bool {
+        self.holders.get(&id).is_some_and(|holder| holder.announced && holder.member.state == MemberState::Up)
     }
 
     fn tell(&mut self, audience: Audience, notice: Notice) {

@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use bitflags::bitflags;
-use pmd_host::{control::DownReason, identity::DeviceId};
+use pmd_host::{control::DownReason, endpoint::Endpoint, identity::DeviceId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -108,6 +108,15 @@ pub struct DataAddress {
     pub address: SocketAddr,
     /// Drawn when the endpoint was opened: another one at this address is not this member.
     pub incarnation: DeviceId,
+}
+
+impl DataAddress {
+    /// Where an endpoint listens, if it does.
+    #[must_use]
+    pub fn of(endpoint: &Endpoint) -> Option<Self> {
+        let incarnation = endpoint.identity().incarnation;
+        endpoint.local_address().map(|address| Self { address, incarnation })
+    }
 }
 
 /// A member as the scheduler knows it.

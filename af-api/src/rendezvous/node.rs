@@ -18,7 +18,7 @@ use pmd_host::{
 
 use super::{
     Barrier, BarrierError, Event, LeaveError, StartError, WaitError,
-    member::{Member, MemberId, MemberState, Role},
+    member::{DataAddress, Member, MemberId, MemberState, Role},
     protocol::{BarrierFailure, KIND, Key, Place, Refused, Say, decode, encode},
     view::{Admission, Outcome, View},
 };
@@ -36,6 +36,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Node {
     config: Config,
     members: Vec<MemberId>,
+    /// Where each of them takes push-pulls.
+    data: Mutex<Vec<(MemberId, Option<DataAddress>)>>,
     shared: Arc<Shared>,
     connection: Mutex<Connection>,
     plane: ControlPlane,
@@ -60,19 +62,54 @@ impl Node {
     /// # Errors
     /// [`StartError`]; the places are free again.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        let begin = Instant::now();
+        let node = Self::connect(config, begin)?;
+        node.join(begin, false)?;
+        node.wait_formed(begin)?;
+        node.lock().view.listen();
+        Ok(node)
+    }
+
+    /// Takes its places and waits for nobody: the members of this process are known here, with their epochs, and the others
+    /// do not hear of them before [`Node::announce`]. For an endpoint that is to say its epoch when it is opened.
+    ///
+    /// # Errors
+    /// [`StartError`]; the places are free again.
+    pub fn reserve(config: Config) -> Result<Self, StartError> {
+        let begin = Instant::now();
+        let node = Self::connect(config, begin)?;
+        node.join(begin, true)?;
+        Ok(node)
+    }
+
+    /// Tells the others of this process's members, and where those take push-pulls that are listed; then waits as
+    /// [`Node::start`] does, at most [`Config::start_timeout`] again. A second call changes the addresses.
+    ///
+    /// # Errors
+    /// [`StartError`]; the others may have been told all the same.
+    pub fn announce(&self, data: &[(Role, DataAddress)]) -> Result<(), StartError> {
+        let begin = Instant::now();
+        let of = |role| data.iter().find(|(of, _)| *of == role).map(|(_, data)| *data);
+        let data: Vec<_> = self.members.iter().map(|id| (*id, of(id.role))).collect();
+        self.data().clone_from(&data);
+        self.lock().view.admission = Admission::Asked;
+        self.ask(&Say::Announce(data), begin)??;
+        self.wait_formed(begin)?;
+        self.lock().view.listen();
+        Ok(())
+    }
+
+    fn connect(config: Config, begin: Instant) -> Result<Self, StartError> {
         let members = config.members()?;
         if config.role == ProcessRole::Scheduler {
             return Err(ConfigError::WrongRole { role: config.role }.into());
         }
-        let begin = Instant::now();
         let watched = Watched { view: View::new(), connection: 0 };
         let shared = Arc::new(Shared { view: Mutex::new(watched), changed: Condvar::new() });
         let plane = start_plane(&config, &shared)?;
         let connection = Mutex::new(connect(&plane, &config, begin + config.start_timeout)?);
-        let node = Self { config, members, shared, connection, plane };
-        node.join(begin)?;
-        node.lock().view.listen();
-        Ok(node)
+        let data = Mutex::new(members.iter().map(|id| (*id, config.data(id.role))).collect());
+        Ok(Self { config, members, data, shared, connection, plane })
     }
 
     /// Joins again: the scheduler that was started in the place of one that is lost, or the same after it took this node
@@ -89,7 +126,8 @@ impl Node {
         connection.close();
         *connection = connect(&self.plane, &self.config, begin + self.config.start_timeout)?;
         drop(connection);
-        self.join(begin)
+        self.join(begin, false)?;
+        self.wait_formed(begin)
     }
 
     /// The configuration that it was started with.
@@ -248,16 +286,32 @@ fn lost(barrier: &Barrier, reason: DownReason) -> BarrierError {
 
 /// Joining.
 impl Node {
-    fn join(&self, begin: Instant) -> Result<(), StartError> {
+    /// Takes the places.
+    fn join(&self, begin: Instant, held: bool) -> Result<(), StartError> {
         let deadline = begin + self.config.start_timeout;
         // A predecessor that was killed with its host holds the place until its silence is noticed.
         let patience = Instant::now() + self.config.down_after;
-        while let Err(refused) = self.ask(begin, deadline)? {
-            if !matches!(refused, Refused::Taken { .. }) || Instant::now() >= patience.min(deadline) {
-                return Err(refused.into());
+        let place =
+            |(id, data): &(MemberId, _)| Place { id: *id, instance: self.config.instance, data: *data };
+        let (shape, name) = (self.config.shape, self.config.name.clone());
+        let places = self.data().iter().map(place).collect();
+        let say = Say::Join { shape, name, places, held };
+        loop {
+            let number = self.connection().number();
+            let mut watched = self.lock();
+            watched.view.ask_again();
+            watched.connection = number;
+            drop(watched);
+            match self.ask(&say, begin)? {
+                Ok(()) => return Ok(()),
+                Err(Refused::Taken { .. }) if Instant::now() < patience.min(deadline) => thread::sleep(PAUSE),
+                Err(refused) => return Err(refused.into()),
             }
-            thread::sleep(PAUSE);
         }
+    }
+
+    /// Waits for those whom the configuration names.
+    fn wait_formed(&self, begin: Instant) -> Result<(), StartError> {
         if self.config.wait_for == WaitFor::Nobody {
             return Ok(());
         }
@@ -266,25 +320,14 @@ impl Node {
             Some(reason) => Some(Err(self.start_lost(reason.clone()))),
             None => None,
         };
+        let deadline = begin + self.config.start_timeout;
         self.wait(deadline, formed).unwrap_or_else(|| Err(self.missing(begin.elapsed())))
     }
 
-    /// Asks for the places once.
-    fn ask(&self, begin: Instant, deadline: Instant) -> Result<Result<(), Refused>, StartError> {
-        {
-            let number = self.connection().number();
-            let mut watched = self.lock();
-            watched.view.ask_again();
-            watched.connection = number;
-        }
-        let place = |id: &MemberId| {
-            let (instance, data) = (self.config.instance, self.config.data(id.role));
-            Place { id: *id, instance, data }
-        };
-        let places = self.members.iter().map(place).collect();
-        let say = Say::Join { shape: self.config.shape, name: self.config.name.clone(), places };
+    /// Asks the scheduler once, for places or to announce them.
+    fn ask(&self, say: &Say, begin: Instant) -> Result<Result<(), Refused>, StartError> {
         let address = self.connection().remote();
-        if let Err(error) = self.say(&say) {
+        if let Err(error) = self.say(say) {
             return Err(match error {
                 RequestError::Down(reason) => self.start_lost(reason),
                 _ => StartError::NoAnswer { address, waited: begin.elapsed() },
@@ -298,7 +341,7 @@ impl Node {
             (Admission::Asked, None) => None,
         };
         let silent = || Err(StartError::NoAnswer { address, waited: begin.elapsed() });
-        self.wait(deadline, answered).unwrap_or_else(silent)
+        self.wait(begin + self.config.start_timeout, answered).unwrap_or_else(silent)
     }
 
     fn start_lost(&self, reason: DownReason) -> StartError {
@@ -322,6 +365,10 @@ impl Node {
 
     fn connection(&self) -> Connection {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn data(&self) -> MutexGuard<'_, Vec<(MemberId, Option<DataAddress>)>> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Watched> {

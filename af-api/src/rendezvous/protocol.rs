@@ -40,8 +40,10 @@ pub const BARRIER_LIMIT: usize = 1024;
 /// A node tells the scheduler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Say {
-    /// "I want these places."
-    Join { shape: Shape, name: String, places: Vec<Place> },
+    /// "I want these places"; `held`: "and will announce them later".
+    Join { shape: Shape, name: String, places: Vec<Place>, held: bool },
+    /// "The places that I hold are open for push-pulls, there."
+    Announce(Vec<(MemberId, Option<DataAddress>)>),
     /// "These of my members are at the barrier."
     Enter { ticket: u64, barrier: Key, members: Vec<MemberId>, patient: bool },
     /// "They do not wait any longer."
@@ -96,6 +98,8 @@ pub(super) enum Notice {
     Admitted { members: Vec<Member>, formed: bool },
     /// "You have not."
     Refused(Refused),
+    /// "The others have been told of these members of yours."
+    Announced { members: Vec<Member>, formed: bool },
     /// "These have come."
     Joined(Vec<Member>),
     /// "Every place has been taken."

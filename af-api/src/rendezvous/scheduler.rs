@@ -16,7 +16,7 @@ use pmd_host::{
 use super::{
     Barrier, BarrierError, SchedulerError, StartError,
     barriers::Ticket,
-    cluster::{Audience, Cluster, LOCAL},
+    cluster::{Audience, Cluster, LOCAL, Request},
     member::{DownCause, Member, MemberId, MemberState},
     protocol::{KIND, Key, Misunderstood, Notice, Say, decode, encode},
     view::{Outcome, View},
@@ -229,9 +229,11 @@ impl Service for Shared {
         let number = connection.number();
         let ticket = |number| Ticket { connection: connection.number(), number };
         match decode(body) {
-            Ok(Say::Join { shape, name, places }) => {
-                self.act(|cluster| cluster.join(number, connection.remote(), shape, &name, &places));
+            Ok(Say::Join { shape, name, places, held }) => {
+                let request = Request { shape, name: &name, places: &places, held };
+                self.act(|cluster| cluster.join(number, connection.remote(), &request));
             }
+            Ok(Say::Announce(data)) => self.act(|cluster| cluster.announce(number, &data)),
             Ok(Say::Enter { ticket: of, barrier, members, patient }) => {
                 self.act(|cluster| cluster.enter(ticket(of), &barrier, &members, patient));
             }

@@ -110,6 +110,10 @@ impl View {
     pub(super) fn apply(&mut self, notice: Result<Notice, Misunderstood>) {
         match notice {
             Ok(Notice::Admitted { members, formed }) => self.admit(members, formed),
+            Ok(Notice::Announced { members, formed }) => {
+                self.members.extend(members.into_iter().map(|member| (member.id, member)));
+                (self.admission, self.formed) = (Admission::Granted, formed);
+            }
             Ok(Notice::Refused(refused)) => self.admission = Admission::Refused(refused),
             Ok(Notice::Joined(members)) => members.into_iter().for_each(|member| self.join(member)),
             Ok(Notice::Formed) => self.formed = true,

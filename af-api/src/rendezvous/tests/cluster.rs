@@ -6,7 +6,7 @@ use crate::{
     config::Shape,
     rendezvous::{
         barriers::Ticket,
-        cluster::{Audience, Cluster, LOCAL},
+        cluster::{Audience, Cluster, LOCAL, Request},
         member::{DataAddress, DownCause, MemberId, MemberState, Role, Roles, names},
         protocol::{BARRIER_LIMIT, BarrierFailure, Key, NAME_LIMIT, Notice, Place, Refused, Scope},
     },
@@ -22,9 +22,13 @@ fn place(id: MemberId, instance: u32) -> Place {
     Place { id, instance, data: None }
 }
 
+fn request(places: &[Place]) -> Request<'_> {
+    Request { shape: SHAPE, name: "node", places, held: false }
+}
+
 /// The answer to the node that asks.
 fn join(cluster: &mut Cluster, connection: u64, places: &[Place]) -> Notice {
-    cluster.join(connection, remote(connection), SHAPE, "node", places);
+    cluster.join(connection, remote(connection), &request(places));
     let told = cluster.take_outbox();
     let (audience, notice) = &told[0];
     assert_eq!(*audience, Audience::One(connection));
@@ -98,11 +102,12 @@ fn places_that_cannot_be_had_are_refused_with_the_reason() {
     assert_eq!(refused(join(&mut cluster, 1, &[place(MemberId::worker(0), 0)])), Refused::Places);
 
     let other = Shape { workers: 3, ..SHAPE };
-    cluster.join(2, remote(2), other, "node", &[place(MemberId::worker(0), 0)]);
+    let first = [place(MemberId::worker(0), 0)];
+    cluster.join(2, remote(2), &Request { shape: other, ..request(&first) });
     let Notice::Refused(shape) = cluster.take_outbox().remove(0).1 else { panic!("not refused") };
     assert_eq!(shape, Refused::Shape { theirs: SHAPE, ours: other });
     let name = "n".repeat(NAME_LIMIT + 1);
-    cluster.join(2, remote(2), SHAPE, &name, &[place(MemberId::worker(0), 0)]);
+    cluster.join(2, remote(2), &Request { name: &name, ..request(&first) });
     let Notice::Refused(long) = cluster.take_outbox().remove(0).1 else { panic!("not refused") };
     assert_eq!(long, Refused::Name { length: NAME_LIMIT + 1 });
     assert_eq!(cluster.members().len(), 1, "none of them has changed anything");
@@ -117,7 +122,8 @@ fn epochs_count_how_often_a_place_was_taken() {
         assert_eq!(cluster.take_outbox(), [(Audience::AllBut(10 + (epoch - 2) * 100), gone)]);
         assert_eq!(cluster.missing(), [MemberId::worker(0)]);
         let connection = 10 + (epoch - 1) * 100;
-        cluster.join(connection, remote(1), SHAPE, "again", &[place(MemberId::worker(0), 0)]);
+        let places = [place(MemberId::worker(0), 0)];
+        cluster.join(connection, remote(1), &Request { name: "again", ..request(&places) });
         let told = cluster.take_outbox();
         let [
             (_, Notice::Admitted { members, formed: true }),
@@ -148,6 +154,47 @@ fn an_unspecified_address_becomes_the_one_that_is_seen() {
     let exact = ([192, 168, 1, 1], 55).into();
     assert_eq!(seen(&mut cluster, 0, ([0, 0, 0, 0], 77).into()), ([10, 0, 0, 1], 77).into());
     assert_eq!(seen(&mut cluster, 1, exact), exact);
+}
+
+#[test]
+fn a_held_place_is_taken_and_nobody_is_there_before_it_is_announced() {
+    let mut cluster = formed();
+    cluster.down(10, &DownCause::Closed);
+    cluster.take_outbox();
+    let places = [place(MemberId::worker(0), 0)];
+    let held = |cluster: &mut Cluster, connection| {
+        cluster.join(connection, remote(7), &Request { held: true, ..request(&places) });
+        cluster.take_outbox()
+    };
+    let told = held(&mut cluster, 30);
+    let [(Audience::One(30), Notice::Admitted { members, .. })] = &told[..] else { panic!("told {told:?}") };
+    let own = members.iter().find(|member| member.id == MemberId::worker(0)).unwrap();
+    assert_eq!((own.epoch, &own.state, own.data), (2, &MemberState::Up, None));
+    assert!(matches!(join(&mut cluster, 31, &places), Notice::Refused(Refused::Taken { .. })));
+    assert_eq!(cluster.missing(), [MemberId::worker(0)]);
+    assert_eq!(cluster.members().len(), 5);
+
+    // One that goes before it was announced is no news.
+    cluster.down(30, &DownCause::Closed);
+    assert_eq!(cluster.take_outbox(), []);
+    held(&mut cluster, 32);
+    let incarnation = pmd_host::identity::DeviceId([1; 16]);
+    let data = DataAddress { address: ([0, 0, 0, 0], 9).into(), incarnation };
+    cluster.announce(32, &[(MemberId::worker(0), Some(data))]);
+    let told = cluster.take_outbox();
+    let [
+        (Audience::One(32), Notice::Announced { members: own, formed: true }),
+        (Audience::AllBut(32), Notice::Joined(others)),
+    ] = &told[..]
+    else {
+        panic!("told {told:?}")
+    };
+    assert_eq!(own, others);
+    let address = ([10, 0, 0, 7], 9).into();
+    assert_eq!((own[0].epoch, own[0].data), (3, Some(DataAddress { address, incarnation })));
+    assert_eq!((cluster.missing(), cluster.members().len()), (Vec::new(), 6));
+    cluster.announce(99, &[]);
+    assert_eq!(cluster.take_outbox(), [(Audience::One(99), Notice::Refused(Refused::Places))]);
 }
 
 #[test]

@@ -66,6 +66,39 @@ fn a_worker_reaches_the_server_where_it_was_announced() {
 }
 
 #[test]
+fn a_node_knows_its_epoch_before_the_others_hear_of_it() {
+    let scheduler = scheduler(1, 1, 1);
+    let address = scheduler.local_address();
+    let nobody = node_config(ProcessRole::Worker, (1, 1), 0, address).with_wait_for(WaitFor::Nobody);
+    let worker = Node::start(nobody).unwrap();
+    let server = Node::reserve(node_config(ProcessRole::Server, (1, 1), 0, address)).unwrap();
+    assert_eq!(server.member(MemberId::server(0)).unwrap().epoch, 1);
+    let error = worker.wait_member(MemberId::server(0), 0, SHORT).unwrap_err();
+    assert!(matches!(error, WaitError::Missing { .. }), "{error}");
+    assert!(!worker.is_formed() && !server.is_formed());
+
+    let serving = endpoint();
+    let data = DataAddress::of(&serving).unwrap();
+    server.announce(&[(Role::Server, data)]).unwrap();
+    assert!(server.is_formed());
+    assert_eq!(server.member(MemberId::server(0)).unwrap().data, Some(data));
+    let seen = worker.wait_member(MemberId::server(0), 0, PATIENCE).unwrap();
+    assert_eq!((seen.epoch, seen.data), (1, Some(data)));
+    assert_eq!(event(&worker), Event::Joined(seen));
+    // The address goes along when it joins again.
+    server.rejoin().unwrap();
+    let seen = worker.wait_member(MemberId::server(0), 1, PATIENCE).unwrap();
+    assert_eq!(seen.data, Some(data));
+
+    drop(scheduler);
+    while server.scheduler_lost().is_none() {
+        let _ = server.wait_event(SHORT);
+    }
+    let error = server.announce(&[]).unwrap_err();
+    assert!(matches!(error, StartError::SchedulerLost { .. }), "{error}");
+}
+
+#[test]
 fn a_joint_process_holds_two_places() {
     let scheduler = scheduler(2, 1, 1);
     let address = scheduler.local_address();
