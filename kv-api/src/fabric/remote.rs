@@ -1,6 +1,7 @@
 //! A peer's segments: asked for when an address is met that is not known, forgotten when the peer says so.
 
 use std::{
+    collections::BTreeSet,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -22,8 +23,10 @@ struct Known {
     segments: AddressMap<RemoteKey>,
     /// The highest number heard of.
     newest: u64,
-    /// Numbers that were told gone while the answer that lists them was on its way.
-    gone: Vec<u64>,
+    /// Look-ups that have asked the peer and not yet learned from its answer.
+    asking: usize,
+    /// Numbers that were told gone meanwhile: an answer that was on its way may still list them.
+    gone: BTreeSet<u64>,
 }
 
 impl RemoteSegments {
@@ -60,12 +63,10 @@ impl RemoteSegments {
         if let Some(found) = find(&self.known()) {
             return Ok(Some(found));
         }
-        let after = self.known().newest;
-        let answer = peer.request(SEGMENTS, after.to_le_bytes().to_vec(), patience)?;
-        let malformed = |_| FabricError::Malformed { length: answer.len() };
-        let news: Vec<Facts> = postcard::from_bytes(&answer).map_err(malformed)?;
+        let after = self.known().ask();
+        let news = news(peer, after, patience);
         let mut known = self.known();
-        news.into_iter().for_each(|facts| known.learn(facts));
+        known.hear(news)?;
         Ok(find(&known))
     }
 
@@ -79,19 +80,42 @@ impl Known {
         self.segments.covering(address, length).map(|(start, end, key)| (start, end, *key))
     }
 
-    fn learn(&mut self, Facts(number, address, length, key): Facts) {
-        self.newest = self.newest.max(number);
-        match self.gone.iter().position(|gone| *gone == number) {
-            Some(index) => drop(self.gone.swap_remove(index)),
-            None => self.segments.insert(number, address, length, RemoteKey(key)),
+    /// The number after which there may be news. What the peer says from here on is to be [heard](Known::hear).
+    fn ask(&mut self) -> u64 {
+        self.asking += 1;
+        self.newest
+    }
+
+    /// Learns from an answer, or that there is none.
+    fn hear(&mut self, news: Result<Vec<Facts>, FabricError>) -> Result<(), FabricError> {
+        let learned = news.map(|news| news.into_iter().for_each(|facts| self.learn(&facts)));
+        self.asking -= 1;
+        if self.asking == 0 {
+            self.gone.clear();
+        }
+        learned
+    }
+
+    fn learn(&mut self, Facts(number, address, length, key): &Facts) {
+        self.newest = self.newest.max(*number);
+        if !self.gone.contains(number) {
+            self.segments.insert(*number, *address, *length, RemoteKey(*key));
         }
     }
 
+    /// An answer that is asked for later does not list it any more.
     fn forget(&mut self, number: u64) {
-        if self.segments.remove(number).is_none() && number > self.newest {
-            self.gone.push(number);
+        self.segments.remove(number);
+        if self.asking > 0 {
+            self.gone.insert(number);
         }
     }
+}
+
+/// What the peer registered after the number.
+fn news(peer: &Peer, after: u64, patience: Duration) -> Result<Vec<Facts>, FabricError> {
+    let answer = peer.request(SEGMENTS, after.to_le_bytes().to_vec(), patience)?;
+    postcard::from_bytes(&answer).map_err(|_| FabricError::Malformed { length: answer.len() })
 }
 
 /// Answers [`SEGMENTS`]: what was registered after the number in `body`.
@@ -117,3 +141,50 @@ pub(super) fn forget(remote: &RemoteSegments, body: &[u8]) {
 
 /// Refusal code: the request does not parse.
 const MALFORMED: u16 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(number: u64) -> Facts {
+        Facts(number, 4096 * number, 4096, number as u32)
+    }
+
+    fn knows(known: &Known, number: u64) -> bool {
+        known.find(4096 * number, 4096).is_some()
+    }
+
+    #[test]
+    fn what_went_while_its_answer_was_on_the_way_is_not_learned() {
+        let mut known = Known::default();
+        assert_eq!(known.ask(), 0);
+        known.forget(2);
+        known.hear(Ok(vec![facts(1), facts(2)])).expect("an answer");
+        assert!(knows(&known, 1) && !knows(&known, 2));
+        assert_eq!(known.ask(), 2);
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_anothers_brings_nothing_back() {
+        let mut known = Known::default();
+        let both = [known.ask(), known.ask()];
+        assert_eq!(both, [0, 0]);
+        known.hear(Ok(vec![facts(1)])).expect("an answer");
+        known.forget(1);
+        known.hear(Ok(vec![facts(1)])).expect("an answer");
+        assert!(!knows(&known, 1));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_what_comes_and_goes() {
+        let mut known = Known::default();
+        (0..1000).for_each(|number| known.forget(number));
+        assert!(known.gone.is_empty());
+        known.ask();
+        (0..1000).for_each(|number| known.forget(number));
+        assert_eq!(known.gone.len(), 1000);
+        let error = known.hear(Err(FabricError::Malformed { length: 1 })).expect_err("no answer");
+        assert!(matches!(error, FabricError::Malformed { length: 1 }));
+        assert!(known.gone.is_empty());
+    }
+}
