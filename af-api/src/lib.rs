@@ -12,10 +12,19 @@
 //! | [`environment`] | the same from the variables that StepMesh's users export |
 //! | [`event`] | events of accelerator streams: what a push waits for, what a kernel waits for |
 //! | [`rendezvous`] | scheduler and nodes: places, barriers, who comes and goes |
+//! | [`server`] | the FFN side: takes batches of requests and responds |
+//! | [`tensor`] | tensors in registered memory |
 //! | [`trace`] | stamps of each request, figures for each peer, stragglers, Chrome traces |
+//! | [`wire`] | what travels beside the data |
+//! | [`worker`] | the attention side: pushes tensors to servers and pulls their answers |
 
 pub mod config;
 pub mod environment;
 pub mod event;
 pub mod rendezvous;
+pub mod server;
+pub mod tensor;
 pub mod trace;
+mod waiting;
+pub mod wire;
+pub mod worker;

@@ -11,6 +11,7 @@ use crate::{
     backend::Transport,
     control::{Connection, DownReason, PeerIdentity, Refusal, RequestError},
     lane::{Message, MessageHandler, Route, RouteId},
+    transfer::RouteFault,
 };
 
 /// Which transports an endpoint may use.
@@ -48,6 +49,12 @@ pub trait PeerService: Send + Sync {
     /// A message, or the notification of a transfer, has arrived over the route. May come before `connected`.
     fn message(&self, peer: &Peer, message: Message<'_>) {
         let _ = (peer, message);
+    }
+
+    /// A route to the peer has failed and no message follows; the peer itself may live. Comes on a lane, before the
+    /// route is quiet: [`Route::close`] waits for that, on another thread.
+    fn route_down(&self, peer: &Peer, fault: RouteFault) {
+        let _ = (peer, fault);
     }
 
     /// The peer is gone; its route has failed.
@@ -174,6 +181,12 @@ impl MessageHandler for Relay {
         // that is not listened to.
         if let Some(inner) = self.peer.get().and_then(Weak::upgrade) {
             self.service.message(&Peer(inner), message);
+        }
+    }
+
+    fn down(&mut self, _: RouteId, fault: RouteFault) {
+        if let Some(inner) = self.peer.get().and_then(Weak::upgrade) {
+            self.service.route_down(&Peer(inner), fault);
         }
     }
 }

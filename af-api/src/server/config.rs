@@ -1,0 +1,42 @@
+//! How a server is made.
+
+use std::time::Duration;
+
+use pmd_host::endpoint::EndpointConfig;
+
+use crate::{wire::NodeIdentity, worker::MESSAGE_BYTES};
+
+/// How a server is made.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Who it is.
+    pub identity: NodeIdentity,
+    /// Its endpoint; it listens for workers at [`listen`](EndpointConfig::listen). The message size should be the workers'.
+    pub endpoint: EndpointConfig,
+    /// Workers that a batch of all waits for. `None`: those that are connected at that moment, at least one.
+    pub workers: Option<usize>,
+    /// Answers of at most so many bytes in all travel inside the response, as far as the message has room. 0 for none.
+    pub inline_bytes: u32,
+    /// Most pushes of one key in flight from one worker, whatever it asks for.
+    pub most_depth: u16,
+    /// How long a response waits for room in the lane's ring.
+    pub patience: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        let endpoint = EndpointConfig {
+            message_bytes: MESSAGE_BYTES,
+            listen: Some(([127, 0, 0, 1], 0).into()),
+            ..EndpointConfig::default()
+        };
+        Self {
+            identity: NodeIdentity::default(),
+            endpoint,
+            workers: None,
+            inline_bytes: 256,
+            most_depth: 256,
+            patience: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Registered memory that tensors lie in.
+
+use std::{fmt, sync::Arc};
+
+use pmd_core::memory::{Access, LocalKey, MemoryKind, RegionDescription, RegionSource, RemoteKey};
+use pmd_host::{
+    backend::Transport,
+    endpoint::{Endpoint, Registered},
+    identity::DeviceId,
+    registration::Cached,
+    soft::{Arena, ArenaOptions},
+    transfer::KeepAlive,
+};
+
+use super::MemoryError;
+
+/// Memory registered with an endpoint: that of a [`Worker`](crate::worker::Worker) or of a
+/// [`Server`](crate::server::Server). Clones are the same memory; tensors, and requests that they are in, hold one.
+///
+/// When the last is dropped the memory is deregistered, and when that returns no peer reaches it any more.
+#[derive(Clone)]
+pub struct Memory(Arc<Inner>);
+
+struct Inner {
+    address: u64,
+    length: u64,
+    kind: MemoryKind,
+    endpoint: DeviceId,
+    // Deregistered before its owner lets go of the memory.
+    registration: Registration,
+    _owner: Option<KeepAlive>,
+}
+
+enum Registration {
+    Own(Registered),
+    Cached(Cached<Registered>),
+}
+
+impl Memory {
+    /// Allocates zeroed memory that peers of this host map, and registers it.
+    ///
+    /// # Errors
+    /// [`MemoryError`].
+    pub fn allocate(endpoint: &Endpoint, bytes: usize, options: ArenaOptions) -> Result<Self, MemoryError> {
+        let arena: Arena = endpoint.allocate(bytes, options)?;
+        Self::of_source(endpoint, arena)
+    }
+
+    /// Registers what `source` describes and keeps the source for as long as the memory lives.
+    ///
+    /// # Errors
+    /// [`MemoryError::Register`].
+    pub fn of_source(
+        endpoint: &Endpoint,
+        source: impl RegionSource + Send + Sync + 'static,
+    ) -> Result<Self, MemoryError> {
+        let registered = endpoint.register(&source, Access::READ_WRITE)?;
+        let description = source.description();
+        let owner = Some(KeepAlive(Arc::new(source)));
+        Ok(Self::new(endpoint, &description, Registration::Own(registered), owner))
+    }
+
+    /// Registers a range of this process. `owner`, if any, is held for as long as the memory lives.
+    ///
+    /// # Errors
+    /// [`MemoryError::Register`].
+    ///
+    /// # Safety
+    /// The range stays mapped at its address for as long as a clone of the returned value, or a tensor in it, lives (or
+    /// as long as `owner` is held), and its bytes are not borrowed while a request may touch them.
+    pub unsafe fn register(
+        endpoint: &Endpoint,
+        range: &RegionDescription,
+        owner: Option<KeepAlive>,
+    ) -> Result<Self, MemoryError> {
+        // SAFETY: the caller promises it.
+        let registered = unsafe { endpoint.register_memory(range, Access::READ_WRITE)? };
+        Ok(Self::new(endpoint, range, Registration::Own(registered), owner))
+    }
+
+    /// As [`Memory::register`], through the endpoint's cache: a range that was seen before costs a look-up. For callers
+    /// that meet the same tensors again and again without keeping a `Memory` of them.
+    ///
+    /// # Errors
+    /// [`MemoryError::Cache`].
+    ///
+    /// # Safety
+    /// As [`Memory::register`]; moreover the range stays mapped until
+    /// [`Endpoint::invalidate_registrations`] was called for it.
+    pub unsafe fn register_cached(
+        endpoint: &Endpoint,
+        range: &RegionDescription,
+        owner: Option<KeepAlive>,
+    ) -> Result<Self, MemoryError> {
+        // SAFETY: the caller promises it.
+        let cached = unsafe { endpoint.register_cached(range, Access::READ_WRITE)? };
+        Ok(Self::new(endpoint, range, Registration::Cached(cached), owner))
+    }
+
+    fn new(
+        endpoint: &Endpoint,
+        range: &RegionDescription,
+        registration: Registration,
+        owner: Option<KeepAlive>,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            address: range.address,
+            length: range.length,
+            kind: range.kind,
+            endpoint: endpoint.identity().incarnation,
+            registration,
+            _owner: owner,
+        }))
+    }
+
+    /// First byte.
+    #[must_use]
+    pub fn address(&self) -> u64 {
+        self.0.address
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.0.length
+    }
+
+    /// Where the bytes live. Only what is not [`MemoryKind::Device`] travels inside a message.
+    #[must_use]
+    pub fn kind(&self) -> MemoryKind {
+        self.0.kind
+    }
+
+    /// Whether it was registered with this endpoint.
+    #[must_use]
+    pub fn belongs_to(&self, endpoint: &Endpoint) -> bool {
+        self.is_of(&endpoint.identity().incarnation)
+    }
+
+    /// Whether both are handles to the same memory.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(crate) fn is_of(&self, endpoint: &DeviceId) -> bool {
+        self.0.endpoint == *endpoint
+    }
+
+    pub(crate) fn local_key(&self, transport: Transport) -> Option<LocalKey> {
+        self.registered().local_key(transport)
+    }
+
+    pub(crate) fn remote_key(&self, transport: Transport) -> Option<RemoteKey> {
+        self.registered().remote_key(transport)
+    }
+
+    /// Holds the memory for as long as a transfer runs.
+    pub(crate) fn keep_alive(memories: Vec<Self>) -> KeepAlive {
+        KeepAlive(Arc::new(memories))
+    }
+
+    fn registered(&self) -> &Registered {
+        match &self.0.registration {
+            Registration::Own(registered) => registered,
+            Registration::Cached(cached) => cached,
+        }
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (start, end) = (self.address(), self.address() + self.length());
+        write!(formatter, "Memory({start:#x}..{end:#x}, {:?})", self.kind())
+    }
+}

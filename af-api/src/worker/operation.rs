@@ -1,0 +1,282 @@
+//! A push-pull in flight: its parts, called legs, one for each header that was sent.
+//!
+//! # A leg's life
+//! ```text
+//!  submitted ---- reserve ----> posted ---- push ended ----> awaiting response ---- response ----> done
+//!   waits for slots   |  (transfer on the lane)   |               |  (or before: then the push is awaited)
+//!                     v                           v               v
+//!                  refused                     failed, cancelled, refused by the server, server down
+//! ```
+//! | from | to | when |
+//! |---|---|---|
+//! | submitted | posted | a request slot and an area slot for each push were free; until then nobody else knows of it |
+//! | posted | awaiting | the device has delivered the header: the pushed tensors are not read any more |
+//! | posted | failed | the header was not sent: the transfer was cancelled or refused while the route lives |
+//! | posted, awaiting | done | header delivered *and* response here, in either order |
+//! | awaiting | cancelled | the server said that it writes nothing any more |
+//! | posted, awaiting | failed | the route is down **and closed**: the queue pairs are gone, nothing can write |
+//!
+//! An ended leg stays ended; its slots are free, its memory is let go of. Late messages for it find another generation in
+//! the slot and are ignored.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
+};
+
+use pmd_host::transfer::{Transfer, TransferEnd, TransferObserver};
+
+use super::{Failure, FailureCause, connection::Connection};
+use crate::{
+    tensor::{Memory, Tensor},
+    waiting::Wakers,
+    wire::{Immediate, ResponseView},
+};
+
+/// All legs of a push-pull.
+#[derive(Debug)]
+pub(super) struct Operation {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    legs: Vec<Progress>,
+    /// Legs that have not ended.
+    running: usize,
+    /// Bytes of each pull.
+    lengths: Vec<u32>,
+    wakers: Wakers,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    server: u32,
+    pushed: bool,
+    answer: Option<Result<(), FailureCause>>,
+    end: Option<Result<(), FailureCause>>,
+    /// To cancel it; gone when the leg has ended.
+    transfer: Option<Transfer>,
+    /// What the leg keeps registered.
+    memories: Vec<Memory>,
+}
+
+/// One header to one server, and what belongs to it.
+#[derive(Debug)]
+pub(super) struct Leg {
+    pub(super) operation: Arc<Operation>,
+    pub(super) index: usize,
+    pub(super) connection: Arc<Connection>,
+    pub(super) immediate: Immediate,
+    /// Key and slot of each push with bytes.
+    pub(super) area_slots: Vec<(u64, u16)>,
+    /// Layouts whose meaning the header carries.
+    pub(super) defined: Vec<u16>,
+    pub(super) pulls: Vec<Target>,
+    pub(super) up_to: bool,
+}
+
+/// Where a pulled tensor goes.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) place: usize,
+    pub(super) tensor: Tensor,
+}
+
+impl Operation {
+    pub(super) fn new(servers: impl Iterator<Item = u32>, pulls: usize) -> Arc<Self> {
+        let legs: Vec<_> = servers.map(|server| Progress { server, ..Progress::default() }).collect();
+        let state = State { running: legs.len(), legs, lengths: vec![0; pulls], wakers: Wakers::default() };
+        Arc::new(Self { state: Mutex::new(state) })
+    }
+
+    /// The result, once every leg has ended; otherwise the waker is kept.
+    pub(super) fn look(&self, waker: Option<&Waker>) -> Option<Result<Vec<u32>, Failure>> {
+        self.look_for(waker, |state| (state.running == 0).then(|| state.result()))
+    }
+
+    /// Whether every leg has ended or has its header at the server.
+    pub(super) fn look_pushed(&self, waker: Option<&Waker>) -> Option<()> {
+        let settled = |leg: &Progress| leg.pushed || leg.end.is_some();
+        self.look_for(waker, |state| state.legs.iter().all(settled).then_some(()))
+    }
+
+    /// Whether that leg has ended.
+    pub(super) fn look_ended(&self, leg: usize, waker: Option<&Waker>) -> Option<()> {
+        self.look_for(waker, |state| state.legs[leg].end.is_some().then_some(()))
+    }
+
+    /// What became of each leg so far.
+    pub(super) fn ends(&self) -> Vec<(u32, Option<Result<(), FailureCause>>)> {
+        self.state().legs.iter().map(|leg| (leg.server, leg.end.clone())).collect()
+    }
+
+    pub(super) fn request_cancel(&self) {
+        let state = self.state();
+        state.legs.iter().filter_map(|leg| leg.transfer.as_ref()).for_each(Transfer::request_cancel);
+    }
+
+    fn look_for<T>(&self, waker: Option<&Waker>, find: impl FnOnce(&State) -> Option<T>) -> Option<T> {
+        let mut state = self.state();
+        let found = find(&state);
+        if let (None, Some(waker)) = (&found, waker) {
+            state.wakers.register(waker);
+        }
+        found
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn result(&self) -> Result<Vec<u32>, Failure> {
+        for Progress { server, end, .. } in &self.legs {
+            if let Some(Err(cause)) = end {
+                return Err(Failure { server: *server, cause: cause.clone() });
+            }
+        }
+        Ok(self.lengths.clone())
+    }
+}
+
+impl Leg {
+    /// Keeps the leg's memory registered while it runs.
+    pub(super) fn hold(&self, memories: Vec<Memory>) {
+        self.operation.state().legs[self.index].memories = memories;
+    }
+
+    /// Keeps the transfer so that it can be cancelled, unless the leg has ended already.
+    pub(super) fn keep(&self, transfer: Transfer) {
+        let mut state = self.operation.state();
+        let progress = &mut state.legs[self.index];
+        if progress.end.is_none() {
+            progress.transfer = Some(transfer);
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.operation.state().legs[self.index].end.is_some()
+    }
+
+    /// The response is here. Data that came with it is copied while the leg is known to wait for it.
+    ///
+    /// # Errors
+    /// It does not fit the request; the leg goes on.
+    pub(super) fn answered(&self, response: &ResponseView<'_>) -> Result<(), ()> {
+        let mut state = self.operation.state();
+        if state.legs[self.index].end.is_some() {
+            return Ok(());
+        }
+        let answer = match response {
+            ResponseView::Refused(refusal) => Err(FailureCause::Refused(*refusal)),
+            accepted => {
+                self.take_in(accepted, &mut state.lengths)?;
+                Ok(())
+            }
+        };
+        state.legs[self.index].answer = Some(answer);
+        self.end_if_complete(state);
+        Ok(())
+    }
+
+    /// Notes how much came, and copies what came inside the message.
+    fn take_in(&self, response: &ResponseView<'_>, lengths: &mut [u32]) -> Result<(), ()> {
+        let (given, data) = match response {
+            ResponseView::Lengths(given) => (given.as_slice(), &[][..]),
+            ResponseView::Inline { lengths, data } => (lengths.as_slice(), *data),
+            _ => {
+                self.pulls.iter().for_each(|target| lengths[target.place] = target.tensor.bytes());
+                return Ok(());
+            }
+        };
+        let fits = |(target, length): (&Target, &u32)| {
+            *length == target.tensor.bytes() || self.up_to && *length < target.tensor.bytes()
+        };
+        if given.len() != self.pulls.len() || !self.pulls.iter().zip(given).all(fits) {
+            return Err(());
+        }
+        let mut rest = data;
+        for (target, &length) in self.pulls.iter().zip(given) {
+            lengths[target.place] = length;
+            if let Some((first, others)) = rest.split_at_checked(length as usize).filter(|_| !data.is_empty())
+            {
+                target.copy(first);
+                rest = others;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the leg without a response. Nothing can write its tensors any more: the caller knows.
+    pub(super) fn give_up(&self, cause: FailureCause) {
+        let state = self.operation.state();
+        if state.legs[self.index].end.is_none() {
+            self.end(state, Err(cause));
+        }
+    }
+
+    /// As [`Leg::give_up`], but a response that came in the meantime counts.
+    pub(super) fn settle_cancelled(&self) {
+        let mut state = self.operation.state();
+        let progress = &mut state.legs[self.index];
+        if progress.end.is_none() {
+            let result = progress.answer.take().unwrap_or(Err(FailureCause::Cancelled));
+            self.end(state, result);
+        }
+    }
+
+    fn end_if_complete(&self, mut state: MutexGuard<'_, State>) {
+        let progress = &mut state.legs[self.index];
+        if progress.end.is_none()
+            && progress.pushed
+            && let Some(answer) = progress.answer.take()
+        {
+            self.end(state, answer);
+        } else {
+            let wakers = state.wakers.take();
+            drop(state);
+            wakers.wake();
+        }
+    }
+
+    fn end(&self, mut state: MutexGuard<'_, State>, result: Result<(), FailureCause>) {
+        // The slots are free before anybody can learn of the end.
+        self.connection.release(self, result.is_ok());
+        let progress = &mut state.legs[self.index];
+        progress.end = Some(result);
+        let held = (progress.transfer.take(), std::mem::take(&mut progress.memories));
+        state.running -= 1;
+        let wakers = state.wakers.take();
+        drop(state);
+        // Deregistration may wait: not under the lock, but before anybody wakes.
+        drop(held);
+        wakers.wake();
+    }
+}
+
+impl TransferObserver for Leg {
+    fn ended(&self, end: TransferEnd) {
+        match end.outcome {
+            Ok(_) => {
+                let mut state = self.operation.state();
+                state.legs[self.index].pushed = true;
+                self.end_if_complete(state);
+            }
+            // Whether the header was delivered is not known: the leg ends when the route is closed.
+            Err(_) if self.connection.route_failed() => self.connection.check_route(),
+            Err(pmd_host::transfer::TransferError::Cancelled) => self.give_up(FailureCause::Cancelled),
+            Err(error) => self.give_up(FailureCause::Transfer(error)),
+        }
+    }
+}
+
+impl Target {
+    #[expect(unsafe_code, reason = "fills a tensor with what came inside a message")]
+    fn copy(&self, bytes: &[u8]) {
+        // SAFETY: the leg waits for this response, so its caller keeps the tensor free of other uses; only tensors that
+        // the processor reaches are pulled inside messages. The length was checked against the tensor's.
+        let _ = unsafe { self.tensor.write(bytes) };
+    }
+}
