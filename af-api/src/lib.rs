@@ -14,6 +14,7 @@
 //! | [`rendezvous`] | scheduler and nodes: places, barriers, who comes and goes |
 //! | [`server`] | the FFN side: takes batches of requests and responds |
 //! | [`tensor`] | tensors in registered memory |
+//! | [`simple`] | ps-lite's simple API |
 //! | [`trace`] | stamps of each request, figures for each peer, stragglers, Chrome traces |
 //! | [`wire`] | what travels beside the data |
 //! | [`worker`] | the attention side: pushes tensors to servers and pulls their answers |
@@ -23,6 +24,7 @@ pub mod environment;
 pub mod event;
 pub mod rendezvous;
 pub mod server;
+pub mod simple;
 pub mod tensor;
 pub mod trace;
 mod waiting;
