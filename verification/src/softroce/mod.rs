@@ -107,7 +107,7 @@ pub(crate) fn command(workspace: &Workspace, options: &Options) -> ExitCode {
     }
 }
 
-/// The suite: all steps in a guest, and those between two guests.
+/// The suite: all steps in two guests that know nothing of each other, and those between two guests.
 pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Duration) -> Tally {
     let deadline = Instant::now() + limit;
     let mut tally = Tally::default();
@@ -169,19 +169,22 @@ fn take_steps(
     let programs = Programs::build(workspace, watch)?;
     let plans = match place {
         Place::Two => [Side::Server, Side::Client].map(|side| plan::between_guests(&programs, side)).to_vec(),
-        Place::Guest => vec![plan::in_a_guest(&programs)],
+        Place::Guest => plan::in_guests(&programs).to_vec(),
         Place::Host => vec![plan::on_a_pair(&programs)],
     };
     let works: Vec<Work> = plans.iter().cloned().map(Work::Plan).collect();
     let transcripts = place.run(workspace, &works, limit, watch)?;
     let verdicts = plans.iter().zip(&transcripts).map(|(plan, transcript)| verdict::judge(plan, transcript));
-    Ok(verdicts.reduce(verdict::join).unwrap_or_default())
+    Ok(match place {
+        Place::Two => verdicts.reduce(verdict::join).unwrap_or_default(),
+        Place::Guest | Place::Host => verdicts.flatten().collect(),
+    })
 }
 
 /// Where the devices are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// Both in a guest.
+    /// Both in a guest; the steps are shared out between two such guests.
     Guest,
     /// One in each of two guests.
     Two,
@@ -204,13 +207,13 @@ impl Place {
             return works.iter().map(host).collect();
         }
         let image = image::prepare(&workspace.target.join("softroce"), &mut |line| watch(Some(line)))?;
+        let machine = |work| Machine { image: &image, errand: files(work, Devices::Pair), card: None, limit };
         let boots = match works {
-            [first, second] => two::boot(&image, [first, second], limit, watch)?.to_vec(),
-            works => {
-                let machine =
-                    |work| Machine { image: &image, errand: files(work, Devices::Pair), card: None, limit };
-                works.iter().map(|work| machine(work).boot(watch)).collect::<Result<_, _>>()?
+            [first, second] if self == Self::Two => {
+                two::boot(&image, [first, second], limit, watch)?.to_vec()
             }
+            [first, second] => two::at_once([machine(first), machine(second)], || (), watch)?.to_vec(),
+            works => works.iter().map(|work| machine(work).boot(watch)).collect::<Result<_, _>>()?,
         };
         boots.iter().map(told).collect()
     }

@@ -1,4 +1,5 @@
-//! Boots two guests, each with one soft-RoCE device, joined by a cable. Called by `softroce` for `--two`.
+//! Boots two guests at once: each with one soft-RoCE device, joined by a cable, for `--two`; or apart. Called by
+//! `softroce`.
 //!
 //! The cable is a socket of this machine. The guests tell each other that a server listens through files of a folder
 //! that both see.
@@ -33,15 +34,25 @@ pub(super) fn boot(
         card: Some(Card { socket: socket.clone(), listens: side == 0, shared: shared.clone() }),
         limit,
     };
+    at_once([machine(0), machine(1)], || wait_for(&socket), watch)
+}
+
+/// Boots two guests, the second after `between`, and waits for their ends.
+pub(super) fn at_once(
+    machines: [Machine<'_>; 2],
+    between: impl FnOnce(),
+    watch: &mut dyn FnMut(Option<&str>),
+) -> Result<[Boot; 2], SoftroceError> {
+    let [first, second] = &machines;
     let (sender, lines) = channel();
     thread::scope(|scope| {
-        let run = |side: usize, sender: Sender<String>| {
-            let machine = machine(side);
-            scope.spawn(move || machine.boot(&mut |line| tell(&sender, side, line)))
+        let run = |machine, side: usize, sender: Sender<String>| {
+            let boot = move |machine: &Machine<'_>| machine.boot(&mut |line| tell(&sender, side, line));
+            scope.spawn(move || boot(machine))
         };
-        let first = run(0, sender.clone());
-        wait_for(&socket);
-        let second = run(1, sender);
+        let first = run(first, 0, sender.clone());
+        between();
+        let second = run(second, 1, sender);
         while let Ok(line) = lines.recv() {
             watch(Some(&line));
         }
