@@ -13,8 +13,9 @@
 //! | [`event`] | events of accelerator streams: what a push waits for, what a kernel waits for |
 //! | [`rendezvous`] | scheduler and nodes: places, barriers, who comes and goes |
 //! | [`server`] | the FFN side: takes batches of requests and responds |
-//! | [`tensor`] | tensors in registered memory |
+//! | [`session`] | all of it for one process: its place, its worker and its server, connected |
 //! | [`simple`] | ps-lite's simple API |
+//! | [`tensor`] | tensors in registered memory |
 //! | [`trace`] | stamps of each request, figures for each peer, stragglers, Chrome traces |
 //! | [`wire`] | what travels beside the data |
 //! | [`worker`] | the attention side: pushes tensors to servers and pulls their answers |
@@ -24,6 +25,7 @@ pub mod environment;
 pub mod event;
 pub mod rendezvous;
 pub mod server;
+pub mod session;
 pub mod simple;
 pub mod tensor;
 pub mod trace;

@@ -14,7 +14,10 @@ use pmd_host::endpoint::{Endpoint, EndpointConfig};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::rendezvous::{DataAddress, MemberId, Role};
+use crate::{
+    rendezvous::{DataAddress, MemberId, Role},
+    worker::MESSAGE_BYTES,
+};
 
 /// Most places of a cluster.
 pub const MOST_PLACES: u64 = 1 << 16;
@@ -138,7 +141,7 @@ impl Config {
             start_timeout: Duration::from_secs(60),
             keep_alive: Duration::from_secs(1),
             down_after: Duration::from_secs(5),
-            endpoint: EndpointConfig::default(),
+            endpoint: EndpointConfig { message_bytes: MESSAGE_BYTES, ..EndpointConfig::default() },
         }
     }
 

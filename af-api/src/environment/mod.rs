@@ -65,6 +65,7 @@ use std::{
 };
 
 use pmd_host::{
+    endpoint::EndpointConfig,
     environment::{EnvironmentError as ValueError, endpoint_config_of, variable},
     interface::{self, InterfaceError},
     lane::Idle,
@@ -95,7 +96,8 @@ pub fn config_of(look_up: impl Fn(&str) -> Option<String>) -> Result<Config, Env
     let variables = Variables(&look_up);
     let mut config = cluster(&variables)?;
     ranks(&variables, &mut config)?;
-    config.endpoint = endpoint_config_of(&look_up)?;
+    let message_bytes = config.endpoint.message_bytes;
+    config.endpoint = EndpointConfig { message_bytes, ..endpoint_config_of(&look_up)? };
     timing(&variables, &mut config)?;
     lanes(&variables, &mut config)?;
     // Ranks and shape that cannot be are told before anything is looked up on the network.

@@ -191,7 +191,8 @@ impl Cluster {
     }
 
     fn admit(&mut self, connection: u64, remote: SocketAddr, request: &Request<'_>, place: &Place) -> Member {
-        let epoch = self.holders.get(&place.id).map_or(0, |holder| holder.member.epoch) + 1;
+        let before = self.holders.get(&place.id).map_or(0, |holder| holder.member.epoch);
+        let epoch = before.max(place.after).saturating_add(1);
         let member = Member {
             id: place.id,
             instance: place.instance,

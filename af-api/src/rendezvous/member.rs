@@ -136,6 +136,14 @@ pub struct Member {
     pub state: MemberState,
 }
 
+impl Member {
+    /// Whether it lives.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.state == MemberState::Up
+    }
+}
+
 /// Whether a member lives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemberState {

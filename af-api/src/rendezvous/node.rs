@@ -291,8 +291,9 @@ impl Node {
         let deadline = begin + self.config.start_timeout;
         // A predecessor that was killed with its host holds the place until its silence is noticed.
         let patience = Instant::now() + self.config.down_after;
-        let place =
-            |(id, data): &(MemberId, _)| Place { id: *id, instance: self.config.instance, data: *data };
+        let after = |id| self.member(id).map_or(0, |member| member.epoch);
+        let instance = self.config.instance;
+        let place = |(id, data): &(MemberId, _)| Place { id: *id, instance, data: *data, after: after(*id) };
         let (shape, name) = (self.config.shape, self.config.name.clone());
         let places = self.data().iter().map(place).collect();
         let say = Say::Join { shape, name, places, held };

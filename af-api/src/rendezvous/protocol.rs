@@ -58,6 +58,8 @@ pub(super) struct Place {
     pub(super) id: MemberId,
     pub(super) instance: u32,
     pub(super) data: Option<DataAddress>,
+    /// Epoch that the node had before: a scheduler that was restarted does not know it.
+    pub(super) after: u64,
 }
 
 /// Which barrier.

@@ -19,7 +19,7 @@ fn remote(connection: u64) -> SocketAddr {
 }
 
 fn place(id: MemberId, instance: u32) -> Place {
-    Place { id, instance, data: None }
+    Place { id, instance, data: None, after: 0 }
 }
 
 fn request(places: &[Place]) -> Request<'_> {
@@ -137,6 +137,11 @@ fn epochs_count_how_often_a_place_was_taken() {
     }
     cluster.down(99, &DownCause::Closed);
     assert!(cluster.take_outbox().is_empty(), "a connection that never joined is no news");
+    // One that comes from a scheduler that is gone brings its epoch along.
+    let mut successor = Cluster::new(SHAPE);
+    let place = Place { after: 7, ..place(MemberId::worker(0), 0) };
+    let Notice::Admitted { members, .. } = join(&mut successor, 1, &[place]) else { panic!("not admitted") };
+    assert_eq!(members[0].epoch, 8);
 }
 
 #[test]
