@@ -33,7 +33,7 @@ mod request;
 mod slots;
 mod submit;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},

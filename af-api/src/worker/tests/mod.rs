@@ -1,4 +1,11 @@
-//! A worker and its servers in one process: the whole way of a push-pull.
+//! Workers and servers in one process: the whole way of a push-pull.
 
+mod cancel;
+mod counts;
+mod credits;
 mod exchange;
+mod fake;
+mod faults;
+mod shares;
+mod soak;
 pub(crate) mod support;
