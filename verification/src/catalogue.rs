@@ -113,7 +113,7 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
         600,
         nixl(workspace),
     ));
-    suites.push(own("demo", "two processes move and verify a KV cache, and leave nothing", 600, demo::check));
+    suites.push(own("demo", "a cache moves and a model runs, verified; nothing is left", 600, demo::check));
     suites
 }
 

@@ -1,4 +1,4 @@
-//! Runs the main job as a user would, and looks at what it leaves on the machine. Run by the `demo` suite.
+//! Runs the main jobs as a user would, and looks at what they leave on the machine. Run by the `demo` suite.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,19 +21,52 @@ const SHARED_MEMORY: &str = "/dev/shm";
 /// How long names and processes may take to go after the command has ended.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Moves a cache with `kv demo` and checks its exit, its answer and what it leaves.
+/// A command whose last line says that everything was verified.
+struct Command {
+    package: &'static str,
+    program: &'static str,
+    arguments: &'static [&'static str],
+}
+
+/// A cache between two processes; a model's layers between six; round trips between two.
+const COMMANDS: [Command; 3] = [
+    Command { package: "kv-api", program: "kv", arguments: &["demo", "--json"] },
+    Command { package: "af-api", program: "af", arguments: &["demo", "--json"] },
+    Command {
+        package: "af-api",
+        program: "af",
+        arguments: &["bench", "--iters", "200", "--compare-memcpy", "--json"],
+    },
+];
+
+/// Runs the commands one after the other and checks of each its exit, its answer and what it leaves.
 pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Duration) -> Tally {
     let deadline = Instant::now() + limit;
-    let kv = ["--release", "-p", "kv-api", "--bin", "kv"];
-    let build = workspace.cargo().args(["build"]).args(kv).limit(limit);
+    let mut tally = Tally::default();
+    for command in &COMMANDS {
+        tally += check_command(workspace, journal, command, deadline);
+    }
+    tally
+}
+
+fn check_command(
+    workspace: &Workspace,
+    journal: &mut Journal<'_>,
+    command: &Command,
+    deadline: Instant,
+) -> Tally {
+    let Command { package, program, arguments } = *command;
+    let selection = ["--release", "-p", package, "--bin", program];
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let build = workspace.cargo().args(["build"]).args(selection).limit(left());
     if !run(&build, journal).is_some_and(|ended| ended.succeeded()) {
-        journal.fail("kv does not build");
+        journal.fail(format!("{program} does not build"));
         return Tally::default();
     }
     let before = names(Path::new(SHARED_MEMORY));
-    let left = deadline.saturating_duration_since(Instant::now());
-    let demo = workspace.cargo().args(["run"]).args(kv).args(["--", "demo", "--json"]).limit(left);
-    let Some(ended) = run(&demo, journal) else { return Tally::default() };
+    let task = workspace.cargo().args(["run"]).args(selection).args(["--"]).args(arguments.iter().copied());
+    let Some(ended) = run(&task.limit(left()), journal) else { return Tally::default() };
+    let name = format!("{program} {}", arguments.join(" "));
     let mut tally = Tally::default();
     let mut expect = |holds: bool, problem: String| {
         tally += Tally { passed: usize::from(holds), failed: usize::from(!holds), ignored: 0 };
@@ -41,13 +74,13 @@ pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Dur
             journal.fail(problem);
         }
     };
-    expect(ended.succeeded(), format!("kv demo: {}", ended.describe()));
-    expect(is_verified(&ended.stdout), "kv demo's last line is no object with \"verified\": true".to_owned());
+    expect(ended.succeeded(), format!("{name}: {}", ended.describe()));
+    expect(is_verified(&ended.stdout), format!("{name}: its last line is no object with \"verified\": true"));
     let names_left = settled(|| names(Path::new(SHARED_MEMORY)).difference(&before).cloned().collect());
-    expect(names_left.is_empty(), format!("kv demo left in {SHARED_MEMORY}: {}", names_left.join(", ")));
-    let mut processes = settled(|| processes_of(&workspace.target.join("release/kv")));
+    expect(names_left.is_empty(), format!("{name} left in {SHARED_MEMORY}: {}", names_left.join(", ")));
+    let mut processes = settled(|| processes_of(&workspace.target.join("release").join(program)));
     processes.extend(ended.left_behind);
-    expect(processes.is_empty(), format!("kv demo left running: {}", processes.join(", ")));
+    expect(processes.is_empty(), format!("{name} left running: {}", processes.join(", ")));
     tally
 }
 

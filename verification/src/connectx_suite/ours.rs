@@ -1,5 +1,5 @@
 //! This driver on the simulated device: the conformance suite over both NIC back ends, `kv demo`, `kv bench` of every
-//! interface of `kv-api`, and its examples in Rust.
+//! interface of `kv-api`, its examples in Rust, `af demo` and `af bench`.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -33,6 +33,7 @@ enum Counts {
 
 const CONFORMANCE: &[&str] = &["build", "--workspace", "--bin", "conformance"];
 const KV: &[&str] = &["build", "--release", "-p", "kv-api", "--bin", "kv"];
+const AF: &[&str] = &["build", "--release", "-p", "af-api", "--bin", "af"];
 
 fn programs() -> Vec<Program> {
     let conformance = |arguments: &[&'static str]| Program {
@@ -47,10 +48,18 @@ fn programs() -> Vec<Program> {
         arguments: arguments.to_vec(),
         counts: Counts::Verified,
     };
+    let af = |arguments: &'static str| Program {
+        name: "af",
+        build: AF,
+        arguments: arguments.split(' ').collect(),
+        counts: Counts::Verified,
+    };
     let mut programs = vec![
         conformance(&["--bed", "mlx5", "--device", "mlx5_0"]),
         conformance(&["--bed", "verbs", "--device", "mlx5_0", "--effort", "quick"]),
         kv(&["demo", "--transport", "mlx5", "--tokens", "512", "--json"]),
+        af("demo --transport mlx5 --layers 4 --rows 32 --json"),
+        af("bench --transport mlx5 --workers 2 --servers 2 --iters 50 --warmup 5 --verify all --json"),
     ];
     programs.extend(demo::INTERFACES.map(|interface| {
         let common =

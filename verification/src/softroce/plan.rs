@@ -192,6 +192,7 @@ fn driver(programs: &Programs) -> Vec<Step> {
     let mut steps = vec![
         step("conformance", 240, conformance(programs)),
         step("kv", 60, format!("{} {kv}\n", word(&programs.kv))),
+        step("af", 90, push_pulls(programs)),
         step("interoperation/client", 30, two_sided(&debian, &own)),
         step("interoperation/server", 30, two_sided(&own, &debian)),
     ];
@@ -206,6 +207,16 @@ fn driver(programs: &Programs) -> Vec<Step> {
         step(format!("example/{}", example.name()), 60, script)
     }));
     steps
+}
+
+/// Push-pulls: a model of few layers, all results checked, and round trips that are all verified.
+fn push_pulls(programs: &Programs) -> String {
+    let af = word(&programs.af);
+    let common = "--transport verbs --idle park --json";
+    format!(
+        "{af} demo --workers 2 --servers 2 --layers 3 --rows 16 --columns 1024 {common}\n\
+         {af} bench --push-bytes 65536 --pull-bytes 131072 --iters 20 --warmup 2 --verify all {common}\n"
+    )
 }
 
 /// The suite of all back ends, between both devices: within one soft-RoCE device no packet would meet netem.
@@ -304,6 +315,7 @@ mod tests {
         let path = |name: &str| format!("/it's a path/{name}").into();
         Programs {
             kv: path("kv"),
+            af: path("af"),
             pmd: path("pmd"),
             conformance: path("conformance"),
             verification: path("verification"),

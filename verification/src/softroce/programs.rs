@@ -15,6 +15,8 @@ use crate::suite::Workspace;
 pub(super) struct Programs {
     /// `kv`.
     pub(super) kv: PathBuf,
+    /// `af`.
+    pub(super) af: PathBuf,
     /// `pmd`.
     pub(super) pmd: PathBuf,
     /// The suite that every back end passes.
@@ -38,11 +40,13 @@ impl Programs {
                 .args(["--message-format=json-render-diagnostics"])
         };
         let kv = cargo(&["build", "--release", "-p", "kv-api", "--bin", "kv"]);
+        let af = cargo(&["build", "--release", "-p", "af-api", "--bin", "af"]);
         // For the whole workspace, as `unit` does: the features are then the same, and so are the libraries.
         let pmd = cargo(&["build", "--workspace", "--bin", "pmd"]);
         let conformance = cargo(&["build", "--workspace", "--bin", "conformance"]);
         Ok(Self {
             kv: build(&kv, "kv", watch)?,
+            af: build(&af, "af", watch)?,
             pmd: build(&pmd, "pmd", watch)?,
             conformance: build(&conformance, "conformance", watch)?,
             verification: std::env::current_exe().map_err(SoftroceError::file("/proc/self/exe".as_ref()))?,

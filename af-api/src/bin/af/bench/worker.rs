@@ -1,0 +1,151 @@
+//! The benchmark's asking process: round trips, one after the other, and copies to compare them with.
+#![allow(unsafe_code)] // fills, reads and copies tensors between requests
+
+use std::time::{Duration, Instant};
+
+use af_api::{
+    tensor::{Layout, Tensor},
+    worker::{PushPull, Worker},
+};
+
+use super::{
+    RoleArguments, Shape,
+    content::Content,
+    protocol::{Report, VERIFIED},
+};
+use crate::{
+    Outcome,
+    child::{self, Lifeline},
+    cluster,
+    failure::Failure,
+    memory,
+    options::PATIENCE,
+};
+
+/// Key of what is pushed; that of what is pulled has the next bit.
+const KEY: u64 = 1 << 8;
+const PULL_KEY: u64 = KEY | 1 << 24;
+
+/// Runs a worker: all iterations, then it says what it measured.
+pub(crate) fn run(arguments: &RoleArguments) -> Outcome {
+    let RoleArguments { place, shape, common } = arguments;
+    // A worker ends by itself, or with its parent.
+    let _lifeline = Lifeline::watch();
+    let member = cluster::Worker::join(place, *common)?;
+    let servers = place.size.servers;
+    let mut bench = Bench::new(&member.worker, shape, (place.rank, servers))?;
+    let mut begun = (Instant::now(), 0);
+    for round in 0..shape.rounds() {
+        if round == shape.warmup {
+            begun = (Instant::now(), member.work_requests(servers));
+            bench.samples = Samples::default();
+        }
+        bench.iterate(round)?;
+    }
+    let seconds = begun.0.elapsed().as_secs_f64();
+    let posted = member.work_requests(servers) - begun.1;
+    let Samples { total, post, memcpy } = bench.samples;
+    let microseconds =
+        |samples: Vec<Duration>| samples.iter().map(|sample| sample.as_secs_f64() * 1e6).collect();
+    child::say(&Report {
+        transport: member.transport(),
+        total: microseconds(total),
+        post: microseconds(post),
+        memcpy: microseconds(memcpy),
+        seconds,
+        work_requests: posted as f64 / f64::from(shape.iters),
+        phases: Vec::new(),
+    });
+    member.leave()
+}
+
+struct Bench<'a> {
+    worker: &'a Worker,
+    shape: &'a Shape,
+    rank: u32,
+    request: PushPull,
+    pushed: Tensor,
+    /// One for each server.
+    pulled: Vec<Tensor>,
+    /// Other ends of the copies: of what is pushed, and of what is pulled.
+    stand_ins: Option<[Tensor; 2]>,
+    samples: Samples,
+}
+
+#[derive(Default)]
+struct Samples {
+    total: Vec<Duration>,
+    post: Vec<Duration>,
+    memcpy: Vec<Duration>,
+}
+
+impl<'a> Bench<'a> {
+    fn new(worker: &'a Worker, shape: &'a Shape, (rank, servers): (u32, u32)) -> Result<Self, Failure> {
+        let tensor = |bytes: u32| -> Result<Tensor, Failure> {
+            let layout = Layout::of_bytes(bytes);
+            Ok(Tensor::new(&worker.allocate(bytes.max(1) as usize)?, 0, layout)?)
+        };
+        let pushed = tensor(shape.push_bytes)?;
+        let pulled = (0..servers).map(|_| tensor(shape.pull_bytes)).collect::<Result<Vec<_>, _>>()?;
+        let compares = shape.compare_memcpy && rank == 0;
+        let stand_ins = compares.then(|| Ok([tensor(shape.push_bytes)?, tensor(shape.pull_bytes)?]));
+        let request = PushPull::new().push(KEY, &pushed);
+        let request = pulled.iter().fold(request, |request, tensor| request.pull(PULL_KEY, tensor));
+        let stand_ins = stand_ins.transpose().map_err(|error: Failure| error)?;
+        Ok(Self { worker, shape, rank, request, pushed, pulled, stand_ins, samples: Samples::default() })
+    }
+
+    fn iterate(&mut self, round: u32) -> Outcome {
+        // In turns before and after the round trip, so that neither always finds the caches as the other left them.
+        if round.is_multiple_of(2) {
+            self.copy();
+        }
+        self.round_trip(round)?;
+        if !round.is_multiple_of(2) {
+            self.copy();
+        }
+        Ok(())
+    }
+
+    fn round_trip(&mut self, round: u32) -> Outcome {
+        let verified = self.shape.verifies(round);
+        if verified {
+            let content = Content { round, worker: self.rank, server: None };
+            // SAFETY: no request is in flight.
+            content.fill(unsafe { memory::bytes_mut(&self.pushed) });
+        }
+        let request = self.request.clone().tag(if verified { round | VERIFIED } else { round });
+        let begun = Instant::now();
+        let handle = self.worker.push_pull(&request, Some(begun + PATIENCE))?;
+        let post = begun.elapsed();
+        handle.wait(Some(begun + PATIENCE))?;
+        self.samples.total.push(begun.elapsed());
+        self.samples.post.push(post);
+        if verified { self.check(round) } else { Ok(()) }
+    }
+
+    fn check(&self, round: u32) -> Outcome {
+        for (server, pulled) in (0..).zip(&self.pulled) {
+            let content = Content { round, worker: self.rank, server: Some(server) };
+            // SAFETY: no request is in flight.
+            if !content.is_in(unsafe { memory::bytes(pulled) }) {
+                return Err(Failure::Differs { what: "pulled", iteration: round });
+            }
+        }
+        Ok(())
+    }
+
+    /// The same bytes within this process, as many times as there are servers.
+    fn copy(&mut self) {
+        let Some([to, from]) = &self.stand_ins else { return };
+        let begun = Instant::now();
+        for pulled in &self.pulled {
+            // SAFETY: no request is in flight, and all are different memory.
+            unsafe {
+                memory::bytes_mut(to).copy_from_slice(memory::bytes(&self.pushed));
+                memory::bytes_mut(pulled).copy_from_slice(memory::bytes(from));
+            }
+        }
+        self.samples.memcpy.push(begun.elapsed());
+    }
+}

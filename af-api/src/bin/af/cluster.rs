@@ -1,0 +1,227 @@
+//! The processes of a command: a scheduler, servers and workers, all on this machine.
+//!
+//! ```text
+//!  af demo / af bench (this process)
+//!     | starts                  scheduler      says where it listens
+//!     | starts, with address    servers, workers: join there (Node::start), work, say what they found
+//!     | lets go of servers and scheduler once every worker has ended
+//! ```
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use af_api::{
+    config::{Config, ProcessRole},
+    rendezvous::{Barrier, MemberId, Node, Role, Roles, Scheduler},
+    server::{self, ServerConfig},
+    wire::NodeIdentity,
+    worker::{self, WorkerConfig},
+};
+use clap::Args;
+use pmd_host::endpoint::Endpoint;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    Outcome,
+    child::{self, Lifeline, RoleProcess},
+    failure::Failure,
+    options::{Common, LOOPBACK, PATIENCE},
+};
+
+/// How long the whole work may take.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// How long one process is listened to before the others are.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// How many there are.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Size {
+    /// Worker processes: attention nodes.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) workers: u32,
+    /// Server processes: feed-forward nodes.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) servers: u32,
+}
+
+/// Where a child finds the others, and who it is.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Place {
+    #[command(flatten)]
+    pub(crate) size: Size,
+    /// Where the scheduler listens.
+    #[arg(long)]
+    scheduler: SocketAddr,
+    /// Number among the processes of the role.
+    #[arg(long)]
+    pub(crate) rank: u32,
+}
+
+/// `af role scheduler`.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct SchedulerArguments {
+    #[command(flatten)]
+    size: Size,
+}
+
+/// The scheduler to its parent.
+#[derive(Debug, Serialize, Deserialize)]
+struct SchedulerSays {
+    address: SocketAddr,
+}
+
+/// All processes.
+pub(crate) struct Cluster {
+    scheduler: RoleProcess,
+    pub(crate) servers: Vec<RoleProcess>,
+    pub(crate) workers: Vec<RoleProcess>,
+}
+
+impl Size {
+    fn arguments(self) -> Vec<String> {
+        let (workers, servers) = (self.workers.to_string(), self.servers.to_string());
+        ["--workers".into(), workers, "--servers".into(), servers].into()
+    }
+}
+
+impl Place {
+    /// Takes the place. A server announces its endpoint.
+    pub(crate) fn join(&self, role: ProcessRole, endpoint: Option<&Endpoint>) -> Result<Node, Failure> {
+        let Size { workers, servers } = self.size;
+        let config = Config::new(role, workers, servers, self.scheduler)
+            .with_node_rank(self.rank)
+            .with_start_timeout(PATIENCE);
+        let config = endpoint.map_or(config.clone(), |endpoint| config.with_endpoint(endpoint));
+        Ok(Node::start(config)?)
+    }
+}
+
+impl Cluster {
+    /// Starts a scheduler, and so many servers and workers in these roles.
+    pub(crate) fn start(
+        size: Size,
+        server: &'static str,
+        worker: &'static str,
+        arguments: &[String],
+    ) -> Result<Self, Failure> {
+        let mut scheduler = RoleProcess::start("scheduler", &size.arguments())?;
+        let SchedulerSays { address } = scheduler.hear(PATIENCE)?;
+        let member = |role: &'static str, rank: u32| {
+            let place = ["--scheduler".into(), address.to_string(), "--rank".into(), rank.to_string()];
+            RoleProcess::start(role, &[&size.arguments()[..], &place, arguments].concat())
+        };
+        let servers = (0..size.servers).map(|rank| member(server, rank)).collect::<Result<_, _>>()?;
+        let workers = (0..size.workers).map(|rank| member(worker, rank)).collect::<Result<_, _>>()?;
+        Ok(Self { scheduler, servers, workers })
+    }
+
+    /// What every worker says when it has done its part. Any process that ends before is a failure, told at once.
+    pub(crate) fn reports<T: DeserializeOwned>(&mut self) -> Result<Vec<T>, Failure> {
+        let deadline = Instant::now() + LONGEST;
+        let mut reports: Vec<Option<T>> = self.workers.iter().map(|_| None).collect();
+        while reports.iter().any(Option::is_none) {
+            for (worker, report) in self.workers.iter_mut().zip(&mut reports) {
+                if report.is_none() {
+                    *report = worker.listen(GLANCE)?;
+                }
+            }
+            for silent in self.servers.iter_mut().chain([&mut self.scheduler]) {
+                if let Some(said) = silent.listen::<Value>(Duration::ZERO)? {
+                    return Err(silent.babbles(&said));
+                }
+            }
+            if Instant::now() > deadline {
+                return Err(Failure::ChildSilent { role: "worker", patience: LONGEST });
+            }
+        }
+        Ok(reports.into_iter().flatten().collect())
+    }
+
+    /// Waits for every worker to end well, then lets go of the others.
+    pub(crate) fn finish(self) -> Outcome {
+        self.workers.into_iter().try_for_each(|worker| worker.ended_well(PATIENCE))?;
+        self.servers.into_iter().try_for_each(|server| server.finish(PATIENCE))?;
+        self.scheduler.finish(PATIENCE)
+    }
+}
+
+/// A worker's place in the cluster, connected to every server.
+pub(crate) struct Worker {
+    pub(crate) worker: worker::Worker,
+    node: Node,
+}
+
+impl Worker {
+    /// Takes the place and connects.
+    pub(crate) fn join(place: &Place, common: Common) -> Result<Self, Failure> {
+        let node = place.join(ProcessRole::Worker, None)?;
+        let epoch = node.member(MemberId::worker(place.rank)).map_or(0, |member| member.epoch);
+        let config = WorkerConfig::default();
+        let endpoint = common.endpoint(&format!("worker {}", place.rank), None, config.endpoint);
+        let identity = NodeIdentity { rank: place.rank, instance: 0, epoch };
+        let worker = worker::Worker::open(WorkerConfig { identity, endpoint, ..config })?;
+        for server in node.members_of(Role::Server) {
+            if let Some(data) = server.data {
+                worker.connect(server.id.rank, data.address)?;
+            }
+        }
+        Ok(Self { worker, node })
+    }
+
+    /// Name of what carries the bytes to the servers.
+    pub(crate) fn transport(&self) -> String {
+        self.worker.peer(0).map(|peer| peer.transport().name().to_owned()).unwrap_or_default()
+    }
+
+    /// Work requests posted so far.
+    pub(crate) fn work_requests(&self, servers: u32) -> u64 {
+        let lanes =
+            (0..servers).filter_map(|rank| self.worker.peer(rank)).map(|peer| peer.route().lane().counters());
+        // One lane carries all of them.
+        lanes.map(|counters| counters.work_requests).max().unwrap_or_default()
+    }
+
+    /// Leaves in order, once every worker has done its part: servers then wait for none of them any more.
+    pub(crate) fn leave(self) -> Outcome {
+        self.node.barrier(&Barrier::new("done", Roles::WORKER), LONGEST)?;
+        Ok(self.node.leave(PATIENCE)?)
+    }
+}
+
+/// A server's place in the cluster.
+pub(crate) struct Server {
+    pub(crate) server: server::Server,
+    node: Node,
+}
+
+impl Server {
+    /// Opens the server and takes the place.
+    pub(crate) fn join(place: &Place, common: Common) -> Result<Self, Failure> {
+        let config = ServerConfig::default();
+        let endpoint = common.endpoint(&format!("server {}", place.rank), Some(LOOPBACK), config.endpoint);
+        let identity = NodeIdentity { rank: place.rank, instance: 0, epoch: 1 };
+        let workers = Some(place.size.workers as usize);
+        let server = server::Server::open(ServerConfig { identity, endpoint, workers, ..config })?;
+        let node = place.join(ProcessRole::Server, Some(server.endpoint()))?;
+        Ok(Self { server, node })
+    }
+
+    /// Leaves in order.
+    pub(crate) fn leave(self) -> Outcome {
+        Ok(self.node.leave(PATIENCE)?)
+    }
+}
+
+/// Runs the scheduler until its parent lets go.
+pub(crate) fn schedule(arguments: &SchedulerArguments) -> Outcome {
+    let Size { workers, servers } = arguments.size;
+    let lifeline = Lifeline::watch();
+    let scheduler = Scheduler::start(&Config::new(ProcessRole::Scheduler, workers, servers, LOOPBACK))?;
+    child::say(&SchedulerSays { address: scheduler.local_address() });
+    lifeline.wait_for_release();
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! The demo's feed-forward process: computes every worker's result of a layer and stage together.
+#![allow(unsafe_code)] // reads what was pushed, fills what is answered
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    slice,
+    time::Instant,
+};
+
+use af_api::{
+    server::{Gather, Pushed, Request, Response, Server},
+    tensor::{DataType, Layout, Tensor},
+};
+
+use super::{RoleArguments, Shape, model};
+use crate::{Outcome, child::Lifeline, cluster, failure::Failure, memory, options::PATIENCE};
+
+/// Runs a server: a batch for each layer and stage, then it waits to be let go.
+pub(crate) fn run(arguments: &RoleArguments) -> Outcome {
+    let RoleArguments { place, shape, common } = arguments;
+    let lifeline = Lifeline::watch();
+    let member = cluster::Server::join(place, *common)?;
+    let mut results = Results { shape, server: &member.server, by_origin: HashMap::new() };
+    for step in 0..shape.steps() {
+        let (layer, stage) = (step / shape.stages, step % shape.stages);
+        let model = model::Layer::new(place.rank, layer, stage, shape.columns as usize);
+        let batch = member.server.batch(Gather::All, Some(Instant::now() + PATIENCE))?;
+        for request in batch {
+            if request.tag() != step {
+                return Err(Failure::OutOfStep {
+                    worker: request.worker().rank,
+                    expected: step,
+                    found: request.tag(),
+                });
+            }
+            results.answer(request, stage, &model)?;
+        }
+    }
+    results.finish()?;
+    lifeline.wait_for_release();
+    member.leave()
+}
+
+/// Tensors that results are in, and the last response from each.
+struct Results<'a> {
+    shape: &'a Shape,
+    server: &'a Server,
+    /// By worker and stage.
+    by_origin: HashMap<(u32, u32), (Tensor, Option<Response>)>,
+}
+
+impl Results<'_> {
+    fn answer(&mut self, request: Request, stage: u32, model: &model::Layer) -> Outcome {
+        let origin = (request.worker().rank, stage);
+        let (result, response) = match self.by_origin.entry(origin) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert((tensor(self.server, self.shape)?, None)),
+        };
+        // The worker has its last result of this stage, or it would not have gone on; this end may hear of it later.
+        wait_for(response.take())?;
+        let activation = request.pushes().find_map(Pushed::tensor);
+        let activation = activation.ok_or(Failure::NothingPushed { worker: origin.0 })?;
+        // SAFETY: what was pushed stays as it is until the response, and nothing reads the result any more.
+        unsafe { model.apply(memory::values(activation), memory::values_mut(result)) };
+        *response = Some(request.respond(slice::from_ref(result))?);
+        Ok(())
+    }
+
+    fn finish(self) -> Outcome {
+        self.by_origin.into_values().try_for_each(|(_, response)| wait_for(response))
+    }
+}
+
+fn wait_for(response: Option<Response>) -> Outcome {
+    response.map_or(Ok(()), |response| Ok(response.wait(Some(Instant::now() + PATIENCE))?))
+}
+
+fn tensor(server: &Server, shape: &Shape) -> Result<Tensor, Failure> {
+    let layout = Layout::new(DataType::Bfloat16, &[shape.rows.into(), shape.columns.into()])?;
+    Ok(Tensor::new(&server.allocate(layout.bytes() as usize)?, 0, layout)?)
+}

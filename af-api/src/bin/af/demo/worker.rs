@@ -1,0 +1,125 @@
+//! The demo's attention process: pushes activations, checks results.
+#![allow(unsafe_code)] // fills and reads tensors between requests
+
+use std::time::Instant;
+
+use af_api::{
+    tensor::{DataType, Layout, Tensor},
+    worker::{Handle, PushPull, Worker},
+};
+
+use super::{
+    Report, RoleArguments, Shape, key,
+    model::{Layer, Place, activation},
+};
+use crate::{
+    Outcome,
+    child::{self, Lifeline},
+    cluster,
+    failure::Failure,
+    memory,
+    options::PATIENCE,
+    statistics::Statistics,
+};
+
+/// Runs a worker: all layers, then it says what it saw.
+pub(crate) fn run(arguments: &RoleArguments) -> Outcome {
+    let RoleArguments { place, shape, common } = arguments;
+    // A worker ends by itself, or with its parent.
+    let _lifeline = Lifeline::watch();
+    let member = cluster::Worker::join(place, *common)?;
+    let mut stages = (0..shape.stages)
+        .map(|stage| Stage::new(&member.worker, shape, (place.rank, place.size.servers), stage))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut reference = Reference::new(shape);
+    let begun = Instant::now();
+    for layer in 0..shape.layers {
+        for stage in &mut stages {
+            stage.finish(&mut reference)?;
+            stage.start(&member.worker, layer)?;
+        }
+    }
+    stages.iter_mut().try_for_each(|stage| stage.finish(&mut reference))?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let steps = Statistics::of(stages.iter().flat_map(|stage| stage.times.iter().copied()));
+    child::say(&Report { transport: member.transport(), steps, seconds, compared: reference.compared });
+    member.leave()
+}
+
+/// One stage's tensors, and what is in flight with them.
+struct Stage {
+    shape: Shape,
+    place: Place,
+    request: PushPull,
+    pushed: Tensor,
+    /// One for each server.
+    pulled: Vec<Tensor>,
+    flying: Option<(Handle, Instant)>,
+    times: Vec<std::time::Duration>,
+}
+
+impl Stage {
+    fn new(worker: &Worker, shape: &Shape, (rank, servers): (u32, u32), stage: u32) -> Result<Self, Failure> {
+        let layout = Layout::new(DataType::Bfloat16, &[shape.rows.into(), shape.columns.into()])?;
+        let tensor = || -> Result<Tensor, Failure> {
+            Ok(Tensor::new(&worker.allocate(layout.bytes() as usize)?, 0, layout)?)
+        };
+        let pushed = tensor()?;
+        let pulled = (0..servers).map(|_| tensor()).collect::<Result<Vec<_>, _>>()?;
+        let request = PushPull::new().push(key(stage, rank, false), &pushed);
+        let request =
+            pulled.iter().fold(request, |request, tensor| request.pull(key(stage, rank, true), tensor));
+        let place = Place { worker: rank, layer: 0, stage };
+        Ok(Self { shape: *shape, place, request, pushed, pulled, flying: None, times: Vec::new() })
+    }
+
+    /// Makes the activation of a layer and pushes it.
+    fn start(&mut self, worker: &Worker, layer: u32) -> Outcome {
+        self.place.layer = layer;
+        // SAFETY: the stage's last request has ended (`finish`).
+        activation(self.place, unsafe { memory::values_mut(&self.pushed) });
+        let begun = Instant::now();
+        let request = self.request.clone().tag(layer * self.shape.stages + self.place.stage);
+        let handle = worker.push_pull(&request, Some(begun + PATIENCE))?;
+        self.flying = Some((handle, begun));
+        Ok(())
+    }
+
+    /// Waits for what is in flight, if anything is, and checks it.
+    fn finish(&mut self, reference: &mut Reference) -> Outcome {
+        let Some((handle, begun)) = self.flying.take() else { return Ok(()) };
+        handle.wait(Some(Instant::now() + PATIENCE))?;
+        self.times.push(begun.elapsed());
+        for (server, result) in (0..).zip(&self.pulled) {
+            // SAFETY: the request has ended, and the next begins after this.
+            let (activation, result) = unsafe { (memory::values(&self.pushed), memory::values(result)) };
+            reference.check(self.place, server, activation, result)?;
+        }
+        Ok(())
+    }
+}
+
+/// Computes what servers should have answered.
+struct Reference {
+    columns: usize,
+    expected: Vec<u16>,
+    compared: u64,
+}
+
+impl Reference {
+    fn new(shape: &Shape) -> Self {
+        Self { columns: shape.columns as usize, expected: vec![0; shape.values()], compared: 0 }
+    }
+
+    fn check(&mut self, place: Place, server: u32, activation: &[u16], result: &[u16]) -> Outcome {
+        let Place { worker, layer, stage } = place;
+        Layer::new(server, layer, stage, self.columns).apply(activation, &mut self.expected);
+        if self.expected != result {
+            let differ = self.expected.iter().zip(result).position(|(expected, found)| expected != found);
+            let element = differ.unwrap_or(self.expected.len());
+            return Err(Failure::Wrong { worker, server, layer, stage, element });
+        }
+        self.compared += result.len() as u64;
+        Ok(())
+    }
+}

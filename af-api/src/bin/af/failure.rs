@@ -1,0 +1,92 @@
+//! Everything that can end the command, and its exit code.
+
+use std::{error::Error, io, time::Duration};
+
+use af_api::{
+    rendezvous::{BarrierError, LeaveError, SchedulerError, StartError},
+    server::{BatchError, OpenError, RespondError, ResponseWaitError},
+    tensor::{MemoryError, TensorError},
+    worker::{ConnectError, PushPullError, WaitError},
+};
+use pmd_host::{endpoint::EndpointError, soft::AllocateError};
+use thiserror::Error;
+
+/// Why the command did not succeed.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Scheduler(#[from] SchedulerError),
+    #[error(transparent)]
+    Leave(#[from] LeaveError),
+    #[error(transparent)]
+    Barrier(#[from] BarrierError),
+    #[error(transparent)]
+    OpenWorker(#[from] EndpointError),
+    #[error(transparent)]
+    OpenServer(#[from] OpenError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    #[error(transparent)]
+    PushPull(#[from] PushPullError),
+    #[error(transparent)]
+    Wait(#[from] WaitError),
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    #[error(transparent)]
+    Respond(#[from] RespondError),
+    #[error(transparent)]
+    Response(#[from] ResponseWaitError),
+    #[error("worker {worker} is at step {found}, not at {expected}")]
+    OutOfStep { worker: u32, expected: u32, found: u32 },
+    #[error("worker {worker} pushed nothing")]
+    NothingPushed { worker: u32 },
+    #[error(
+        "worker {worker}, layer {layer}, stage {stage}: the result of server {server} is wrong from element {element} on"
+    )]
+    Wrong { worker: u32, server: u32, layer: u32, stage: u32, element: usize },
+    #[error("iteration {iteration}: what {what} differs from what was sent")]
+    Differs { what: &'static str, iteration: u32 },
+    #[error("the {role} process ended with {status}{}", .said.as_deref().map_or_else(String::new, |said| format!(": {said}")))]
+    Child { role: &'static str, status: String, said: Option<String>, code: u8 },
+    #[error("the {role} process said nothing for {patience:?}")]
+    ChildSilent { role: &'static str, patience: Duration },
+    #[error("the {role} process said something unexpected: {line:?}")]
+    ChildBabbles { role: &'static str, line: String },
+    #[error("starting the {role} process")]
+    Spawn { role: &'static str, source: io::Error },
+}
+
+impl Failure {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Child { code, .. } => *code,
+            Self::OpenWorker(error) | Self::OpenServer(OpenError::Endpoint(error))
+                if matches!(error, EndpointError::TransportMissing { .. }) =>
+            {
+                3
+            }
+            Self::Memory(MemoryError::Allocate(
+                AllocateError::NoSpace { .. } | AllocateError::NoHugePages { .. },
+            )) => 3,
+            _ => 1,
+        }
+    }
+}
+
+/// The error and its causes on one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}

@@ -1,0 +1,113 @@
+//! Options that the commands share.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    thread,
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum, builder::PossibleValue};
+use pmd_host::{
+    backend::Transport,
+    endpoint::{EndpointConfig, TransportChoice},
+    lane::{Idle, LaneConfig},
+};
+
+/// How long a step between the processes may take before the command gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Any port of this host alone.
+pub(crate) const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// `--transport`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum TransportOption {
+    /// Shared memory on one host, a NIC otherwise.
+    #[default]
+    Auto,
+    /// Shared memory.
+    Shm,
+    /// ConnectX through mlx5dv.
+    Mlx5,
+    /// Any NIC through ibverbs.
+    Verbs,
+}
+
+impl TransportOption {
+    const fn choice(self) -> TransportChoice {
+        match self {
+            Self::Auto => TransportChoice::Auto,
+            Self::Shm => TransportChoice::Only(Transport::SharedMemory),
+            Self::Mlx5 => TransportChoice::Only(Transport::Mlx5),
+            Self::Verbs => TransportChoice::Only(Transport::Verbs),
+        }
+    }
+}
+
+/// `--idle`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IdleOption {
+    /// Poll without a pause.
+    Spin,
+    /// Poll, and let other threads run in between.
+    Yield,
+    /// Sleep until woken.
+    Park,
+}
+
+impl IdleOption {
+    const fn idle(self) -> Idle {
+        match self {
+            Self::Spin => Idle::Spin,
+            Self::Yield => Idle::Yield,
+            Self::Park => Idle::Park,
+        }
+    }
+}
+
+/// What every process of a command takes.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Common {
+    /// What carries the bytes.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) transport: TransportOption,
+    /// What a lane does when it has nothing to do; by default it yields where each worker and server has a core, and
+    /// parks otherwise.
+    #[arg(long, value_enum)]
+    pub(crate) idle: Option<IdleOption>,
+}
+
+impl Common {
+    /// With the idle policy that suits so many processes, unless one was asked for.
+    pub(crate) fn for_processes(self, count: u32) -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let suitable = if count as usize <= cores { IdleOption::Yield } else { IdleOption::Park };
+        Self { idle: Some(self.idle.unwrap_or(suitable)), ..self }
+    }
+
+    /// As arguments for a child process.
+    pub(crate) fn arguments(self) -> Vec<String> {
+        let name =
+            |value: Option<PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let idle = self.idle.map(|idle| ["--idle".to_owned(), name(idle.to_possible_value())]);
+        let transport = ["--transport".to_owned(), name(self.transport.to_possible_value())];
+        transport.into_iter().chain(idle.into_iter().flatten()).collect()
+    }
+
+    /// Changes an endpoint's configuration to what was asked for.
+    pub(crate) fn endpoint(
+        self,
+        name: &str,
+        listen: Option<SocketAddr>,
+        default: EndpointConfig,
+    ) -> EndpointConfig {
+        let idle = self.idle.map_or(default.lane.idle, IdleOption::idle);
+        EndpointConfig {
+            name: name.to_owned(),
+            listen,
+            transport: self.transport.choice(),
+            lane: LaneConfig { name: name.to_owned(), idle, ..default.lane },
+            ..default
+        }
+    }
+}
