@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pmd_host::endpoint::EndpointConfig;
 
-use crate::{wire::NodeIdentity, worker::MESSAGE_BYTES};
+use crate::{trace::RecorderConfig, wire::NodeIdentity, worker::MESSAGE_BYTES};
 
 /// How a server is made.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct ServerConfig {
     pub most_depth: u16,
     /// How long a response waits for room in the lane's ring.
     pub patience: Duration,
+    /// Whether requests are traced, and of how many the stamps are kept for workers that ask.
+    pub trace: RecorderConfig,
 }
 
 impl Default for ServerConfig {
@@ -37,6 +39,7 @@ impl Default for ServerConfig {
             inline_bytes: 256,
             most_depth: 256,
             patience: Duration::from_secs(10),
+            trace: RecorderConfig::default(),
         }
     }
 }

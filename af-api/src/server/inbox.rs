@@ -14,13 +14,14 @@ use super::{
     link::Link,
     request::{Part, Request},
 };
-use crate::{tensor::Memory, waiting::Wakers, wire::NodeIdentity};
+use crate::{tensor::Memory, trace::ServerRecorder, waiting::Wakers, wire::NodeIdentity};
 
 /// What waits.
 pub(super) struct Inbox {
     workers: Option<usize>,
     inline_bytes: u32,
     patience: Duration,
+    recorder: ServerRecorder,
     endpoint: Mutex<Option<DeviceId>>,
     state: Mutex<State>,
 }
@@ -46,6 +47,7 @@ impl Inbox {
             workers: config.workers,
             inline_bytes: config.inline_bytes,
             patience: config.patience,
+            recorder: ServerRecorder::new(config.trace),
             endpoint: Mutex::default(),
             state: Mutex::default(),
         })
@@ -57,6 +59,10 @@ impl Inbox {
 
     pub(super) const fn patience(&self) -> Duration {
         self.patience
+    }
+
+    pub(super) const fn recorder(&self) -> &ServerRecorder {
+        &self.recorder
     }
 
     pub(super) fn belongs_to(&self, endpoint: DeviceId) {
@@ -103,10 +109,11 @@ impl Inbox {
     }
 
     pub(super) fn arrived(self: &Arc<Self>, link: &Arc<Link>, parts: Vec<Part>) {
+        let received = self.recorder.now();
         let mut state = self.state();
         let id = state.next_id;
         state.next_id += 1;
-        let request = Request::new(id, Arc::clone(link), parts, Arc::clone(self));
+        let request = Request::new((id, received), Arc::clone(link), parts, Arc::clone(self));
         let known = state.workers.get_mut(&link.worker.rank);
         let refused = match known.filter(|known| Arc::ptr_eq(&known.link, link)) {
             Some(known) => {
@@ -153,12 +160,19 @@ impl Inbox {
         }
         drop(state);
         drop(cancelled);
-        found
+        found.map(|batch| batch.map(|requests| self.handed_out(requests)))
     }
 
     /// One request of each worker that has one.
     pub(super) fn take_ready(&self) -> Vec<Request> {
-        self.state().take_ready(usize::MAX)
+        let ready = self.state().take_ready(usize::MAX);
+        self.handed_out(ready)
+    }
+
+    fn handed_out(&self, mut requests: Vec<Request>) -> Vec<Request> {
+        let now = self.recorder.now();
+        requests.iter_mut().for_each(|request| request.note_processed(now));
+        requests
     }
 
     /// Workers of which a request waits, and how many are waited for.

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     tensor::{Layout, Tensor},
+    trace::PeerNumber,
     waiting::Wakers,
     wire::{
         AreaAgreed, AreaGone, BatchPart, CancelAnswer, CancelRequest, Flags, Immediate, NodeIdentity,
@@ -45,6 +46,8 @@ pub(super) struct Link {
     pub(super) worker: NodeIdentity,
     /// Longest message that both ends take.
     pub(super) message_bytes: usize,
+    /// Its number in the server's recorder.
+    pub(super) trace: PeerNumber,
     state: Mutex<State>,
 }
 
@@ -91,8 +94,13 @@ pub(super) enum Arrival {
 }
 
 impl Link {
-    pub(super) fn new(peer: Peer, worker: NodeIdentity, message_bytes: usize) -> Arc<Self> {
-        Arc::new(Self { peer, worker, message_bytes, state: Mutex::default() })
+    pub(super) fn new(
+        peer: Peer,
+        worker: NodeIdentity,
+        message_bytes: usize,
+        trace: PeerNumber,
+    ) -> Arc<Self> {
+        Arc::new(Self { peer, worker, message_bytes, trace, state: Mutex::default() })
     }
 
     /// Takes in a request's header.

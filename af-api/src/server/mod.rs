@@ -47,6 +47,7 @@ pub use respond::Response;
 use self::{inbox::Inbox, service::Shared};
 use crate::{
     tensor::{Memory, MemoryError, Tensor},
+    trace::ServerRecorder,
     wire::NodeIdentity,
 };
 
@@ -118,6 +119,12 @@ impl Server {
     #[must_use]
     pub fn workers(&self) -> Vec<NodeIdentity> {
         self.inbox().workers()
+    }
+
+    /// Figures of this server's requests, for each worker. Workers fetch the stamps of their own.
+    #[must_use]
+    pub fn recorder(&self) -> &ServerRecorder {
+        self.inbox().recorder()
     }
 
     /// Responds to many requests, each with its tensors. Each is on its own: one that fails does not keep the others

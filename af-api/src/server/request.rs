@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     tensor::{Layout, Tensor},
+    trace::ServerStamps,
     wire::{Flags, Immediate, NodeIdentity, PullEntry, Refusal},
 };
 
@@ -52,6 +53,7 @@ pub struct Request {
     parts: Vec<Part>,
     inbox: Arc<Inbox>,
     answered: bool,
+    stamps: ServerStamps,
 }
 
 impl Pushed {
@@ -80,8 +82,26 @@ impl Pushed {
 }
 
 impl Request {
-    pub(super) const fn new(id: u64, link: Arc<Link>, parts: Vec<Part>, inbox: Arc<Inbox>) -> Self {
-        Self { id, link, parts, inbox, answered: false }
+    pub(super) fn new(
+        (id, received): (u64, u64),
+        link: Arc<Link>,
+        parts: Vec<Part>,
+        inbox: Arc<Inbox>,
+    ) -> Self {
+        let stamps = ServerStamps { received, ..ServerStamps::default() };
+        Self { id, link, parts, inbox, answered: false, stamps }
+    }
+
+    /// It is handed out.
+    pub(super) const fn note_processed(&mut self, now: u64) {
+        self.stamps.processed = now;
+    }
+
+    /// A part's answer is about to be handed to the lane.
+    pub(super) fn note_sent(&self, immediate: Immediate) {
+        let recorder = self.inbox.recorder();
+        let stamps = ServerStamps { sent: recorder.now(), ..self.stamps };
+        recorder.complete(self.link.trace, u64::from(immediate.to_bits()), stamps);
     }
 
     /// Number of the request at this server, in the order of arrival.
@@ -163,8 +183,9 @@ impl Request {
     }
 
     /// The answer is on its way, or cannot be: nothing more is to be done when it is dropped.
-    pub(super) const fn set_answered(&mut self) {
+    pub(super) fn set_answered(&mut self) {
         self.answered = true;
+        self.stamps.responded = self.inbox.recorder().now();
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -286,6 +286,8 @@ fn submit(
         observer: Some(Observer(Arc::new(end))),
         ..TransferOptions::default()
     };
+    // Before: a worker that has the answer may ask for the stamps.
+    request.note_sent(immediate);
     match link.peer.route().submit_waiting(&content.work, options, request.deadline()) {
         Ok(transfer) => {
             link.keep(immediate, transfer);

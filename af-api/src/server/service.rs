@@ -20,6 +20,7 @@ use super::{
     link::{Arrival, Link},
     lock, respond,
 };
+use crate::trace::MessageError;
 use crate::wire::{
     self, AgreeArea, AreaGone, Introduction, NodeIdentity, Refused, RequestView, VERSION, kind,
 };
@@ -71,7 +72,8 @@ impl Shared {
         }
         let ours = peer.route().message_limit() as u32;
         let message_bytes = ours.min(theirs.message_bytes);
-        let link = Link::new(peer.clone(), theirs.node, message_bytes as usize);
+        let trace = self.inbox.recorder().add_peer(&format!("worker {}", theirs.node.rank));
+        let link = Link::new(peer.clone(), theirs.node, message_bytes as usize, trace);
         let earlier = self.inbox.join(&link).map_err(|later| {
             Refused::Stale.because(format!("epoch {} of worker {} is connected", later.epoch, later.rank))
         })?;
@@ -130,6 +132,10 @@ impl PeerService for Shared {
             self.link(peer).ok_or_else(|| Refused::NotIntroduced.because("introduce yourself first"))?;
         match kind {
             kind::AGREE_AREA => encode(&self.agree_area(&link, &decode(body)?)?),
+            kind::TRACE => {
+                let malformed = |error: MessageError| Refused::Malformed.because(error.to_string());
+                self.inbox.recorder().answer(link.trace, body).map_err(malformed)
+            }
             kind::CANCEL => encode(&link.cancel(decode(body)?)),
             kind => {
                 Err(Refusal { code: Refusal::UNKNOWN_KIND, detail: format!("no request of kind {kind}") })

@@ -13,6 +13,8 @@ pub(crate) mod kind {
     /// A worker gives a request up: [`CancelRequest`](super::CancelRequest), answered by
     /// [`CancelAnswer`](super::CancelAnswer).
     pub(crate) const CANCEL: u16 = 3;
+    /// A worker wants the stamps of its requests: bytes of [`trace`](crate::trace), as is the answer.
+    pub(crate) const TRACE: u16 = 6;
     /// Event of a worker: it writes there no more ([`AreaGone`](super::AreaGone)).
     pub(crate) const RELEASE_AREA: u16 = 4;
     /// Event of a server: write there no more ([`AreaGone`](super::AreaGone)).

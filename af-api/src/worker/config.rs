@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pmd_host::endpoint::EndpointConfig;
 
-use crate::wire::NodeIdentity;
+use crate::{event::GateConfig, trace::RecorderConfig, wire::NodeIdentity};
 
 /// Longest message of this crate's endpoints unless they are configured otherwise: a header of some forty tensors, with
 /// room for small ones.
@@ -26,6 +26,10 @@ pub struct WorkerConfig {
     pub requests: u16,
     /// Longest wait for a server's answer over the control connection.
     pub patience: Duration,
+    /// Whether requests are traced, and how many are kept.
+    pub trace: RecorderConfig,
+    /// How requests wait for their events.
+    pub events: GateConfig,
 }
 
 impl Default for WorkerConfig {
@@ -38,6 +42,8 @@ impl Default for WorkerConfig {
             inline_bytes: 256,
             requests: 1024,
             patience: Duration::from_secs(10),
+            trace: RecorderConfig::default(),
+            events: GateConfig::default(),
         }
     }
 }

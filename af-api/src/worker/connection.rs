@@ -22,6 +22,7 @@ use super::{
     slots::Slots,
 };
 use crate::{
+    trace::PeerNumber,
     waiting::Wakers,
     wire::{
         AgreeArea, AreaAgreed, AreaGone, BatchPart, CancelAnswer, CancelRequest, Immediate, NodeIdentity,
@@ -37,6 +38,8 @@ pub(super) struct Connection {
     pub(super) message_bytes: usize,
     patience: Duration,
     depth: u16,
+    /// Its number in the worker's recorder.
+    pub(super) trace: PeerNumber,
     state: Mutex<State>,
     /// Held while an area is asked for, so that two threads do not ask for the same one.
     agreeing: Mutex<()>,
@@ -59,7 +62,7 @@ impl Connection {
         peer: Peer,
         server: NodeIdentity,
         message_bytes: usize,
-        config: &super::WorkerConfig,
+        (config, trace): (&super::WorkerConfig, PeerNumber),
     ) -> Arc<Self> {
         let state = State {
             slots: Slots::new(config.requests),
@@ -75,6 +78,7 @@ impl Connection {
             message_bytes,
             patience: config.patience,
             depth: config.depth.max(1),
+            trace,
             state: Mutex::new(state),
             agreeing: Mutex::default(),
         })

@@ -8,6 +8,7 @@ use pmd_host::{
 use thiserror::Error;
 
 use crate::{
+    event::EventError,
     tensor::TensorError,
     wire::{Refusal, WireError},
 };
@@ -131,6 +132,15 @@ pub enum PushPullError {
         /// What it said.
         error: RequestError,
     },
+    /// As many wait for their events as are held.
+    #[error("{held} requests wait for their events, and no more are held: wait for one of them")]
+    Events {
+        /// How many are held.
+        held: usize,
+    },
+    /// The thread that waits for events did not start, or this worker is closing.
+    #[error("nobody can wait for the event: no thread starts, or the worker closes")]
+    NoEvents,
     /// A message of the route holds less than one tensor's entry.
     #[error("the messages to server {server} are too short for a header: configure longer ones")]
     MessageTooShort {
@@ -162,6 +172,9 @@ pub enum FailureCause {
     /// The pushed data did not get there; the route lives.
     #[error(transparent)]
     Transfer(#[from] TransferError),
+    /// The event that it was to wait for failed: nothing was sent.
+    #[error("not sent: {0}")]
+    Event(#[from] EventError),
     /// It was cancelled.
     #[error("cancelled")]
     Cancelled,

@@ -63,6 +63,12 @@ impl Handle {
         self.operation.look(None).map(results)
     }
 
+    /// Its number at its worker: by it the worker's [`recorder`](super::Worker::recorder) knows it.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.operation.number
+    }
+
     /// Whether it has ended.
     #[must_use]
     pub fn is_done(&self) -> bool {
@@ -90,6 +96,9 @@ impl Handle {
     /// Stops the request at every server and waits until it is quiet: when this returns, no tensor of it is read or written
     /// any more. Takes as long as the servers need to say so, or as their connections need to go down.
     pub fn cancel(&self) -> CancelOutcome {
+        if self.operation.take_back() {
+            self.legs.iter().for_each(|leg| leg.give_up(FailureCause::Cancelled));
+        }
         self.operation.request_cancel();
         wait_until(None, |waker| self.operation.look_pushed(waker));
         self.legs.iter().for_each(cancel_at_server);

@@ -34,6 +34,7 @@ mod slots;
 mod submit;
 #[cfg(test)]
 pub(crate) mod tests;
+mod traces;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -46,6 +47,7 @@ use std::{
 pub use config::{MESSAGE_BYTES, WorkerConfig};
 pub use error::{ConnectError, DownCause, Failure, FailureCause, PushPullError, WaitError};
 pub use handle::{CancelOutcome, Handle, Results, wait_any};
+use pmd_core::sync::{AtomicU64, Ordering};
 use pmd_host::{
     control::{DownReason, RequestError},
     endpoint::{Endpoint, EndpointError, Peer, PeerService},
@@ -55,15 +57,18 @@ use pmd_host::{
 };
 pub use request::{Part, PushPull};
 use serde::{Serialize, de::DeserializeOwned};
+pub use traces::TraceError;
 
 use self::{
     connection::Connection,
-    operation::Operation,
+    operation::{About, Leg, Operation},
     request::Share,
     submit::{Piece, Reserved},
 };
 use crate::{
+    event::{Event, EventError, Gate, GateError, Pending},
     tensor::{Memory, MemoryError, Tensor},
+    trace::Recorder,
     waiting::wait_until,
     wire::{AreaGone, Introduction, NodeIdentity, Refused, VERSION, kind},
 };
@@ -77,6 +82,10 @@ struct Inner {
     endpoint: Endpoint,
     shared: Arc<Shared>,
     config: WorkerConfig,
+    recorder: Recorder,
+    gate: Gate,
+    /// Push-pulls so far.
+    submitted: AtomicU64,
 }
 
 /// What the endpoint's threads reach.
@@ -100,7 +109,8 @@ impl Worker {
     pub fn open(config: WorkerConfig) -> Result<Self, EndpointError> {
         let shared = Arc::new(Shared::default());
         let endpoint = Endpoint::open(config.endpoint.clone(), Arc::clone(&shared) as Arc<dyn PeerService>)?;
-        Ok(Self(Arc::new(Inner { endpoint, shared, config })))
+        let (recorder, gate) = (Recorder::new(config.trace), Gate::new(config.events));
+        Ok(Self(Arc::new(Inner { endpoint, shared, config, recorder, gate, submitted: AtomicU64::new(0) })))
     }
 
     /// The endpoint: for registering memory, transports, counters.
@@ -162,7 +172,8 @@ impl Worker {
             return Err(ConnectError::OtherServer { wanted: rank, found: theirs.node.rank });
         }
         let message_bytes = ours.message_bytes.min(theirs.message_bytes) as usize;
-        Ok(Connection::new(peer.clone(), theirs.node, message_bytes, config))
+        let trace = self.0.recorder.add_peer(&format!("server {rank}"));
+        Ok(Connection::new(peer.clone(), theirs.node, message_bytes, (config, trace)))
     }
 
     /// Takes leave of a server; what is in flight to it fails, and is quiet once it has.
@@ -205,14 +216,15 @@ impl Worker {
     /// # Errors
     /// [`PushPullError`]; then nothing was sent. What fails once it is sent fails the handle.
     pub fn push_pull(&self, request: &PushPull, deadline: Option<Instant>) -> Result<Handle, PushPullError> {
+        let submitted = self.0.recorder.now();
         let mut pieces = self.prepare(request)?;
         let mut full = None;
-        let submitted = wait_until(deadline, |waker| {
+        let outcome = wait_until(deadline, |waker| {
             // Before the look, so that no slot becomes free unseen.
             if let Some(waker) = waker {
                 pieces.iter().for_each(|piece| piece.connection.wait_for_room(waker));
             }
-            match self.try_submit(std::mem::take(&mut pieces), request, deadline) {
+            match self.try_submit(std::mem::take(&mut pieces), request, (submitted, deadline)) {
                 Ok(Ok(handle)) => Some(Ok(handle)),
                 Ok(Err((returned, server))) => {
                     (pieces, full) = (returned, Some(server));
@@ -222,7 +234,7 @@ impl Worker {
                 Err(error) => Some(Err(error)),
             }
         });
-        submitted.unwrap_or_else(|| Err(PushPullError::Timeout { server: full.unwrap_or_default() }))
+        outcome.unwrap_or_else(|| Err(PushPullError::Timeout { server: full.unwrap_or_default() }))
     }
 
     /// As [`Worker::push_pull`], but says [`PushPullError::Full`] instead of waiting for slots.
@@ -230,9 +242,10 @@ impl Worker {
     /// # Errors
     /// [`PushPullError`]; then nothing was sent.
     pub fn try_push_pull(&self, request: &PushPull) -> Result<Handle, PushPullError> {
+        let submitted = self.0.recorder.now();
         let pieces = self.prepare(request)?;
         let now = Some(Instant::now());
-        match self.try_submit(pieces, request, now)? {
+        match self.try_submit(pieces, request, (submitted, now))? {
             Ok(handle) => Ok(handle),
             Err((_, server)) => Err(PushPullError::Full { server }),
         }
@@ -271,18 +284,63 @@ impl Worker {
         &self,
         pieces: Vec<Piece>,
         request: &PushPull,
-        deadline: Option<Instant>,
+        (submitted, deadline): (u64, Option<Instant>),
     ) -> Result<Attempt<Handle>, PushPullError> {
         let reserved = match reserve(pieces)? {
             Ok(reserved) => reserved,
             Err(full) => return Ok(Err(full)),
         };
-        let servers: Vec<u32> = reserved.iter().map(Reserved::server).collect();
-        let operation = Operation::new(servers.into_iter(), request.pull_count());
-        let inline = self.0.config.inline_bytes;
-        let post = |(index, reserved): (usize, Reserved)| reserved.post(&operation, index, inline, deadline);
-        let legs = reserved.into_iter().enumerate().map(post).collect();
+        let about = About {
+            recorder: self.0.recorder.clone(),
+            number: self.0.submitted.fetch_add(1, Ordering::Relaxed),
+            pulls: request.pull_count(),
+            then: request.then.clone(),
+        };
+        let operation = Operation::new(reserved.iter().map(|one| one.trace(submitted)), about);
+        let enter = |(index, one): (usize, &Reserved)| one.enter(&operation, index);
+        let legs: Vec<_> = reserved.iter().enumerate().map(enter).collect();
+        let sending = Sending {
+            legs: reserved.into_iter().zip(legs.clone()).collect(),
+            inline: self.0.config.inline_bytes,
+        };
+        match &request.after {
+            None => sending.post(deadline),
+            Some(event) => self.hold(event, &operation, sending)?,
+        }
         Ok(Ok(Handle::new(operation, legs)))
+    }
+
+    /// Lets the gate post it once its event is done.
+    fn hold(
+        &self,
+        event: &Arc<dyn Event>,
+        operation: &Arc<Operation>,
+        sending: Sending,
+    ) -> Result<(), PushPullError> {
+        let (held, patience) = (Arc::clone(operation), self.0.config.patience);
+        let action = move |outcome: Result<(), EventError>| match outcome {
+            Ok(()) => {
+                held.event_done();
+                sending.post(Instant::now().checked_add(patience));
+            }
+            Err(error) => sending.give_up(&error),
+        };
+        let pending =
+            Pending { event: Arc::clone(event), order: None, deadline: None, action: Box::new(action) };
+        match self.0.gate.hold(pending) {
+            Ok(ticket) => {
+                operation.set_held(ticket);
+                Ok(())
+            }
+            Err(refused) => {
+                operation.disarm();
+                (refused.pending.action)(Err(EventError::Closed));
+                Err(match refused.reason {
+                    GateError::Full { depth } => PushPullError::Events { held: depth },
+                    _ => PushPullError::NoEvents,
+                })
+            }
+        }
     }
 
     fn connection(&self, server: u32) -> Result<Arc<Connection>, PushPullError> {
@@ -303,8 +361,26 @@ impl fmt::Debug for Worker {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.gate.close();
         let connections: Vec<_> = self.shared.servers().by_number.drain().map(|(_, one)| one).collect();
         connections.iter().for_each(|connection| connection.fail(DownCause::Closed));
+    }
+}
+
+/// Legs that are ready to be posted.
+struct Sending {
+    legs: Vec<(Reserved, Arc<Leg>)>,
+    inline: u32,
+}
+
+impl Sending {
+    fn post(self, deadline: Option<Instant>) {
+        let inline = self.inline;
+        self.legs.into_iter().for_each(|(reserved, leg)| reserved.post(&leg, inline, deadline));
+    }
+
+    fn give_up(self, error: &EventError) {
+        self.legs.iter().for_each(|(_, leg)| leg.give_up(FailureCause::Event(error.clone())));
     }
 }
 

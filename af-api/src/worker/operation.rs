@@ -28,7 +28,9 @@ use pmd_host::transfer::{Transfer, TransferEnd, TransferObserver};
 
 use super::{Failure, FailureCause, connection::Connection};
 use crate::{
+    event::{FAILED, Flag, Ticket},
     tensor::{Memory, Tensor},
+    trace::{self, Recorder},
     waiting::Wakers,
     wire::{Immediate, ResponseView},
 };
@@ -37,6 +39,19 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Operation {
     state: Mutex<State>,
+    recorder: Recorder,
+    /// Number of the push-pull at its worker.
+    pub(super) number: u64,
+}
+
+/// What a push-pull is, beside its legs.
+#[derive(Debug)]
+pub(super) struct About {
+    pub(super) recorder: Recorder,
+    pub(super) number: u64,
+    /// Tensors that are pulled.
+    pub(super) pulls: usize,
+    pub(super) then: Option<(Arc<dyn Flag>, u64)>,
 }
 
 #[derive(Debug)]
@@ -46,12 +61,17 @@ struct State {
     running: usize,
     /// Bytes of each pull.
     lengths: Vec<u32>,
+    /// While its event is waited for.
+    held: Option<Ticket>,
+    /// To be set at the end.
+    then: Option<(Arc<dyn Flag>, u64)>,
     wakers: Wakers,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Progress {
     server: u32,
+    trace: trace::Part,
     pushed: bool,
     answer: Option<Result<(), FailureCause>>,
     end: Option<Result<(), FailureCause>>,
@@ -84,10 +104,47 @@ pub(super) struct Target {
 }
 
 impl Operation {
-    pub(super) fn new(servers: impl Iterator<Item = u32>, pulls: usize) -> Arc<Self> {
-        let legs: Vec<_> = servers.map(|server| Progress { server, ..Progress::default() }).collect();
-        let state = State { running: legs.len(), legs, lengths: vec![0; pulls], wakers: Wakers::default() };
-        Arc::new(Self { state: Mutex::new(state) })
+    /// `legs` are the servers, and what a recorder is told of each.
+    pub(super) fn new(legs: impl Iterator<Item = (u32, trace::Part)>, about: About) -> Arc<Self> {
+        let legs: Vec<_> = legs.map(|(server, trace)| Progress::new(server, trace)).collect();
+        let About { recorder, number, pulls, then } = about;
+        let running = legs.len();
+        let state =
+            State { running, legs, lengths: vec![0; pulls], held: None, then, wakers: Wakers::default() };
+        Arc::new(Self { state: Mutex::new(state), recorder, number })
+    }
+
+    /// Its event is done.
+    pub(super) fn event_done(&self) {
+        let now = self.recorder.now();
+        self.state().legs.iter_mut().for_each(|leg| leg.trace.stamps.event_done = now);
+    }
+
+    /// It waits for its event; the ticket takes it back.
+    pub(super) fn set_held(&self, ticket: Ticket) {
+        self.state().held = Some(ticket);
+    }
+
+    /// Takes it back from where it waits for its event: true if nothing of it was sent, and nothing will be.
+    pub(super) fn take_back(&self) -> bool {
+        let ticket = self.state().held.take();
+        ticket.is_some_and(|ticket| ticket.cancel())
+    }
+
+    /// It was not taken: nothing waits for its flag.
+    pub(super) fn disarm(&self) {
+        self.state().then = None;
+    }
+
+    /// Every leg has ended.
+    fn complete(&self, state: &mut State) {
+        let now = self.recorder.now();
+        state.legs.iter_mut().for_each(|leg| leg.trace.stamps.completed = now);
+        self.recorder.complete(self.number, state.legs.iter().map(|leg| leg.trace));
+        if let Some((flag, value)) = state.then.take() {
+            let failed = state.legs.iter().any(|leg| matches!(leg.end, Some(Err(_))));
+            flag.store(if failed { FAILED } else { value });
+        }
     }
 
     /// The result, once every leg has ended; otherwise the waker is kept.
@@ -141,7 +198,19 @@ impl State {
     }
 }
 
+impl Progress {
+    const fn new(server: u32, trace: trace::Part) -> Self {
+        Self { server, trace, pushed: false, answer: None, end: None, transfer: None, memories: Vec::new() }
+    }
+}
+
 impl Leg {
+    /// It is about to be handed to the lane.
+    pub(super) fn note_posted(&self) {
+        let now = self.operation.recorder.now();
+        self.operation.state().legs[self.index].trace.stamps.posted = now;
+    }
+
     /// Keeps the leg's memory registered while it runs.
     pub(super) fn hold(&self, memories: Vec<Memory>) {
         self.operation.state().legs[self.index].memories = memories;
@@ -176,7 +245,9 @@ impl Leg {
                 Ok(())
             }
         };
-        state.legs[self.index].answer = Some(answer);
+        let progress = &mut state.legs[self.index];
+        progress.trace.stamps.arrived = self.operation.recorder.now();
+        progress.answer = Some(answer);
         self.end_if_complete(state);
         Ok(())
     }
@@ -248,6 +319,9 @@ impl Leg {
         progress.end = Some(result);
         let held = (progress.transfer.take(), std::mem::take(&mut progress.memories));
         state.running -= 1;
+        if state.running == 0 {
+            self.operation.complete(&mut state);
+        }
         let wakers = state.wakers.take();
         drop(state);
         // Deregistration may wait: not under the lock, but before anybody wakes.

@@ -1,8 +1,9 @@
 //! What a push-pull asks for, and its plan: what goes to which server.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::PushPullError;
+use crate::event::{Event, Flag};
 use crate::tensor::{Layout, Tensor};
 
 /// A push-pull to be submitted. It can be submitted any number of times; tensors are handles.
@@ -16,6 +17,8 @@ pub struct PushPull {
     pub(super) tag: u32,
     pub(super) up_to: bool,
     pub(super) part: Part,
+    pub(super) after: Option<Arc<dyn Event>>,
+    pub(super) then: Option<(Arc<dyn Flag>, u64)>,
 }
 
 /// Which part of a batch a push-pull is. A server hands out the parts of a batch together, in one request.
@@ -149,6 +152,23 @@ impl PushPull {
     #[must_use]
     pub const fn up_to(mut self) -> Self {
         self.up_to = true;
+        self
+    }
+
+    /// Sends nothing before the event is done: the kernels in front of it have computed what is pushed. If it fails, so does
+    /// the request. Room is taken at once; the wait for the event has no deadline of its own:
+    /// [`Handle::cancel`](super::Handle::cancel) ends it.
+    #[must_use]
+    pub fn after(mut self, event: &Arc<dyn Event>) -> Self {
+        self.after = Some(Arc::clone(event));
+        self
+    }
+
+    /// Sets a flag once everything that is pulled has arrived, for kernels that wait for it; to
+    /// [`FAILED`](crate::event::FAILED) where the request fails.
+    #[must_use]
+    pub fn then_set(mut self, flag: &Arc<dyn Flag>, value: u64) -> Self {
+        self.then = Some((Arc::clone(flag), value));
         self
     }
 

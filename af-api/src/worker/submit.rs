@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     tensor::Memory,
+    trace::{self, WorkerStamps},
     wire::{
         BATCH_BYTES, BatchPart, Definition, Flags, HEADER_BYTES, INLINE, Immediate, NO_SLOT, PULL_BYTES,
         PUSH_BYTES, PullEntry, PushEntry, RequestHeader, RequestView,
@@ -174,10 +175,6 @@ fn give_back(state: &mut State, places: impl Iterator<Item = (u64, Option<Place>
 }
 
 impl Reserved {
-    pub(super) fn server(&self) -> u32 {
-        self.piece.connection.server.rank
-    }
-
     /// Gives the slots back and the piece out.
     pub(super) fn cancel(self) -> Piece {
         let connection = Arc::clone(&self.piece.connection);
@@ -189,29 +186,43 @@ impl Reserved {
         self.piece
     }
 
-    /// Makes the leg and posts it. A leg that cannot be posted ends with the reason.
-    pub(super) fn post(
-        mut self,
-        operation: &Arc<Operation>,
-        index: usize,
-        inline_bytes: u32,
-        deadline: Option<Instant>,
-    ) -> Arc<Leg> {
-        let data = self.collect_inline(inline_bytes);
+    /// The server, and what the recorder is told.
+    pub(super) fn trace(&self, submitted: u64) -> (u32, trace::Part) {
+        let connection = &self.piece.connection;
+        let part = trace::Part {
+            peer: connection.trace,
+            tag: u64::from(self.immediate.to_bits()),
+            pushed: self.entries.iter().map(|entry| u64::from(entry.length)).sum(),
+            pulled: self.piece.pulls.iter().map(|pull| u64::from(pull.tensor.bytes())).sum(),
+            stamps: WorkerStamps { submitted, event_done: submitted, ..WorkerStamps::default() },
+        };
+        (connection.server.rank, part)
+    }
+
+    /// Makes the leg; from now on the connection knows it, unless that is down: then it has ended.
+    pub(super) fn enter(&self, operation: &Arc<Operation>, index: usize) -> Arc<Leg> {
         let leg = self.leg(operation, index);
-        let memories = self.memories();
-        leg.hold(memories.clone());
+        leg.hold(self.memories());
         let live =
             leg.connection.live().map(|mut state| state.slots.occupy(self.immediate, Arc::clone(&leg)));
-        match self.work() {
+        if live.is_err() {
             // One that the connection does not know would not end with it: it is not sent.
-            _ if live.is_err() => {
-                leg.give_up(FailureCause::Down(leg.connection.fault().unwrap_or(DownCause::Closed)))
-            }
-            Some((work, pulls)) => self.submit(&leg, &work, pulls, &data, (memories, deadline)),
-            None => leg.give_up(FailureCause::Down(DownCause::Closed)),
+            leg.give_up(FailureCause::Down(leg.connection.fault().unwrap_or(DownCause::Closed)));
         }
         leg
+    }
+
+    /// Posts the leg, unless it has ended meanwhile. One that cannot be posted ends with the reason.
+    pub(super) fn post(mut self, leg: &Arc<Leg>, inline_bytes: u32, deadline: Option<Instant>) {
+        if leg.has_ended() {
+            return;
+        }
+        let data = self.collect_inline(inline_bytes);
+        let memories = self.memories();
+        match self.work() {
+            Some((work, pulls)) => self.submit(leg, &work, pulls, &data, (memories, deadline)),
+            None => leg.give_up(FailureCause::Down(DownCause::Closed)),
+        }
     }
 
     fn submit(
@@ -235,6 +246,7 @@ impl Reserved {
             observer: Some(Observer(Arc::clone(leg) as Arc<dyn TransferObserver>)),
             ..TransferOptions::default()
         };
+        leg.note_posted();
         match piece.connection.peer.route().submit_waiting(work, options, deadline) {
             Ok(transfer) => leg.keep(transfer),
             // Nothing was sent. A route that is down is closed by the connection, which ends the others on it.

@@ -3,9 +3,11 @@
 mod cancel;
 mod counts;
 mod credits;
+mod events;
 mod exchange;
 mod fake;
 mod faults;
 mod shares;
 mod soak;
 pub(crate) mod support;
+mod traces;
