@@ -1,7 +1,9 @@
-//! Programs in C and C++ against `libpmd_kv`, as a user installs it: compiled with every warning an error, and run as
+//! Programs in C and C++ against `libpmd_kv` and `libpmd_af`, as a user installs them: compiled with every warning an error, and run as
 //! pairs of processes. Run by the `capi` suite; `softroce` takes the programs into its guest.
 //!
 //! That the committed C header is what the sources give is a test of `kv-api-capi`, in the `unit` suite.
+
+mod attention;
 
 use std::fs;
 use std::io;
@@ -32,6 +34,7 @@ pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Dur
         bench.programs();
         bench.interfaces();
         bench.cmake();
+        bench.attention();
     }
     bench.tally
 }
@@ -135,19 +138,19 @@ impl Bench<'_, '_> {
         }
         let installed =
             self.installed.install(self.workspace).iter().all(|(what, task)| self.succeeds(what, task));
-        installed && self.has_a_name()
+        let library = self.installed.prefix().join("lib/libpmd_kv.so");
+        installed && self.has_a_name(&library, "libpmd_kv.so")
     }
 
     /// The library's own name, by which programs find the release that they were linked with.
-    fn has_a_name(&mut self) -> bool {
-        let library = self.installed.prefix().join("lib/libpmd_kv.so");
-        let task = Task::new("readelf", &self.installed.folder).args(["-d"]).args([&library]);
+    fn has_a_name(&mut self, library: &Path, file: &str) -> bool {
+        let task = Task::new("readelf", &self.installed.folder).args(["-d"]).args([library]);
         let dynamic = self.run(&task).map(|ended| ended.stdout).unwrap_or_default();
         let name = dynamic.lines().find_map(|line| line.split_once("soname: [")?.1.strip_suffix(']'));
         let release = concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"));
-        let wanted = format!("libpmd_kv.so.{release}");
+        let wanted = format!("{file}.{release}");
         self.expect(name == Some(&wanted), &format!("the library is {wanted}, not {name:?}"));
-        let there = self.installed.prefix().join("lib").join(&wanted).exists();
+        let there = library.with_file_name(&wanted).exists();
         self.expect(there, &format!("{wanted} is installed"));
         there
     }
