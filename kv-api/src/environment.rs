@@ -9,7 +9,9 @@
 //! | `PMD_IDLE` | what an idle lane does: `spin`, `yield` or `park` | `park` |
 //! | `PMD_QUEUE_PAIRS` | queue pairs to each peer, 1 to 64 | 1 |
 //! | `PMD_INTERFACE` | where to listen, for interfaces that name no address: see [`Config::if_name`] | loopback |
+//! | `PMD_HIXL_STAGE_FOR` | whom HIXL stages memory for that is not registered ([`STAGE_FOR_VARIABLE`]): `host`, `all` or `none` | `host` |
 //!
+//! [`STAGE_FOR_VARIABLE`]: crate::hixl::STAGE_FOR_VARIABLE
 //! [`Config::if_name`]: crate::kvtrans::Config::if_name
 
 use std::env;

@@ -30,7 +30,7 @@ const PEERS: &[&str] =
 const FUZZER: &[&str] = &["g++"];
 
 /// What builds the NIXL plugin, reads its symbols, and runs the wheel's agent.
-const NIXL: &[&str] = &["binutils", "g++", "python3", "python3-venv"];
+const NIXL: &[&str] = &["binutils", "cmake", "g++", "make", "python3", "python3-venv"];
 
 /// rdma-core's headers, and the compiler library that reads them.
 const HEADERS: &[&str] = &["libclang1-14", "libclang-common-14-dev", "libibverbs-dev", "librdmacm-dev"];

@@ -6,6 +6,7 @@ FOLDER keeps the environment between runs; PROFILE is cargo's, dev if it is not 
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -46,8 +47,14 @@ def install(folder):
 
 
 def build(folder, profile):
+    """The plugin as CMake builds and installs it, which runs build.sh; without CMake, by build.sh alone."""
     plugins = folder / "plugins"
-    run(HERE.parent / "build.sh", plugins, profile)
+    if shutil.which("cmake"):
+        run("cmake", "-S", HERE.parent, "-B", folder / "cmake", f"-DPROFILE={profile}")
+        run("cmake", "--build", folder / "cmake")
+        run("cmake", "--install", folder / "cmake", "--prefix", plugins)
+    else:
+        run(HERE.parent / "build.sh", plugins, profile)
     shim = folder / "engine.o"
     interface = f'-DPMD_NIXL_INTERFACE="interface/nixl_{RELEASE.replace(".", "_")}.h"'
     options = ["-std=c++20", "-fPIC", "-c", interface, '-DPMD_VERSION="0"', "-I", HERE.parent]

@@ -44,6 +44,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Cache>()?;
     module.add_class::<engine::RemoteCache>()?;
     module.add_class::<engine::Prepared>()?;
+    module.add_class::<engine::TokenFormat>()?;
     module.add_class::<fabric::Fabric>()?;
     module.add_class::<fabric::Message>()?;
     module.add_class::<fabric::Plan>()?;

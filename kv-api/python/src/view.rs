@@ -3,8 +3,12 @@
 
 use std::{any::Any, ffi::c_int};
 
-use pmd_python::export::Shown;
-use pyo3::{ffi, prelude::*};
+use pmd_python::{
+    dlpack,
+    element::Element,
+    export::{self, Shown},
+};
+use pyo3::{exceptions::PyBufferError, ffi, prelude::*, types::PyDict};
 
 use crate::waiting::Detached;
 
@@ -61,6 +65,29 @@ impl View {
 
     fn __repr__(&self) -> String {
         format!("<View of {:?} bytes at {:#x}>", self.shape, self.address)
+    }
+
+    /// A DLPack capsule of its bytes, for tensor libraries: `torch.from_dlpack(view)`.
+    #[pyo3(signature = (*, stream=None, **_options))]
+    fn __dlpack__<'py>(
+        slf: Bound<'py, Self>,
+        stream: Option<Bound<'py, PyAny>>,
+        _options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let this = slf.get();
+        if stream.is_some() {
+            return Err(PyBufferError::new_err("memory of the CPU has no streams"));
+        }
+        let shape: Vec<usize> = this.shape.iter().map(|extent| extent.unsigned_abs()).collect();
+        if *export::strides(&this.shape, 1) != *this.strides {
+            return Err(PyBufferError::new_err("its rows have gaps, which DLPack's takers mostly refuse"));
+        }
+        dlpack::capsule(slf.clone().into_any(), this.address, Element::named("uint8")?, &shape)
+    }
+
+    /// The CPU.
+    fn __dlpack_device__(&self) -> (i32, i32) {
+        (1, 0)
     }
 
     /// # Safety

@@ -1,5 +1,7 @@
 import gc
 import logging
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -155,3 +157,27 @@ def test_both_forms_of_endpoint():
     for wrong in [{}, {"local_gpu_idx": 0}, {"local_gpu_idx": 0, "gpu_idx": 1, "num_cpus": 1}, {"colour": 1}]:
         with pytest.raises(TypeError):
             kvtrans_engine.Endpoint(**wrong)
+
+
+def test_engines_that_nobody_closed_say_goodbye_at_exit(caplog):
+    program = """
+import kvtrans_engine, threading
+engine = kvtrans_engine.Engine("lo", 1, 1, 0)
+print(engine.listen_address, flush=True)
+assert engine.accept()[0]
+# Its frame keeps the engine beyond the interpreter's end.
+threading.Thread(target=engine.accept, daemon=True).start()
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            host, _, port = process.stdout.readline().strip().rpartition(":")
+            with kvtrans_engine.Engine("lo", 1, 1, 0) as engine:
+                success, connection = engine.connect(host, int(port))
+                assert success
+                assert process.wait(PATIENCE) == 0
+                success, kv_id = engine.reg_kv(connection, bytearray(8))
+                assert not (success and engine.send_kv(kv_id, bytearray(8)))
+                # One that went without a word would be missed.
+                assert "goodbye" in caplog.text
+        finally:
+            process.kill()

@@ -114,6 +114,11 @@ impl CacheTransfer {
     pub fn unproven(&self) -> BlockSet {
         self.record.unproven(End::Local)
     }
+
+    /// The handle of the transfer alone, which does not know of blocks.
+    pub fn into_transfer(self) -> Transfer {
+        self.transfer
+    }
 }
 
 impl Future for CacheTransfer {

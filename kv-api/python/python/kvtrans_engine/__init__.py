@@ -4,7 +4,9 @@
 addresses. As upstream, calls return whether they worked; why they did not is logged by the logger of this name.
 """
 
+import atexit
 import logging
+import weakref
 
 from pmd_kv import errors as _errors
 from pmd_kv._native import KvTrans as _KvTrans
@@ -12,6 +14,15 @@ from pmd_kv._native import KvTrans as _KvTrans
 __all__ = ["Endpoint", "Engine", "buffer_to_string", "create_buffer"]
 
 _log = logging.getLogger("kvtrans_engine")
+
+#: Engines that nobody has closed: upstream's need no closing, and peers must not wait for a process that has ended.
+_open = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all():
+    for engine in list(_open):
+        engine.close()
 
 
 def _attempt(call, *arguments):
@@ -32,6 +43,7 @@ class Engine:
 
     def __init__(self, if_name, ncpus, nconn_per_cpu, listen_port):
         self._engine = _KvTrans.on_interface(if_name, ncpus, nconn_per_cpu, listen_port)
+        _open.add(self)
 
     @property
     def listen_address(self):
@@ -97,6 +109,7 @@ class Endpoint:
         if len(given) != 2 or None in given:
             raise TypeError("Endpoint(local_gpu_idx, num_cpus)")
         self._engine = _KvTrans.for_gpu(*given)
+        _open.add(self)
 
     def connect(self, *arguments, **keywords):
         """Connects to the endpoint of an accelerator of a host: (success, conn_id)."""

@@ -1,5 +1,5 @@
 from types import TracebackType
-from typing import Any, Callable, Dict, Generator, Optional, Protocol, Sequence, Tuple, Type, TypedDict, Union, final
+from typing import Any, Callable, Dict, Generator, List, Literal, Optional, Protocol, Sequence, Tuple, Type, TypedDict, Union, final
 
 from typing_extensions import Buffer, Self, Unpack
 
@@ -19,6 +19,7 @@ __all__ = [
     "Prepared",
     "RemoteCache",
     "Segment",
+    "TokenFormat",
     "Transfer",
     "View",
     "__version__",
@@ -74,6 +75,31 @@ class View(Buffer):
     @property
     def nbytes(self) -> int: ...
     def __len__(self) -> int: ...
+    def __dlpack__(self, *, stream: None = None, **options: Any) -> object: ...
+    def __dlpack_device__(self) -> Tuple[int, int]: ...
+
+@final
+class TokenFormat:
+    def __new__(
+        cls,
+        tokens: int,
+        heads: int,
+        head_bytes: int,
+        *,
+        rank: int = 0,
+        ranks: int = 1,
+        order: Literal["tokens", "heads"] = "tokens",
+    ) -> Self: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def heads(self) -> Tuple[int, int]: ...
+    @property
+    def head_bytes(self) -> int: ...
+    @property
+    def block_bytes(self) -> int: ...
+    def __eq__(self, other: object) -> bool: ...
+    def __ne__(self, other: object) -> bool: ...
 
 @final
 class Transfer:
@@ -119,7 +145,14 @@ class Prepared:
     def nbytes(self) -> int: ...
     @property
     def work_requests(self) -> int: ...
-    def post(self, notify: Optional[bytes] = None, *, timeout: Optional[float] = None) -> Transfer: ...
+    def estimate(self) -> Tuple[float, bool]: ...
+    def post(
+        self,
+        notify: Optional[bytes] = None,
+        *,
+        timeout: Optional[float] = None,
+        priority: Literal["normal", "high"] = "normal",
+    ) -> Transfer: ...
 
 @final
 class RemoteCache:
@@ -141,6 +174,8 @@ class RemoteCache:
         blocks: Optional[Tuple[Numbers, Numbers]] = None,
         *,
         layers: Optional[Tuple[int, int]] = None,
+        to_layer: Optional[int] = None,
+        tokens: Union[int, Tuple[int, int, int], None] = None,
     ) -> Prepared: ...
     def push(
         self,
@@ -148,7 +183,38 @@ class RemoteCache:
         blocks: Optional[Tuple[Numbers, Numbers]] = None,
         *,
         layers: Optional[Tuple[int, int]] = None,
+        to_layer: Optional[int] = None,
+        tokens: Union[int, Tuple[int, int, int], None] = None,
     ) -> Prepared: ...
+    def estimate(self, nbytes: int, work_requests: int) -> Tuple[float, bool]: ...
+
+class Counters(TypedDict):
+    posted: int
+    completed: int
+    failed: int
+    cancelled: int
+    overdue: int
+    bytes: int
+    work_requests: int
+    notifications: int
+    reported: int
+
+class LinkFigures(TypedDict):
+    bytes_per_second: float
+    request_seconds: float
+    observations: int
+
+class PeerMetrics(TypedDict):
+    name: str
+    incarnation: str
+    transport: str
+    counters: Counters
+    link: LinkFigures
+
+class Metrics(TypedDict):
+    total: Counters
+    caches: int
+    peers: List[PeerMetrics]
 
 @final
 class Engine(_Closes):
@@ -158,10 +224,23 @@ class Engine(_Closes):
     @property
     def address(self) -> Optional[str]: ...
     def allocate_cache(
-        self, name: str, *, layers: int, blocks: int, block_bytes: int, tensors_per_layer: int = 2
+        self,
+        name: str,
+        *,
+        layers: int,
+        blocks: int,
+        block_bytes: Optional[int] = None,
+        tensors_per_layer: int = 2,
+        format: Optional[TokenFormat] = None,
     ) -> Cache: ...
     def register_cache(
-        self, name: str, tensors: Sequence[Array], *, blocks: int, tensors_per_layer: int = 2
+        self,
+        name: str,
+        tensors: Sequence[Array],
+        *,
+        blocks: int,
+        tensors_per_layer: int = 2,
+        format: Optional[TokenFormat] = None,
     ) -> Cache: ...
     def connect(self, address: str) -> Peer: ...
     def accept(self, timeout: Optional[float] = None) -> Peer: ...
@@ -169,6 +248,8 @@ class Engine(_Closes):
     def wait_notification(self, timeout: Optional[float] = None) -> Tuple[Peer, bytes]: ...
     def remote_cache(self, peer: Peer, name: str, timeout: float = 10.0) -> RemoteCache: ...
     def ask(self, peer: Peer, body: bytes, timeout: float = 10.0) -> bytes: ...
+    def metrics(self) -> Metrics: ...
+    def prometheus(self) -> str: ...
     def close(self) -> None: ...
 
 @final

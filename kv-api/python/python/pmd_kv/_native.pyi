@@ -11,6 +11,7 @@ from . import Plan as Plan
 from . import Prepared as Prepared
 from . import RemoteCache as RemoteCache
 from . import Segment as Segment
+from . import TokenFormat as TokenFormat
 from . import Transfer as Transfer
 from . import View as View
 

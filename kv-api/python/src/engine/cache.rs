@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use kv_api::{
     engine::{Cache as Handle, Engine},
-    layout::{CacheLayout, TensorRun},
+    layout::TensorRun,
 };
 use pyo3::{
     exceptions::{PyIndexError, PyValueError},
@@ -13,6 +13,7 @@ use pyo3::{
     types::PyTuple,
 };
 
+use super::format::{self, TokenFormat};
 use crate::{error, memory::Memory, view::View, waiting::Detached};
 
 /// A registered cache. Peers reach it until it is closed, or gone, and no view of it and no transfer is left.
@@ -37,13 +38,12 @@ impl Cache {
         engine: &Engine,
         name: &str,
         tensors: &[Bound<'_, PyAny>],
-        (blocks, tensors_per_layer): (u32, u32),
+        (blocks, tensors_per_layer, format): (u32, u32, Option<&TokenFormat>),
     ) -> PyResult<Self> {
         let memories = tensors.iter().map(Memory::writable).collect::<PyResult<Vec<_>>>()?;
         let block_bytes = block_bytes(&memories, blocks)?;
         let layers = memories.len() as u32 / tensors_per_layer.max(1);
-        let layout = CacheLayout::new(layers, tensors_per_layer, blocks, block_bytes);
-        let layout = layout.map_err(|problem| error::plain(py, "LayoutError", &problem))?;
+        let layout = format::layout(py, (layers, tensors_per_layer, blocks), Some(block_bytes), format)?;
         let run = |memory: &Memory| TensorRun {
             first: memory.address,
             tensor_stride: memory.length,

@@ -2,14 +2,14 @@
 
 mod application;
 mod cache;
+mod format;
+mod metrics;
 mod remote;
+mod selection;
 
 use std::sync::{Mutex, PoisonError};
 
-use kv_api::{
-    engine::{Engine as Handle, EngineError},
-    layout::CacheLayout,
-};
+use kv_api::engine::{Engine as Handle, EngineError};
 use pmd_host::soft::ArenaOptions;
 use pyo3::{
     prelude::*,
@@ -18,6 +18,7 @@ use pyo3::{
 
 pub(crate) use application::answer;
 pub(crate) use cache::Cache;
+pub(crate) use format::TokenFormat;
 pub(crate) use remote::{Prepared, RemoteCache};
 
 use crate::{
@@ -72,27 +73,29 @@ impl Engine {
         Ok(self.handle(py)?.local_address().map(|address| address.to_string()))
     }
 
-    /// A zeroed cache in memory that peers of this host can map: the fastest kind.
-    #[pyo3(signature = (name, *, layers, blocks, block_bytes, tensors_per_layer=2))]
+    /// A zeroed cache in memory that peers of this host can map: the fastest kind. A block is `block_bytes` bytes, or
+    /// what `format` says.
+    #[pyo3(signature = (name, *, layers, blocks, block_bytes=None, tensors_per_layer=2, format=None))]
+    #[expect(clippy::too_many_arguments, reason = "Python names them")]
     fn allocate_cache(
         &self,
         py: Python<'_>,
         name: &str,
         layers: u32,
         blocks: u32,
-        block_bytes: u64,
+        block_bytes: Option<u64>,
         tensors_per_layer: u32,
+        format: Option<&TokenFormat>,
     ) -> PyResult<Cache> {
         let handle = self.handle(py)?;
-        let layout = CacheLayout::new(layers, tensors_per_layer, blocks, block_bytes);
-        let layout = layout.map_err(|problem| error::plain(py, "LayoutError", &problem))?;
+        let layout = format::layout(py, (layers, tensors_per_layer, blocks), block_bytes, format)?;
         let cache = py.detach(|| handle.allocate_cache(name, layout, ArenaOptions::default()));
         cache.map(Cache::new).map_err(|problem| error::engine(py, problem))
     }
 
     /// A cache in the memory of `tensors`: one array for each layer and tensor, layers outermost, all of one size, each
     /// of `blocks` blocks that follow each other. They are kept until the cache and its transfers are gone.
-    #[pyo3(signature = (name, tensors, *, blocks, tensors_per_layer=2))]
+    #[pyo3(signature = (name, tensors, *, blocks, tensors_per_layer=2, format=None))]
     fn register_cache(
         &self,
         py: Python<'_>,
@@ -100,9 +103,10 @@ impl Engine {
         tensors: Vec<Bound<'_, PyAny>>,
         blocks: u32,
         tensors_per_layer: u32,
+        format: Option<&TokenFormat>,
     ) -> PyResult<Cache> {
         let handle = self.handle(py)?;
-        Cache::register(py, &handle, name, &tensors, (blocks, tensors_per_layer))
+        Cache::register(py, &handle, name, &tensors, (blocks, tensors_per_layer, format))
     }
 
     /// Connects to the engine that listens at "host:port".
@@ -167,6 +171,16 @@ impl Engine {
         let peer = peer.handle().ok_or_else(|| error::closed(py, "peer"))?;
         let answer = py.detach(|| handle.ask(peer, body, patience));
         Ok(PyBytes::new(py, &answer.map_err(|problem| error::engine(py, problem))?))
+    }
+
+    /// Counts since it was opened, those of each peer that is connected, and what transfers to it cost.
+    fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        metrics::dictionary(py, &self.handle(py)?.metrics())
+    }
+
+    /// The same in Prometheus' text format.
+    fn prometheus(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(self.handle(py)?.metrics().prometheus())
     }
 
     /// Says goodbye to all peers and fails what is in flight. Caches and arrays made of them keep their memory.

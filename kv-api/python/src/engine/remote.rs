@@ -1,14 +1,18 @@
 //! A peer's cache, and transfers with it that were planned once.
 
 use kv_api::{
-    engine::{EngineError, Prepared as Plan, RemoteCache as Handle},
-    planner::{BlockMap, Selection},
+    engine::{EngineError, Estimate, PostOptions, Prepared as Plan, RemoteCache as Handle},
+    planner::Selection,
 };
-use pyo3::prelude::*;
+use pmd_host::transfer::Priority;
+use pyo3::{exceptions::PyValueError, prelude::*};
 
-use super::Cache;
+use super::{
+    Cache,
+    selection::{self, Blocks, Both, Tokens},
+};
 use crate::{
-    error, indices,
+    error,
     peer::Peer,
     transfer::Transfer,
     waiting::{self, Detached},
@@ -30,28 +34,31 @@ impl RemoteCache {
         self.0.as_ref().ok_or_else(|| error::closed(py, "cache"))
     }
 
-    fn plan(
-        &self,
-        py: Python<'_>,
-        local: &Cache,
-        blocks: Option<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
-        layers: Option<(u32, u32)>,
-        planner: Planner,
-    ) -> PyResult<Prepared> {
+    fn plan(&self, py: Python<'_>, local: &Cache, what: Wanted<'_>, pulls: bool) -> PyResult<Prepared> {
         let (handle, local) = (self.handle(py)?, local.handle(py)?);
-        let table = blocks
-            .map(|(source, destination)| Ok::<_, PyErr>((indices::of(&source)?, indices::of(&destination)?)));
-        let table = table.transpose()?;
-        let layers = layers.map_or(0..local.layout().layers(), |(first, end)| first..end);
-        let prepared = py.detach(|| {
-            let blocks = table
-                .as_ref()
-                .map_or(BlockMap::Identity, |(source, destination)| BlockMap::Table { source, destination });
-            planner(handle, &local, Selection { layers: layers.into(), blocks })
-        });
+        let here = *local.layout();
+        let there = handle.descriptor().layout;
+        let (source, destination) = if pulls { (there, here) } else { (here, there) };
+        let blocks = Blocks::read(what.blocks, what.tokens, (source.blocks(), destination.blocks()))?;
+        let layers = selection::layers(what.layers, what.to_layer, here.layers());
+        let planner: Planner = if pulls { Handle::pull } else { Handle::push };
+        let prepared = py.detach(|| planner(handle, &local, Selection { layers, blocks: blocks.map() }));
         let prepared = prepared.map_err(|problem| error::engine(py, problem))?;
         Ok(Prepared(Detached::new(prepared)))
     }
+}
+
+/// What a call selects.
+struct Wanted<'py> {
+    blocks: Both<'py>,
+    layers: Option<(u32, u32)>,
+    to_layer: Option<u32>,
+    tokens: Option<Tokens>,
+}
+
+/// Seconds, and whether they come from transfers to this peer.
+fn seconds(estimate: Estimate) -> (f64, bool) {
+    (estimate.duration.as_secs_f64(), estimate.measured)
 }
 
 #[pymethods]
@@ -93,28 +100,41 @@ impl RemoteCache {
     }
 
     /// Plans moving blocks of the peer's cache into `local`: block `source[i]` to block `destination[i]` of every
-    /// tensor, or all blocks; of layers `layers[0]` up to before `layers[1]`, or all.
-    #[pyo3(signature = (local, blocks=None, *, layers=None))]
+    /// tensor, or all blocks; of layers `layers[0]` up to before `layers[1]`, or all, to as many from `to_layer` on.
+    /// Blocks are tables, or two `range` objects, whose length costs nothing. With `tokens` the same tokens move
+    /// whatever blocks each side cuts them into: as many from the first of the blocks on, or
+    /// (first of the source, first of the destination, how many).
+    #[pyo3(signature = (local, blocks=None, *, layers=None, to_layer=None, tokens=None))]
     fn pull(
         &self,
         py: Python<'_>,
         local: &Cache,
-        blocks: Option<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
+        blocks: Both<'_>,
         layers: Option<(u32, u32)>,
+        to_layer: Option<u32>,
+        tokens: Option<Tokens>,
     ) -> PyResult<Prepared> {
-        self.plan(py, local, blocks, layers, |remote, local, selection| remote.pull(local, selection))
+        self.plan(py, local, Wanted { blocks, layers, to_layer, tokens }, true)
     }
 
     /// Plans moving blocks of `local` into the peer's cache; as pull, the other way.
-    #[pyo3(signature = (local, blocks=None, *, layers=None))]
+    #[pyo3(signature = (local, blocks=None, *, layers=None, to_layer=None, tokens=None))]
     fn push(
         &self,
         py: Python<'_>,
         local: &Cache,
-        blocks: Option<(Bound<'_, PyAny>, Bound<'_, PyAny>)>,
+        blocks: Both<'_>,
         layers: Option<(u32, u32)>,
+        to_layer: Option<u32>,
+        tokens: Option<Tokens>,
     ) -> PyResult<Prepared> {
-        self.plan(py, local, blocks, layers, |remote, local, selection| remote.push(local, selection))
+        self.plan(py, local, Wanted { blocks, layers, to_layer, tokens }, false)
+    }
+
+    /// How many seconds a transfer of so many bytes and work requests will take, and whether that comes from transfers
+    /// to this peer; otherwise it is a guess of the transport's usual figures.
+    fn estimate(&self, py: Python<'_>, nbytes: u64, work_requests: u64) -> PyResult<(f64, bool)> {
+        Ok(seconds(self.handle(py)?.estimate(nbytes, work_requests)))
     }
 }
 
@@ -148,15 +168,36 @@ impl Prepared {
         Ok(self.plan(py)?.work_requests())
     }
 
+    /// How many seconds it will take, and whether that comes from transfers to this peer.
+    fn estimate(&self, py: Python<'_>) -> PyResult<(f64, bool)> {
+        Ok(seconds(self.plan(py)?.estimate()))
+    }
+
     /// Starts it and returns at once. The peer gets `notify` once every byte is in place (push) or read (pull). After
-    /// `timeout` seconds it is given up.
-    #[pyo3(signature = (notify=None, *, timeout=None))]
-    fn post(&self, py: Python<'_>, notify: Option<Vec<u8>>, timeout: Option<f64>) -> PyResult<Transfer> {
-        let (plan, deadline) = (self.plan(py)?, waiting::deadline(timeout)?);
+    /// `timeout` seconds it is given up. With the priority "high" it has seven turns of eight among the transfers to
+    /// the same peer.
+    #[pyo3(signature = (notify=None, *, timeout=None, priority="normal"))]
+    fn post(
+        &self,
+        py: Python<'_>,
+        notify: Option<Vec<u8>>,
+        timeout: Option<f64>,
+        priority: &str,
+    ) -> PyResult<Transfer> {
+        let priority = match priority {
+            "normal" => Priority::Normal,
+            "high" => Priority::High,
+            other => {
+                return Err(PyValueError::new_err(format!("priority {other:?}: \"normal\" or \"high\"")));
+            }
+        };
+        let (plan, options) =
+            (self.plan(py)?, PostOptions { deadline: waiting::deadline(timeout)?, priority });
         let posted = py.detach(|| match notify {
-            Some(bytes) => plan.clone().notifying(bytes).post(deadline),
-            None => plan.post(deadline),
+            Some(bytes) => plan.clone().notifying(bytes).post_with(options),
+            None => plan.post_with(options),
         });
-        posted.map(Transfer::new).map_err(|problem| error::engine(py, problem))
+        let posted = posted.map_err(|problem| error::engine(py, problem))?;
+        Ok(Transfer::new(posted.into_transfer()))
     }
 }
