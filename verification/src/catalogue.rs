@@ -101,7 +101,7 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
         packages: python::PACKAGES,
         ..own(
             "python",
-            "pip installs the Python package, its tests pass, and its examples run as processes",
+            "pip installs the Python packages, their tests pass, and their examples run as processes",
             600,
             python::check,
         )

@@ -1,4 +1,4 @@
-//! The Python package, installed with pip into a virtual environment of its own: its tests, and every example as
+//! The Python packages, installed with pip into a virtual environment of their own: their tests, and every example as
 //! processes, over shared memory and on a simulated ConnectX. Run by the `python` suite.
 //!
 //! The environment stays under the target folder. Only what changed is installed again: a user's `pip install` builds
@@ -16,11 +16,11 @@ use crate::suite::{Journal, Workspace};
 /// The interpreter, what makes virtual environments, and the libraries that the simulated ConnectX needs.
 pub(crate) const PACKAGES: &[&str] = &["python3", "python3-venv", "ibverbs-providers", "libibverbs1"];
 
-/// What the package is built with, and what its tests need.
-const REQUIREMENTS: &[&str] = &["maturin>=1.8,<2", "numpy>=1.26", "pytest>=8"];
+/// What the packages are built with, and what their tests need.
+const REQUIREMENTS: &[&str] = &["maturin>=1.8,<2", "ml_dtypes>=0.5", "numpy>=1.26", "pytest>=8"];
 
-/// The package, from the workspace's root.
-const PACKAGE: &str = "kv-api/python";
+/// The packages, from the workspace's root.
+const ALL: &[&str] = &["kv-api/python", "af-api/python"];
 
 /// How long installing from the index may take.
 const INSTALL: Duration = Duration::from_secs(240);
@@ -28,12 +28,14 @@ const INSTALL: Duration = Duration::from_secs(240);
 /// How long one run of the tests may take.
 const TESTS: Duration = Duration::from_secs(240);
 
-/// Installs the package, and runs its tests.
+/// Installs the packages, and runs their tests.
 pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Duration) -> Tally {
     let (environment, deadline) = (environment(workspace), Instant::now() + limit);
     let mut bench = Bench { workspace, journal, environment, deadline, tally: Tally::default() };
-    if bench.prepare() && bench.install() {
-        bench.tests("the tests pass", bench.python(), &["tests"]);
+    if bench.prepare() && ALL.iter().all(|package| bench.install(package)) {
+        for package in ALL {
+            bench.tests(package);
+        }
         bench.examples();
     }
     bench.tally
@@ -72,7 +74,7 @@ impl Bench<'_, '_> {
         made && self.written(fs::write(stamp, wanted))
     }
 
-    fn install(&mut self) -> bool {
+    fn install(&mut self, package: &str) -> bool {
         let mut path = self.environment.join("bin").into_os_string();
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
@@ -87,7 +89,7 @@ impl Bench<'_, '_> {
             .python()
             .args(["-m", "pip", "install"])
             .args(flags)
-            .args([format!("./{PACKAGE}")])
+            .args([format!("./{package}")])
             .env("PATH", path)
             .env("CARGO_TARGET_DIR", &self.workspace.target)
             .env("MATURIN_PEP517_ARGS", "--profile dev")
@@ -97,11 +99,12 @@ impl Bench<'_, '_> {
         installed
     }
 
-    fn tests(&mut self, what: &str, python: Task, tests: &[&str]) {
+    fn tests(&mut self, package: &str) {
+        let what = format!("the tests of {package} pass");
         let quiet = ["-m", "pytest", "--quiet", "--no-header", "-p", "no:cacheprovider"];
-        let tests = tests.iter().map(|test| format!("{PACKAGE}/{test}"));
-        let task =
-            python.args(quiet).args(tests).env("PYTHONDONTWRITEBYTECODE", "1").limit(TESTS.min(self.left()));
+        let tests = format!("{package}/tests");
+        let task = self.python().args(quiet).args([tests]);
+        let task = task.env("PYTHONDONTWRITEBYTECODE", "1").limit(TESTS.min(self.left()));
         self.journal.line(format!("$ {}", task.line()));
         let ended = match task.run(self.journal.watch()) {
             Ok(ended) => ended,
@@ -116,7 +119,7 @@ impl Bench<'_, '_> {
         }
     }
 
-    /// On a simulated ConnectX; over shared memory they are tests of the package.
+    /// On a simulated ConnectX; over shared memory they are tests of the packages.
     fn examples(&mut self) {
         let (left, journal) = (self.left(), &mut *self.journal);
         let runnables: Vec<Runnable> = runnables(self.workspace).collect();
@@ -161,7 +164,7 @@ fn environment(workspace: &Workspace) -> PathBuf {
     workspace.target.join("python")
 }
 
-/// The examples, once the package has been installed.
+/// The examples, once the packages have been installed.
 pub(crate) fn runnables(workspace: &Workspace) -> impl Iterator<Item = Runnable> {
     let python = environment(workspace).join("bin/python");
     let command = move |example: &Example| {

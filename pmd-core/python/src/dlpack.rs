@@ -19,8 +19,8 @@ use crate::{
     memory::{Found, Memory},
 };
 
-/// `kDLCPU`.
-const CPU: i32 = 1;
+/// `kDLCPU`: the device type of host memory.
+pub const CPU: i32 = 1;
 
 /// Name of a capsule that nobody has consumed.
 const CAPSULE: &CStr = c"dltensor";

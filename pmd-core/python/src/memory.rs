@@ -2,7 +2,10 @@
 //! own views) or through DLPack (tensors). What is given stays alive as long as the driver may touch it.
 #![allow(unsafe_code)] // describes memory to the driver on the word of the object that owns it
 
-use std::{ffi::CStr, sync::Arc};
+use std::{
+    ffi::{CStr, CString},
+    sync::Arc,
+};
 
 use pmd_core::memory::{MemoryKind, RegionDescription};
 use pmd_host::transfer::KeepAlive;
@@ -141,6 +144,9 @@ fn of_bytes(object: &Bound<'_, PyAny>) -> Option<PyResult<Found>> {
 }
 
 fn of_view(view: Bound<'_, PyAny>) -> PyResult<Found> {
+    if view.getattr("ndim")?.extract::<usize>()? == 0 {
+        return of_scalar(&view);
+    }
     let buffer = PyUntypedBuffer::get(&view)?;
     if !buffer.is_c_contiguous() {
         return Err(PyBufferError::new_err(
@@ -153,6 +159,13 @@ fn of_view(view: Bound<'_, PyAny>) -> PyResult<Found> {
     buffer.release(view.py());
     // The view itself holds the object's export, so the address stays.
     Ok(Found { memory: Memory::new(address, length, readonly, view.unbind()), element, shape })
+}
+
+/// An array without dimensions, by its bytes.
+fn of_scalar(view: &Bound<'_, PyAny>) -> PyResult<Found> {
+    let format = CString::new(view.getattr("format")?.extract::<String>()?)?;
+    let bytes = of_view(view.call_method1("cast", ("B",))?)?;
+    Ok(Found { element: element_of(&format), shape: Vec::new(), ..bytes })
 }
 
 fn element_of(format: &CStr) -> Result<Element, String> {
