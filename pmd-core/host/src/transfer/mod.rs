@@ -7,17 +7,21 @@
 //! Planning costs a few nanoseconds a piece and happens on the caller's thread; posting happens on the lane
 //! ([`crate::lane`]), which allocates nothing per piece. A [`Transfer`] that has an outcome, whatever it is, is quiet:
 //! the device holds nothing of it any more, so the memory it named can be freed or reused.
+mod builder;
 mod error;
 mod handle;
+mod spares;
 mod work_list;
 
 #[cfg(test)]
 mod tests;
 
+pub use builder::WorkListBuilder;
 pub use error::{LaneFault, RouteFault, SendError, SubmitError, TransferError, WaitError};
 pub use handle::{
     CancelOutcome, KeepAlive, Notification, Observer, Outcome, Priority, Transfer, TransferEnd,
     TransferObserver, TransferOptions,
 };
 pub(crate) use handle::{Completer, transfer};
-pub use work_list::{Direction, Entry, LocalPiece, WorkList, WorkListBuilder, WorkListLimits};
+pub use spares::{Lent, Spare, Spares};
+pub use work_list::{Direction, Entry, LocalPiece, WorkBuffers, WorkList, WorkListLimits};

@@ -77,6 +77,50 @@ fn nothing_and_senseless_limits_are_taken() {
     assert_eq!(top.bytes(), 4);
 }
 
+#[test]
+fn the_memory_of_a_dropped_list_is_used_again() {
+    let spares = Spares::default();
+    let fill = || {
+        let limits = WorkListLimits::default();
+        let mut builder = WorkListBuilder::reusing(&spares, Direction::Write, limits, 4096);
+        builder.extend((0..4096).map(|at| (piece(at * 128, 64, 1), remote(at * 64, 2))));
+        builder.finish()
+    };
+    let first = fill();
+    let (entries, sges) = (first.entries().as_ptr(), first.sges().as_ptr());
+    let other = first.clone();
+    assert_eq!((&other, spares.count()), (&first, 0));
+    drop(first);
+    assert_eq!(spares.count(), 1);
+    let second = fill();
+    assert_eq!((second.entries().as_ptr(), second.sges().as_ptr()), (entries, sges));
+    assert_eq!((&second, spares.count()), (&other, 0));
+    drop(other);
+    assert_eq!(spares.count(), 0, "a clone's memory is its own");
+}
+
+#[test]
+fn spares_are_few_and_neither_tiny_nor_huge() {
+    let spares = Spares::<Vec<u8>>::default();
+    let lend = |bytes: usize| {
+        let mut lent = Spares::take(&spares);
+        lent.clear();
+        lent.shrink_to_fit();
+        lent.resize(bytes, 1);
+        lent
+    };
+    drop(lend(100));
+    assert_eq!(spares.count(), 0, "tiny");
+    drop(lend(Spares::<Vec<u8>>::MOST_BYTES + 1));
+    assert_eq!(spares.count(), 0, "huge");
+    let lent: Vec<_> = (0..2 * Spares::<Vec<u8>>::MOST).map(|_| lend(1 << 20)).collect();
+    drop(lent);
+    assert_eq!(spares.count(), Spares::<Vec<u8>>::MOST);
+    assert!(spares.take().is_empty());
+    drop((lend(40 << 20), lend(40 << 20)));
+    assert_eq!(spares.count(), Spares::<Vec<u8>>::MOST - 1, "two of 40 MiB are too much together");
+}
+
 /// Where each remote byte comes from.
 fn bytes_of(list: &WorkList) -> BTreeMap<(u32, u64), (u32, u64)> {
     let mut bytes = BTreeMap::new();
@@ -111,6 +155,9 @@ proptest! {
     #[test]
     fn the_same_bytes_move(pieces in pieces(), max_sges in 1_u16..5, max_message in 1_u32..100) {
         let list = build(WorkListLimits { max_sges, max_message }, &pieces);
+        let mut at_once = WorkListBuilder::new(Direction::Write, WorkListLimits { max_sges, max_message });
+        at_once.extend(pieces.iter().copied());
+        prop_assert_eq!(at_once.finish(), list.clone());
         let mut expected = BTreeMap::new();
         for (local, remote) in &pieces {
             for at in 0..local.length {

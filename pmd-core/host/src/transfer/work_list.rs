@@ -4,6 +4,8 @@
 
 use pmd_core::memory::{LocalKey, RemoteAddress, RemoteKey, Sge};
 
+use super::{Lent, Spare};
+
 /// Which way the bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
@@ -66,13 +68,28 @@ impl Default for WorkListLimits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkList {
     direction: Direction,
-    entries: Vec<Entry>,
-    sges: Vec<Sge>,
+    buffers: Lent<WorkBuffers>,
     bytes: u64,
     widest: u16,
 }
 
+/// Memory of a work list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkBuffers {
+    pub(super) entries: Vec<Entry>,
+    pub(super) sges: Vec<Sge>,
+}
+
 impl WorkList {
+    pub(super) const fn new(
+        direction: Direction,
+        buffers: Lent<WorkBuffers>,
+        bytes: u64,
+        widest: u16,
+    ) -> Self {
+        Self { direction, buffers, bytes, widest }
+    }
+
     /// Which way the bytes go.
     #[must_use]
     pub const fn direction(&self) -> Direction {
@@ -82,13 +99,13 @@ impl WorkList {
     /// The work requests, in the order of the pieces they were made of.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
-        &self.entries
+        &self.buffers.entries
     }
 
     /// The local pieces of all entries.
     #[must_use]
     pub fn sges(&self) -> &[Sge] {
-        &self.sges
+        &self.buffers.sges
     }
 
     /// Bytes that the whole list moves.
@@ -108,7 +125,7 @@ impl WorkList {
     #[must_use]
     pub fn local(&self, entry: &Entry) -> &[Sge] {
         let first = entry.first_sge as usize;
-        &self.sges[first..first + usize::from(entry.sge_count)]
+        &self.buffers.sges[first..first + usize::from(entry.sge_count)]
     }
 }
 
@@ -120,122 +137,13 @@ impl Entry {
     }
 }
 
-/// Makes a [`WorkList`] of pieces, merging neighbours as they come.
-///
-/// A piece that continues the one before it locally and remotely becomes part of it. One that continues remotely only
-/// is gathered into the same work request, as far as the limits allow. Anything else starts a new work request.
-#[derive(Debug)]
-pub struct WorkListBuilder {
-    entries: Vec<Entry>,
-    sges: Vec<Sge>,
-    bytes: u64,
-    limits: WorkListLimits,
-    direction: Direction,
-    widest: u16,
-}
-
-impl WorkListBuilder {
-    /// An empty list. Limits outside of their range are brought into it.
-    #[must_use]
-    pub fn new(direction: Direction, limits: WorkListLimits) -> Self {
-        Self::with_capacity(direction, limits, 0)
+impl Spare for WorkBuffers {
+    fn empty(&mut self) {
+        self.entries.clear();
+        self.sges.clear();
     }
 
-    /// As [`WorkListBuilder::new`], with room for `pieces` pushes that do not merge: then no push allocates.
-    #[must_use]
-    pub fn with_capacity(direction: Direction, limits: WorkListLimits, pieces: usize) -> Self {
-        let limits = WorkListLimits {
-            max_sges: limits.max_sges.max(1),
-            max_message: limits.max_message.clamp(1, WorkListLimits::LARGEST_MESSAGE),
-        };
-        Self {
-            entries: Vec::with_capacity(pieces),
-            sges: Vec::with_capacity(pieces),
-            bytes: 0,
-            limits,
-            direction,
-            widest: 0,
-        }
-    }
-
-    /// Adds the bytes of `local`, which are to come from or go to the same number of bytes at `remote`.
-    #[inline]
-    pub fn push(&mut self, mut local: LocalPiece, mut remote: RemoteAddress) {
-        self.bytes += local.length;
-        while local.length > 0 {
-            let room = self.room_after(&local, remote);
-            let continues = room > 0;
-            let limit = if continues { room } else { self.limits.max_message };
-            let taken = local.length.min(u64::from(limit)) as u32;
-            if continues {
-                self.extend(&local, taken);
-            } else {
-                self.start(&local, remote, taken);
-            }
-            local.address = local.address.wrapping_add(u64::from(taken));
-            local.length -= u64::from(taken);
-            remote.address = remote.address.wrapping_add(u64::from(taken));
-        }
-    }
-
-    /// Work requests so far.
-    #[must_use]
-    pub const fn work_requests(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// The finished list.
-    #[must_use]
-    pub fn finish(self) -> WorkList {
-        let Self { entries, sges, bytes, direction, widest, .. } = self;
-        WorkList { direction, entries, sges, bytes, widest }
-    }
-
-    /// Bytes that can go into the last work request because they continue it; 0 when they do not.
-    #[inline]
-    fn room_after(&self, local: &LocalPiece, remote: RemoteAddress) -> u32 {
-        let Some(last) = self.entries.last() else { return 0 };
-        let continues_remotely =
-            last.rkey == remote.key && last.remote.wrapping_add(u64::from(last.length)) == remote.address;
-        if !continues_remotely || last.sge_count == self.limits.max_sges && !self.continues_locally(local) {
-            return 0;
-        }
-        self.limits.max_message - last.length
-    }
-
-    #[inline]
-    fn continues_locally(&self, local: &LocalPiece) -> bool {
-        self.sges.last().is_some_and(|last| {
-            last.key == local.key && last.address.wrapping_add(u64::from(last.length)) == local.address
-        })
-    }
-
-    /// Adds `taken` bytes to the last work request.
-    #[inline]
-    fn extend(&mut self, local: &LocalPiece, taken: u32) {
-        let merges = self.continues_locally(local);
-        let (Some(entry), Some(sge)) = (self.entries.last_mut(), self.sges.last_mut()) else { return };
-        entry.length += taken;
-        if merges {
-            sge.length += taken;
-        } else {
-            entry.sge_count += 1;
-            self.widest = self.widest.max(entry.sge_count);
-            self.sges.push(Sge { address: local.address, length: taken, key: local.key });
-        }
-    }
-
-    /// Starts a work request of `taken` bytes.
-    #[inline]
-    fn start(&mut self, local: &LocalPiece, remote: RemoteAddress, taken: u32) {
-        self.entries.push(Entry {
-            remote: remote.address,
-            rkey: remote.key,
-            first_sge: self.sges.len() as u32,
-            length: taken,
-            sge_count: 1,
-        });
-        self.widest = self.widest.max(1);
-        self.sges.push(Sge { address: local.address, length: taken, key: local.key });
+    fn bytes(&self) -> usize {
+        self.entries.bytes() + self.sges.bytes()
     }
 }
