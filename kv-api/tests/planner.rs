@@ -6,6 +6,7 @@ use kv_api::{
     layout::{CacheDescriptor, CacheLayout, LayoutError, Placement, TensorRun},
     planner::{BlockMap, Direction, LayerMap, Piece, Plan, PlanError, Selection, Side},
 };
+use pmd_host::transfer::{self, LocalPiece, Spares, WorkList, WorkListBuilder, WorkListLimits};
 use proptest::prelude::*;
 
 /// A cache in a byte vector: addresses are offsets, tensors lie as the placement says.
@@ -48,6 +49,15 @@ impl Cache {
         let size = self.layout.block_bytes() as usize;
         &self.bytes[index * size..(index + 1) * size]
     }
+}
+
+fn one_by_one(pieces: &[Piece]) -> WorkList {
+    let mut list = WorkListBuilder::new(transfer::Direction::Read, WorkListLimits::default());
+    for piece in pieces {
+        let local = LocalPiece { address: piece.local, length: piece.length, key: piece.local_key };
+        list.push(local, piece.remote);
+    }
+    list.finish()
 }
 
 fn copy(direction: Direction, local: &mut Cache, remote: &mut Cache, pieces: &[Piece]) {
@@ -99,6 +109,9 @@ proptest! {
             plan.for_each_piece(|piece| pieces.push(piece));
             prop_assert_eq!(plan.pieces(), pieces.len() as u64);
             prop_assert_eq!(plan.bytes(), pieces.iter().map(|piece| piece.length).sum::<u64>());
+            let mut list = WorkListBuilder::new(transfer::Direction::Read, WorkListLimits::default());
+            plan.add_to(&mut list);
+            prop_assert_eq!(list.finish(), one_by_one(&pieces));
         }
         copy(direction, &mut local, &mut remote, &pieces);
 
@@ -142,6 +155,35 @@ fn pieces_come_in_the_order_of_the_peers_blocks_where_that_merges_more() {
     assert_eq!(order_at_peer(pull, 5, 1, (&[2, 3, 2, 3], &[0, 1, 3, 4])), [2, 3, 2, 3]);
     // Five of a hundred blocks are rarely neighbours.
     assert_eq!(order_at_peer(push, 100, 1, (&straight, &shuffled)), [3, 0, 4, 1, 2]);
+}
+
+#[test]
+fn a_hundred_thousand_shuffled_blocks_take_one_table_and_the_fewest_work_requests() {
+    let blocks: u32 = 100_000;
+    let layout = CacheLayout::new(1, 1, blocks, 64).unwrap();
+    let placement = Placement::contiguous(&layout, 0, 9).unwrap();
+    let side = Side { layout: &layout, placement: &placement };
+    let straight: Vec<u32> = (0..blocks).collect();
+    // 7919 is prime to the number of blocks: each of them once, no two neighbours.
+    let shuffled: Vec<u32> = (0..blocks).map(|block| (u64::from(block) * 7919 % 100_000) as u32).collect();
+    let (tables, lists) = (Spares::default(), Spares::default());
+    for round in 0..3 {
+        let map = BlockMap::Table { source: &straight, destination: &shuffled };
+        let selection = Selection::new(0..1, map);
+        let plan = Plan::reusing(&tables, Direction::Push, side, side, selection).unwrap();
+        let mut list = WorkListBuilder::reusing(
+            &lists,
+            transfer::Direction::Write,
+            WorkListLimits::default(),
+            plan.pieces() as usize,
+        );
+        assert_eq!((tables.count(), lists.count()), (0, 0), "what round {round} uses is not spare");
+        plan.add_to(&mut list);
+        let list = list.finish();
+        assert_eq!((list.sges().len(), list.entries().len()), (100_000, 100_000_usize.div_ceil(30)));
+        drop((plan, list));
+        assert_eq!((tables.count(), lists.count()), (1, 1), "round {round} leaves its memory to the next");
+    }
 }
 
 fn refusal(local: CacheLayout, remote: CacheLayout, selection: Selection<'_>) -> PlanError {

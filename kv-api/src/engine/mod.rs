@@ -45,7 +45,7 @@ use pmd_host::{
     control::{DownReason, Refusal},
     endpoint::{Endpoint, EndpointConfig, Peer, PeerService},
     soft::ArenaOptions,
-    transfer::KeepAlive,
+    transfer::{KeepAlive, Spares, WorkBuffers},
 };
 
 pub use cache::{Cache, CacheMemory};
@@ -96,6 +96,15 @@ struct Shared {
     peers: Mutex<HashMap<u64, Arc<PeerRecord>>>,
     counters: CounterCells,
     courier: Courier,
+    spares: PlanSpares,
+}
+
+/// Memory of plans that were dropped, for the next ones: a plan of many blocks costs more to have pages mapped for than
+/// to make.
+#[derive(Clone, Default)]
+struct PlanSpares {
+    lists: Spares<WorkBuffers>,
+    tables: Spares<Vec<u32>>,
 }
 
 impl Engine {
@@ -125,6 +134,7 @@ impl Engine {
             peers: Mutex::default(),
             counters: CounterCells::default(),
             courier: Courier::default(),
+            spares: PlanSpares::default(),
         });
         let endpoint = Endpoint::open(config, Arc::clone(&shared) as Arc<dyn PeerService>)?;
         Ok(Self { endpoint, shared })

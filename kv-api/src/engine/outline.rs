@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use pmd_host::transfer::WorkListLimits;
+use pmd_host::transfer::{Lent, Spares, WorkListLimits};
 
 use crate::{
     layout::{CacheDescriptor, CacheLayout, Placement},
@@ -28,7 +28,7 @@ pub(super) struct Outline {
 #[derive(Debug)]
 pub(super) enum OwnedBlocks {
     Identity,
-    Table { source: Box<[u32]>, destination: Box<[u32]> },
+    Table { source: Lent<Vec<u32>>, destination: Lent<Vec<u32>> },
     Strided { source: BlockRun, destination: BlockRun },
     Tokens { source: OwnedSpan, destination: OwnedSpan, count: u64 },
 }
@@ -36,22 +36,23 @@ pub(super) enum OwnedBlocks {
 /// A [`TokenSpan`] that keeps its table.
 #[derive(Debug)]
 pub(super) struct OwnedSpan {
-    blocks: Box<[u32]>,
+    blocks: Lent<Vec<u32>>,
     first: u64,
 }
 
 impl Outline {
-    pub(super) fn plan(&self) -> Result<Plan<'_>, PlanError> {
+    pub(super) fn plan(&self, spares: &Spares<Vec<u32>>) -> Result<Plan<'_>, PlanError> {
         let local = Side { layout: &self.layout, placement: &self.placement };
         let remote = Side { layout: &self.remote.layout, placement: &self.remote.placement };
         let selection = Selection { layers: self.layers.clone(), blocks: self.blocks.as_map() };
-        Plan::new(self.direction, local, remote, selection)
+        Plan::reusing(spares, self.direction, local, remote, selection)
     }
 
     /// Blocks of one end that are not proven to have moved, when the first `landed` work requests are.
     pub(super) fn unproven(&self, landed: u32, end: End) -> BlockSet {
         // It was planned before, so it can be planned again.
-        self.plan().map(|plan| plan.unproven(self.limits, landed as usize, end)).unwrap_or_default()
+        let plan = self.plan(&Spares::default());
+        plan.map(|plan| plan.unproven(self.limits, landed as usize, end)).unwrap_or_default()
     }
 }
 
@@ -70,31 +71,36 @@ impl OwnedBlocks {
             },
         }
     }
-}
 
-impl From<BlockMap<'_>> for OwnedBlocks {
-    fn from(blocks: BlockMap<'_>) -> Self {
+    /// The map with its tables, in memory of `spares`.
+    pub(super) fn of(blocks: BlockMap<'_>, spares: &Spares<Vec<u32>>) -> Self {
         match blocks {
             BlockMap::Identity => Self::Identity,
             BlockMap::Table { source, destination } => {
-                Self::Table { source: source.into(), destination: destination.into() }
+                Self::Table { source: copy(source, spares), destination: copy(destination, spares) }
             }
             BlockMap::Strided { source, destination } => Self::Strided { source, destination },
-            BlockMap::Tokens { source, destination, count } => {
-                Self::Tokens { source: source.into(), destination: destination.into(), count }
-            }
+            BlockMap::Tokens { source, destination, count } => Self::Tokens {
+                source: OwnedSpan::of(source, spares),
+                destination: OwnedSpan::of(destination, spares),
+                count,
+            },
         }
     }
 }
 
-impl OwnedSpan {
-    fn as_span(&self) -> TokenSpan<'_> {
-        TokenSpan { blocks: &self.blocks, first: self.first }
-    }
+fn copy(table: &[u32], spares: &Spares<Vec<u32>>) -> Lent<Vec<u32>> {
+    let mut copy = spares.take();
+    copy.extend_from_slice(table);
+    copy
 }
 
-impl From<TokenSpan<'_>> for OwnedSpan {
-    fn from(span: TokenSpan<'_>) -> Self {
-        Self { blocks: span.blocks.into(), first: span.first }
+impl OwnedSpan {
+    fn of(span: TokenSpan<'_>, spares: &Spares<Vec<u32>>) -> Self {
+        Self { blocks: copy(span.blocks, spares), first: span.first }
+    }
+
+    fn as_span(&self) -> TokenSpan<'_> {
+        TokenSpan { blocks: &self.blocks, first: self.first }
     }
 }

@@ -9,7 +9,7 @@ use pmd_host::{
     control::Connection,
     lane::Route,
     transfer::{
-        self, KeepAlive, LocalPiece, Notification, Observer, Transfer, TransferOptions, WorkList,
+        self, KeepAlive, Notification, Observer, Spares, Transfer, TransferOptions, WorkBuffers, WorkList,
         WorkListBuilder, WorkListLimits,
     },
 };
@@ -62,8 +62,9 @@ impl Prepared {
             blocks,
             limits,
         });
-        let plan = outline.plan()?;
-        let work = Arc::new(work_list(direction, &plan, limits));
+        let spares = remote.spares();
+        let plan = outline.plan(&spares.tables)?;
+        let work = Arc::new(work_list(&spares.lists, &plan, limits));
         let blocks = plan.pieces();
         Ok(Self {
             route: peer.route().clone(),
@@ -188,16 +189,13 @@ impl Prepared {
     }
 }
 
-fn work_list(direction: Direction, plan: &Plan<'_>, limits: WorkListLimits) -> WorkList {
-    let direction = match direction {
+fn work_list(spares: &Spares<WorkBuffers>, plan: &Plan<'_>, limits: WorkListLimits) -> WorkList {
+    let direction = match plan.direction() {
         Direction::Pull => transfer::Direction::Read,
         Direction::Push => transfer::Direction::Write,
     };
     let pieces = usize::try_from(plan.pieces()).unwrap_or(usize::MAX);
-    let mut builder = WorkListBuilder::with_capacity(direction, limits, pieces);
-    plan.for_each_piece(|piece| {
-        let local = LocalPiece { address: piece.local, length: piece.length, key: piece.local_key };
-        builder.push(local, piece.remote);
-    });
+    let mut builder = WorkListBuilder::reusing(spares, direction, limits, pieces);
+    plan.add_to(&mut builder);
     builder.finish()
 }

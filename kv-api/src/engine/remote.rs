@@ -11,12 +11,12 @@ use pmd_host::{
 };
 
 use super::{
-    Cache, EngineError, Estimate, LayerStream, LinkFigures, Prepared, Shared, StreamOptions,
+    Cache, EngineError, Estimate, LayerStream, LinkFigures, PlanSpares, Prepared, Shared, StreamOptions,
     metrics::PeerRecord, outline::OwnedBlocks,
 };
 use crate::{
     layout::CacheDescriptor,
-    planner::{Direction, LayerMap, PlanError, Selection},
+    planner::{BlockMap, Direction, LayerMap, PlanError, Selection},
 };
 
 /// Kinds of the engine's requests and events, and numbers beside its messages.
@@ -84,7 +84,7 @@ impl RemoteCache {
     /// [`EngineError::Plan`].
     pub fn pull(&self, local: &Cache, selection: Selection<'_>) -> Result<Prepared, EngineError> {
         let Selection { layers, blocks } = selection;
-        Prepared::plan(Direction::Pull, local, self, layers, Arc::new(blocks.into()))
+        Prepared::plan(Direction::Pull, local, self, layers, Arc::new(self.owned(blocks)))
     }
 
     /// Plans moving the selected blocks of `local` into this cache.
@@ -93,7 +93,7 @@ impl RemoteCache {
     /// [`EngineError::Plan`].
     pub fn push(&self, local: &Cache, selection: Selection<'_>) -> Result<Prepared, EngineError> {
         let Selection { layers, blocks } = selection;
-        Prepared::plan(Direction::Push, local, self, layers, Arc::new(blocks.into()))
+        Prepared::plan(Direction::Push, local, self, layers, Arc::new(self.owned(blocks)))
     }
 
     /// Plans pushing the selected blocks of `local` into this cache layer by layer, each when it is released. The peer
@@ -113,7 +113,7 @@ impl RemoteCache {
             let (end, layers) = (layers.source.end, local.layout().layers());
             return Err(PlanError::Layers { side: "source", start: first, end, layers }.into());
         }
-        let blocks = Arc::new(OwnedBlocks::from(blocks));
+        let blocks = Arc::new(self.owned(blocks));
         let plan = |number: u32| {
             let (source, destination) =
                 (first.saturating_add(number), layers.destination.saturating_add(number));
@@ -135,6 +135,15 @@ impl RemoteCache {
     #[must_use]
     pub fn link(&self) -> LinkFigures {
         self.record.figures()
+    }
+
+    fn owned(&self, blocks: BlockMap<'_>) -> OwnedBlocks {
+        OwnedBlocks::of(blocks, &self.spares().tables)
+    }
+
+    /// Memory for plans; none to use again where the engine is gone.
+    pub(super) fn spares(&self) -> PlanSpares {
+        self.engine.upgrade().map(|engine| engine.spares.clone()).unwrap_or_default()
     }
 
     pub(super) const fn shared_descriptor(&self) -> &Arc<CacheDescriptor> {

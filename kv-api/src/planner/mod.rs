@@ -6,17 +6,19 @@
 //! ```text
 //!  BlockMap -- parts: tokens that share a block on either side -- cut: heads both hold, dimensions folded -- pieces
 //! ```
-//! Called by the engine once per transfer; the pieces go straight into a
-//! [`WorkListBuilder`](pmd_host::transfer::WorkListBuilder), which does the merging.
+//! Called by the engine once per transfer; the pieces go straight into a [`WorkListBuilder`], which does the merging.
 
 mod check;
 mod cut;
 mod error;
+mod order;
 mod parts;
 mod selection;
 mod unproven;
+mod whole;
 
 use pmd_core::memory::{LocalKey, RemoteAddress, RemoteKey};
+use pmd_host::transfer::{LocalPiece, Spares, WorkListBuilder};
 
 pub use error::PlanError;
 pub use selection::{BlockMap, BlockRun, LayerMap, Selection, TokenSpan};
@@ -24,6 +26,7 @@ pub use unproven::{BlockExtent, BlockSet, End};
 
 use self::{
     cut::{Cut, Ends, Folded},
+    order::ByRemoteBlock,
     parts::{BlockTokens, Part},
 };
 use crate::layout::{CacheLayout, Placement, TensorPlace};
@@ -70,8 +73,8 @@ pub struct Plan<'a> {
     cut: Cut,
     /// A whole block, cut.
     whole: Folded,
-    /// Entries of the table in the order in which they merge best, where that is not the table's own.
-    order: Option<Vec<u32>>,
+    /// A table's blocks in the order in which they merge best, where that is not the table's own.
+    order: Option<ByRemoteBlock>,
 }
 
 /// What a piece is a part of.
@@ -92,6 +95,20 @@ impl<'a> Plan<'a> {
         remote: Side<'a>,
         selection: Selection<'a>,
     ) -> Result<Self, PlanError> {
+        Self::reusing(&Spares::default(), direction, local, remote, selection)
+    }
+
+    /// As [`Plan::new`], with the memory of plans that were dropped.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn reusing(
+        spares: &Spares<Vec<u32>>,
+        direction: Direction,
+        local: Side<'a>,
+        remote: Side<'a>,
+        selection: Selection<'a>,
+    ) -> Result<Self, PlanError> {
         let Selection { layers, blocks } = selection;
         check::layouts(local.layout, remote.layout)?;
         let local_is_source = direction == Direction::Push;
@@ -101,14 +118,25 @@ impl<'a> Plan<'a> {
         check::blocks(&blocks, source, destination, local_is_source)?;
         let cut = Cut::new(local, remote);
         let whole = cut.fold(cut.tokens().local);
-        let at_peer = match (direction, &blocks) {
-            (Direction::Pull, BlockMap::Table { source, .. }) => Some(*source),
-            (Direction::Push, BlockMap::Table { destination, .. }) => Some(*destination),
-            _ => None,
-        };
-        let unbroken = whole.length() == remote.layout.block_extent();
-        let order = at_peer.filter(|_| unbroken).and_then(|table| by_remote_block(table, remote));
+        let mut order = None;
+        if let BlockMap::Table { source: from, destination: to } = &blocks {
+            let (here, there) = if local_is_source { (from, to) } else { (to, from) };
+            let unbroken = whole.length() == remote.layout.block_extent();
+            order = Some(remote)
+                .filter(|_| unbroken)
+                .and_then(|side| ByRemoteBlock::new(spares, here, there, side));
+            // What could be ordered by the peer's blocks has none of them twice.
+            if !local_is_source || order.is_none() {
+                check::unique(to, destination.blocks())?;
+            }
+        }
         Ok(Self { direction, local, remote, layers, blocks, cut, whole, order })
+    }
+
+    /// Which way the bytes go.
+    #[must_use]
+    pub const fn direction(&self) -> Direction {
+        self.direction
     }
 
     /// Pieces before merging.
@@ -147,8 +175,31 @@ impl<'a> Plan<'a> {
         self.walk(|_, piece| sink(piece));
     }
 
+    /// Adds every piece to `list`, in the same order: the way to plan many blocks.
+    pub fn add_to(&self, list: &mut WorkListBuilder) {
+        if !self.has_whole_blocks() {
+            self.walk(|_, piece| {
+                let local = LocalPiece { address: piece.local, length: piece.length, key: piece.local_key };
+                list.push(local, piece.remote);
+            });
+            return;
+        }
+        self.for_each_tensor(|_, place| self.add_whole_blocks(place, list));
+    }
+
     #[inline]
     fn walk(&self, mut sink: impl FnMut(Origin, Piece)) {
+        self.for_each_tensor(|layer, place| {
+            if self.has_whole_blocks() {
+                self.for_each_whole_block(layer, place, &mut sink);
+            } else {
+                self.for_each_part(|part| self.pieces_of(part, layer, place, &mut sink));
+            }
+        });
+    }
+
+    #[inline]
+    fn for_each_tensor(&self, mut sink: impl FnMut(Ends<u32>, Ends<TensorPlace>)) {
         let per_layer = self.local.layout.tensors_per_layer();
         for number in 0..self.layers.count() {
             let layer = self.ends(self.layers.source.start + number, self.layers.destination + number);
@@ -157,44 +208,8 @@ impl<'a> Plan<'a> {
                 let places = (place(self.local, layer.local), place(self.remote, layer.remote));
                 // Placements place every tensor of their layout, and the layers were checked.
                 let (Some(local), Some(remote)) = places else { continue };
-                let place = Ends { local, remote };
-                if self.whole.pieces() == 1 && !matches!(self.blocks, BlockMap::Tokens { .. }) {
-                    self.whole_blocks(layer, place, &mut sink);
-                } else {
-                    self.for_each_part(|part| self.pieces_of(part, layer, place, &mut sink));
-                }
+                sink(layer, Ends { local, remote });
             }
-        }
-    }
-
-    /// Blocks that are one piece each: what most transfers are made of, a few nanoseconds each.
-    #[inline]
-    fn whole_blocks(&self, layer: Ends<u32>, place: Ends<TensorPlace>, sink: &mut impl FnMut(Origin, Piece)) {
-        let start = self.cut.start(Ends { local: 0, remote: 0 });
-        let (local, remote, length) = (place.local, place.remote, self.whole.length());
-        let (local_key, key) = (LocalKey(local.key), RemoteKey(remote.key));
-        let pull = self.direction == Direction::Pull;
-        let mut piece = |source: u32, destination: u32| {
-            let (here, there) = if pull { (destination, source) } else { (source, destination) };
-            let address = remote.block(there) + start.remote;
-            let remote = RemoteAddress { address, key };
-            let block = Ends { local: here, remote: there };
-            sink(
-                Origin { layer, block },
-                Piece { local: local.block(here) + start.local, local_key, remote, length },
-            );
-        };
-        match (&self.blocks, &self.order) {
-            (BlockMap::Table { source, destination }, Some(order)) => {
-                order.iter().for_each(|entry| piece(source[*entry as usize], destination[*entry as usize]));
-            }
-            (BlockMap::Table { source, destination }, None) => {
-                source.iter().zip(*destination).for_each(|(from, to)| piece(*from, *to));
-            }
-            (BlockMap::Strided { source, destination }, _) => {
-                (0..source.count).for_each(|at| piece(source.number(at), destination.number(at)));
-            }
-            _ => (0..self.local.layout.blocks()).for_each(|block| piece(block, block)),
         }
     }
 
@@ -231,7 +246,7 @@ impl<'a> Plan<'a> {
 
     fn for_each_part(&self, sink: impl FnMut(Part)) {
         let tokens = BlockTokens::new(self.cut.tokens(), self.direction == Direction::Push);
-        parts::for_each(&self.blocks, self.order.as_deref(), tokens, self.local.layout.blocks(), sink);
+        parts::for_each(&self.blocks, tokens, self.local.layout.blocks(), sink);
     }
 
     /// What is the source's and the destination's, by side.
@@ -245,27 +260,4 @@ impl<'a> Plan<'a> {
     fn tensors(&self) -> u64 {
         u64::from(self.layers.count()) * u64::from(self.local.layout.tensors_per_layer())
     }
-}
-
-/// Entries of a table by ascending block number at the peer. A work request gathers pieces from anywhere in this process
-/// but covers one range at the peer, so this order takes the fewest; pieces that are neighbours on both sides stay
-/// neighbours. `None` where the table's own order is as good: it ascends, a block repeats, the peer's blocks do not
-/// touch, or the table names so few of them that neighbours are rare.
-fn by_remote_block(table: &[u32], remote: Side<'_>) -> Option<Vec<u32>> {
-    const SPARSEST: usize = 8;
-    let (blocks, size) = (remote.layout.blocks() as usize, remote.layout.block_extent());
-    let touching = remote.placement.series().iter().all(|series| series.run.block_stride == size);
-    if !touching || table.is_sorted() || blocks / SPARSEST > table.len() {
-        return None;
-    }
-    let mut entries = vec![u32::MAX; blocks];
-    for (entry, block) in (0..).zip(table) {
-        let place = &mut entries[*block as usize];
-        if *place != u32::MAX {
-            return None;
-        }
-        *place = entry;
-    }
-    entries.retain(|entry| *entry != u32::MAX);
-    Some(entries)
 }

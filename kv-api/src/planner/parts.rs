@@ -34,31 +34,22 @@ impl BlockTokens {
     }
 }
 
-/// Hands every part to `sink`, in the order of the map, or in `order` where the map is a table.
+/// Hands every part to `sink`, in the order of the map.
 #[inline]
-pub(super) fn for_each(
-    blocks: &BlockMap<'_>,
-    order: Option<&[u32]>,
-    tokens: BlockTokens,
-    all: u32,
-    mut sink: impl FnMut(Part),
-) {
+pub(super) fn for_each(blocks: &BlockMap<'_>, tokens: BlockTokens, all: u32, mut sink: impl FnMut(Part)) {
     let mut whole = |source: u32, destination: u32| {
         let slot = |block| Slot { block, token: 0 };
         sink(Part { source: slot(source), destination: slot(destination), tokens: tokens.source });
     };
-    match (blocks, order) {
-        (BlockMap::Identity, _) => (0..all).for_each(|block| whole(block, block)),
-        (BlockMap::Table { source, destination }, Some(order)) => {
-            order.iter().for_each(|entry| whole(source[*entry as usize], destination[*entry as usize]));
-        }
-        (BlockMap::Table { source, destination }, None) => {
+    match blocks {
+        BlockMap::Identity => (0..all).for_each(|block| whole(block, block)),
+        BlockMap::Table { source, destination } => {
             source.iter().zip(*destination).for_each(|(from, to)| whole(*from, *to));
         }
-        (BlockMap::Strided { source, destination }, _) => {
+        BlockMap::Strided { source, destination } => {
             (0..source.count).for_each(|place| whole(source.number(place), destination.number(place)));
         }
-        (BlockMap::Tokens { source, destination, count }, _) => {
+        BlockMap::Tokens { source, destination, count } => {
             let mut done = 0;
             while done < *count {
                 let (from, from_left) = slot(source.blocks, source.first + done, tokens.source);

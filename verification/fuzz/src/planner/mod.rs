@@ -64,7 +64,11 @@ fn work_list(case: &Case, plan: &Plan<'_>) -> WorkList {
         builder.push(local, piece.remote);
     });
     assert_eq!(pieces, plan.pieces());
-    builder.finish()
+    let list = builder.finish();
+    let mut whole = WorkListBuilder::new(direction, case.limits);
+    plan.add_to(&mut whole);
+    assert_eq!(whole.finish(), list, "all at once and one by one");
+    list
 }
 
 fn check_copies(case: &Case, list: &WorkList, local: Memory, remote: Memory) {
