@@ -16,6 +16,8 @@
 
 mod address_map;
 mod error;
+mod found;
+pub(crate) mod order;
 mod plan;
 mod remote;
 mod segment;
@@ -47,7 +49,7 @@ pub use error::FabricError;
 pub use plan::{Descriptor, Plan, PostOptions};
 pub use segment::{ExportedSegment, Segment, SegmentId};
 
-use self::{remote::RemoteSegments, segment::Owner};
+use self::{order::PlanSpares, remote::RemoteSegments, segment::Owner};
 
 /// Kinds from here on are the fabric's own.
 const FIRST_RESERVED_KIND: u16 = 0xf000;
@@ -109,6 +111,8 @@ struct Shared {
     remotes: Mutex<HashMap<u64, Arc<RemoteSegments>>>,
     /// Peers that hear of segments that go.
     peers: Mutex<Vec<Peer>>,
+    /// For the plans of this fabric and of what stands on it.
+    spares: PlanSpares,
 }
 
 impl Fabric {
@@ -123,6 +127,7 @@ impl Fabric {
             segments: Mutex::default(),
             remotes: Mutex::default(),
             peers: Mutex::default(),
+            spares: PlanSpares::default(),
         });
         let endpoint = Endpoint::open(config, Arc::clone(&shared) as Arc<dyn PeerService>)?;
         Ok(Self { endpoint, shared })
@@ -268,6 +273,11 @@ impl Fabric {
         patience: Duration,
     ) -> Result<Option<(u64, u64, RemoteKey)>, FabricError> {
         self.shared.remote(peer).numbered(peer, id.0, patience)
+    }
+
+    /// Memory for plans.
+    pub(crate) fn spares(&self) -> &PlanSpares {
+        &self.shared.spares
     }
 
     fn adopt(&self, registered: Registered, owner: Owner) -> Segment {

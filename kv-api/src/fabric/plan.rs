@@ -5,12 +5,14 @@ use std::{sync::Arc, time::Instant};
 use pmd_core::memory::{LocalKey, RemoteAddress, RemoteKey};
 use pmd_host::{
     endpoint::Peer,
-    transfer::{
-        Direction, KeepAlive, LocalPiece, Notification, Transfer, TransferOptions, WorkList, WorkListBuilder,
-    },
+    transfer::{Direction, KeepAlive, LocalPiece, Notification, Transfer, TransferOptions, WorkList},
 };
 
-use super::{Fabric, FabricError, Segment};
+use super::{
+    Fabric, FabricError, Segment,
+    found::Found,
+    order::{Gathering, Piece},
+};
 
 /// One contiguous piece of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,28 +51,22 @@ impl Plan {
         peer: &Peer,
         direction: Direction,
         descriptors: &[Descriptor],
-        mut remote_segment: impl FnMut(u64, u64) -> Result<Option<(u64, u64, RemoteKey)>, FabricError>,
+        remote_segment: impl FnMut(u64, u64) -> Result<Option<(u64, u64, RemoteKey)>, FabricError>,
     ) -> Result<Self, FabricError> {
-        let mut local_side = LocalSide { fabric, peer, segments: Vec::new(), last: None };
-        let mut remote_side: Option<(u64, u64, RemoteKey)> = None;
-        let limits = peer.route().limits();
-        let mut work = WorkListBuilder::with_capacity(direction, limits, descriptors.len());
+        let spares = &fabric.shared.spares;
+        let mut local = LocalSide { fabric, peer, segments: Vec::new(), found: Found::default() };
+        let mut remote = RemoteSide { segment: remote_segment, found: Found::default() };
+        let kind = (direction, peer.route().limits());
+        let addresses = descriptors.iter().map(|descriptor| descriptor.remote);
+        let mut pieces = Gathering::new(spares, kind, descriptors.len(), addresses);
         for (index, descriptor) in descriptors.iter().enumerate().filter(|(_, piece)| piece.length > 0) {
-            let Descriptor { local, remote, length } = *descriptor;
-            let local_key = local_side.key(index, local, length)?;
-            // Neighbours in a list are neighbours in memory more often than not.
-            let found = match remote_side {
-                Some((start, end, key)) if holds(start, end, remote, length) => Some((start, end, key)),
-                _ => remote_segment(remote, length)?,
-            };
-            let Some((_, _, key)) = found else {
-                return Err(FabricError::Remote { index, address: remote, length });
-            };
-            remote_side = found;
-            let piece = LocalPiece { address: local, length, key: local_key };
-            work.push(piece, RemoteAddress { address: remote, key });
+            let Descriptor { local: address, remote: there, length } = *descriptor;
+            let piece = LocalPiece { address, length, key: local.key(index, address, length)? };
+            let there = RemoteAddress { address: there, key: remote.key(index, there, length)? };
+            pieces.push(Piece::new(piece, there), |_| {});
         }
-        Ok(Self { peer: peer.clone(), work: Arc::new(work.finish()), segments: local_side.into_segments() })
+        let (work, _) = pieces.finish(|_| {});
+        Ok(Self { peer: peer.clone(), work: Arc::new(work), segments: local.into_segments() })
     }
 
     /// Hands the transfer to the lane and returns at once; waits only while the lane's ring is full.
@@ -109,22 +105,26 @@ struct LocalSide<'a> {
     fabric: &'a Fabric,
     peer: &'a Peer,
     segments: Vec<Segment>,
-    last: Option<(u64, u64, LocalKey)>,
+    found: Found<LocalKey>,
 }
 
 impl LocalSide<'_> {
+    #[inline]
     fn key(&mut self, index: usize, address: u64, length: u64) -> Result<LocalKey, FabricError> {
-        if let Some((start, end, key)) = self.last
-            && holds(start, end, address, length)
-        {
-            return Ok(key);
+        match self.found.value(address, length) {
+            Some(key) => Ok(key),
+            None => self.look_up(index, address, length),
         }
+    }
+
+    #[cold]
+    fn look_up(&mut self, index: usize, address: u64, length: u64) -> Result<LocalKey, FabricError> {
         let segment = self.fabric.segment(address, length);
         let segment = segment.ok_or(FabricError::Local { index, address, length })?;
         let transport = self.peer.transport();
         let missing = FabricError::NotRegistered { index, address: segment.address(), transport };
         let key = segment.local_key(transport).ok_or(missing)?;
-        self.last = Some((segment.address(), segment.address() + segment.length(), key));
+        self.found.insert(segment.address(), segment.address() + segment.length(), key);
         self.segments.push(segment);
         Ok(key)
     }
@@ -136,6 +136,26 @@ impl LocalSide<'_> {
     }
 }
 
-fn holds(start: u64, end: u64, address: u64, length: u64) -> bool {
-    start <= address && address.checked_add(length).is_some_and(|last| last <= end)
+/// Finds the peer's keys.
+struct RemoteSide<F> {
+    segment: F,
+    found: Found<RemoteKey>,
+}
+
+impl<F: FnMut(u64, u64) -> Result<Option<(u64, u64, RemoteKey)>, FabricError>> RemoteSide<F> {
+    #[inline]
+    fn key(&mut self, index: usize, address: u64, length: u64) -> Result<RemoteKey, FabricError> {
+        match self.found.value(address, length) {
+            Some(key) => Ok(key),
+            None => self.look_up(index, address, length),
+        }
+    }
+
+    #[cold]
+    fn look_up(&mut self, index: usize, address: u64, length: u64) -> Result<RemoteKey, FabricError> {
+        let found = (self.segment)(address, length)?;
+        let (start, end, key) = found.ok_or(FabricError::Remote { index, address, length })?;
+        self.found.insert(start, end, key);
+        Ok(key)
+    }
 }

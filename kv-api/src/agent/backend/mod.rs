@@ -323,7 +323,7 @@ impl Backend {
         &self,
         direction: Direction,
         agent: &str,
-        pairs: impl IntoIterator<Item = (LocalDescriptor<'a>, RemoteDescriptor<'a>)>,
+        pairs: impl IntoIterator<Item = (LocalDescriptor<'a>, RemoteDescriptor<'a>), IntoIter: Clone>,
     ) -> Result<Request, AgentError> {
         let remote = &self.0.remote(agent)?;
         let peer = &remote.connect(&self.0.messenger)?;

@@ -5,13 +5,16 @@ use std::{collections::HashMap, ptr, sync::Arc, time::Duration};
 use pmd_core::memory::{LocalKey, RemoteAddress, RemoteKey};
 use pmd_host::{
     endpoint::Peer,
-    transfer::{Direction, LocalPiece, WorkList, WorkListBuilder},
+    transfer::{Direction, LocalPiece, WorkList},
 };
 
 use super::{Registration, RemoteRegistration, connection::Remote};
 use crate::{
     agent::{AgentError, Side},
-    fabric::{Fabric, FabricError, SegmentId},
+    fabric::{
+        Fabric, FabricError, SegmentId,
+        order::{Gathering, Order, Piece},
+    },
 };
 
 /// One piece of this process's memory in a transfer.
@@ -44,14 +47,8 @@ pub(super) struct Plan {
     pub(super) registrations: Box<[Registration]>,
     pub(super) extents: Extents,
     /// Descriptors in the order of the work requests, where that is not their own.
-    order: Option<Box<[u32]>>,
+    order: Option<Order>,
 }
-
-/// Fewer descriptors than these are not worth an order of their own.
-const FEW: usize = 32;
-
-/// Nor are descriptors that are longer than this on average: each is a work request worth having.
-const LONG: u64 = 64 << 10;
 
 /// Bytes of each descriptor, in the order of the work requests.
 #[derive(Debug)]
@@ -66,36 +63,24 @@ impl Plan {
     pub(super) fn new<'a>(
         side: &RemoteSide<'_>,
         direction: Direction,
-        pairs: impl Iterator<Item = (LocalDescriptor<'a>, RemoteDescriptor<'a>)>,
+        pairs: impl Iterator<Item = (LocalDescriptor<'a>, RemoteDescriptor<'a>)> + Clone,
     ) -> Result<Self, AgentError> {
-        let mut pieces: Vec<Piece> = Vec::with_capacity(pairs.size_hint().0);
-        let mut local_keys = LocalKeys { side, used: Vec::new(), last: None };
-        let mut remote_keys = RemoteKeys { side, recent: [None; RECENT], known: HashMap::new() };
+        let spares = side.fabric.spares();
+        let kind = (direction, side.peer.route().limits());
+        let addresses = pairs.clone().map(|(_, remote)| remote.address);
+        let mut pieces = Gathering::new(spares, kind, pairs.size_hint().0, addresses);
+        let mut keys = Keys::new(side);
+        let mut extents = Extents::Uniform { length: 0, count: 0 };
         for (index, (local, remote)) in pairs.enumerate() {
-            if local.length != remote.length {
-                return Err(AgentError::LengthMismatch { index, local: local.length, remote: remote.length });
-            }
-            let key = local_keys.key(index, &local)?;
-            let key_there = remote_keys.key(index, &remote)?;
-            let piece = LocalPiece { address: local.address, length: local.length, key };
-            pieces.push((piece, RemoteAddress { address: remote.address, key: key_there }));
+            let (piece, there) = keys.piece(index, &local, &remote)?;
+            pieces.push(Piece::new(piece, there), |length| extents.add(length));
         }
-        if pieces.is_empty() {
+        let (work, order) = pieces.finish(|length| extents.add(length));
+        if extents.count() == 0 {
             return Err(AgentError::Empty);
         }
-        let registrations = local_keys.into_registrations();
-        let order = by_remote_address(&pieces);
-        let mut list = WorkListBuilder::with_capacity(direction, side.peer.route().limits(), pieces.len());
-        let mut extents = Extents::Uniform { length: 0, count: 0 };
-        let mut push = |(piece, remote): Piece| {
-            list.push(piece, remote);
-            extents.add(piece.length);
-        };
-        match &order {
-            Some(order) => order.iter().for_each(|index| push(pieces[*index as usize])),
-            None => pieces.into_iter().for_each(push),
-        }
-        Ok(Self { work: Arc::new(list.finish()), registrations, extents, order })
+        let registrations = keys.local.into_registrations();
+        Ok(Self { work: Arc::new(work), registrations, extents, order })
     }
 
     /// Places of the descriptors behind the first so many of the work requests' order, in their own order.
@@ -112,29 +97,41 @@ impl Plan {
     }
 }
 
-/// What a descriptor's pair became.
-type Piece = (LocalPiece, RemoteAddress);
-
-/// The order of the remote agent's memory, if it differs from the one given and there is something to win: neighbours
-/// there are gathered into one work request.
-fn by_remote_address(pieces: &[Piece]) -> Option<Box<[u32]>> {
-    let bytes: u64 = pieces.iter().map(|(piece, _)| piece.length).fold(0, u64::saturating_add);
-    let count = u32::try_from(pieces.len()).ok()?;
-    let ascends = || pieces.is_sorted_by_key(|(_, remote)| remote.address);
-    if pieces.len() < FEW || bytes / u64::from(count) > LONG || ascends() {
-        return None;
-    }
-    let mut order: Vec<(u64, u32)> = pieces.iter().map(|(_, remote)| remote.address).zip(0..count).collect();
-    order.sort_unstable();
-    Some(order.into_iter().map(|(_, index)| index).collect())
-}
-
 /// Whose memory the remote descriptors are in.
 pub(super) struct RemoteSide<'a> {
     pub(super) fabric: &'a Fabric,
     pub(super) remote: &'a Arc<Remote>,
     pub(super) peer: &'a Peer,
     pub(super) patience: Duration,
+}
+
+/// The keys of both sides.
+struct Keys<'a, 'b> {
+    local: LocalKeys<'a, 'b>,
+    remote: RemoteKeys<'a, 'b>,
+}
+
+impl<'a, 'b> Keys<'a, 'b> {
+    fn new(side: &'b RemoteSide<'b>) -> Self {
+        let local = LocalKeys { side, used: Vec::new(), last: None };
+        Self { local, remote: RemoteKeys { side, last: None, recent: [None; RECENT], known: HashMap::new() } }
+    }
+
+    #[inline]
+    fn piece(
+        &mut self,
+        index: usize,
+        local: &LocalDescriptor<'a>,
+        remote: &RemoteDescriptor<'a>,
+    ) -> Result<(LocalPiece, RemoteAddress), AgentError> {
+        let LocalDescriptor { address, length, .. } = *local;
+        if length != remote.length {
+            return Err(AgentError::LengthMismatch { index, local: length, remote: remote.length });
+        }
+        let piece = LocalPiece { address, length, key: self.local.key(index, local)? };
+        let key = self.remote.key(index, remote)?;
+        Ok((piece, RemoteAddress { address: remote.address, key }))
+    }
 }
 
 /// This process's keys, and which registrations they came from.
@@ -178,24 +175,34 @@ impl<'a> LocalKeys<'a, '_> {
 const RECENT: usize = 64;
 
 /// The remote agent's keys, each asked for once.
-struct RemoteKeys<'b> {
+struct RemoteKeys<'a, 'b> {
     side: &'b RemoteSide<'b>,
+    last: Option<(&'a RemoteRegistration, RemoteKey)>,
     recent: [Option<(SegmentId, RemoteKey)>; RECENT],
     known: HashMap<SegmentId, RemoteKey>,
 }
 
-impl RemoteKeys<'_> {
+impl<'a> RemoteKeys<'a, '_> {
     #[inline]
-    fn key(&mut self, index: usize, descriptor: &RemoteDescriptor<'_>) -> Result<RemoteKey, AgentError> {
+    fn key(&mut self, index: usize, descriptor: &RemoteDescriptor<'a>) -> Result<RemoteKey, AgentError> {
         let RemoteDescriptor { address, length, registration } = *descriptor;
         if !registration.holds(address, length) {
             return Err(AgentError::NotRegistered { side: Side::Remote, index, address, length });
         }
-        let id = registration.id;
-        match self.recent[id.0 as usize % RECENT] {
-            Some((recent, key)) if recent == id => Ok(key),
-            _ => self.look_up(registration),
+        match self.last {
+            Some((last, key)) if ptr::eq(last, registration) => Ok(key),
+            _ => self.met_before(registration),
         }
+    }
+
+    fn met_before(&mut self, registration: &'a RemoteRegistration) -> Result<RemoteKey, AgentError> {
+        let id = registration.id;
+        let key = match self.recent[id.0 as usize % RECENT] {
+            Some((recent, key)) if recent == id => key,
+            _ => self.look_up(registration)?,
+        };
+        self.last = Some((registration, key));
+        Ok(key)
     }
 
     fn look_up(&mut self, registration: &RemoteRegistration) -> Result<RemoteKey, AgentError> {
@@ -228,8 +235,16 @@ impl Extents {
     #[inline]
     fn add(&mut self, bytes: u64) {
         match self {
-            Self::Uniform { count: 0, .. } => *self = Self::Uniform { length: bytes, count: 1 },
             Self::Uniform { length, count } if *length == bytes => *count += 1,
+            _ => self.add_another(bytes),
+        }
+    }
+
+    /// Of another length than those before.
+    #[inline(never)]
+    fn add_another(&mut self, bytes: u64) {
+        match self {
+            Self::Uniform { count: 0, .. } => *self = Self::Uniform { length: bytes, count: 1 },
             Self::Uniform { length, count } => {
                 let mut ends: Vec<u64> = (1..=*count as u64).map(|index| index * *length).collect();
                 ends.push(*count as u64 * *length + bytes);

@@ -51,8 +51,8 @@ fn pairs<'a>(
     local: &'a Registration,
     remote: &'a RemoteRegistration,
     block: u64,
-    turned: impl Fn(u64) -> u64 + 'a,
-) -> impl Iterator<Item = (LocalDescriptor<'a>, RemoteDescriptor<'a>)> + 'a {
+    turned: impl Fn(u64) -> u64 + Clone + 'a,
+) -> impl Iterator<Item = (LocalDescriptor<'a>, RemoteDescriptor<'a>)> + Clone + 'a {
     (0..local.length() / block).map(move |index| {
         let here =
             LocalDescriptor { address: local.address() + index * block, length: block, registration: local };
