@@ -40,6 +40,8 @@ pub struct Node {
     data: Mutex<Vec<(MemberId, Option<DataAddress>)>>,
     shared: Arc<Shared>,
     connection: Mutex<Connection>,
+    /// Held by whoever joins or announces: one at a time.
+    joining: Mutex<()>,
     plane: ControlPlane,
 }
 
@@ -88,6 +90,7 @@ impl Node {
     /// # Errors
     /// [`StartError`]; the others may have been told all the same.
     pub fn announce(&self, data: &[(Role, DataAddress)]) -> Result<(), StartError> {
+        let _turn = self.joining.lock().unwrap_or_else(PoisonError::into_inner);
         let begin = Instant::now();
         let of = |role| data.iter().find(|(of, _)| *of == role).map(|(_, data)| *data);
         let data: Vec<_> = self.members.iter().map(|id| (*id, of(id.role))).collect();
@@ -109,7 +112,7 @@ impl Node {
         let plane = start_plane(&config, &shared)?;
         let connection = Mutex::new(connect(&plane, &config, begin + config.start_timeout)?);
         let data = Mutex::new(members.iter().map(|id| (*id, config.data(id.role))).collect());
-        Ok(Self { config, members, data, shared, connection, plane })
+        Ok(Self { config, members, data, shared, connection, joining: Mutex::default(), plane })
     }
 
     /// Joins again: the scheduler that was started in the place of one that is lost, or the same after it took this node
@@ -119,13 +122,13 @@ impl Node {
     /// # Errors
     /// [`StartError`]; the node may try again.
     pub fn rejoin(&self) -> Result<(), StartError> {
+        let _turn = self.joining.lock().unwrap_or_else(PoisonError::into_inner);
         let begin = Instant::now();
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         // Its end is no news.
         self.lock().connection = 0;
-        connection.close();
-        *connection = connect(&self.plane, &self.config, begin + self.config.start_timeout)?;
-        drop(connection);
+        self.connection().close();
+        let connection = connect(&self.plane, &self.config, begin + self.config.start_timeout)?;
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection;
         self.join(begin, false)?;
         self.wait_formed(begin)
     }
@@ -241,6 +244,7 @@ impl Node {
                 Err(BarrierError::Missing { name: name(), missing, waited: begin.elapsed() })
             }
             Outcome::Failed(failure) => Err(BarrierError::Failed { name: name(), failure }),
+            Outcome::Lost(reason) => Err(lost(barrier, reason)),
         }
     }
 
@@ -255,18 +259,14 @@ impl Node {
             source => BarrierError::Untold { name: barrier.name.clone(), source },
         };
         self.say(&Say::Enter { ticket, barrier: key, members, patient: barrier.patient }).map_err(untold)?;
-        let answered = |view: &View| match (view.outcome(ticket), &view.lost) {
-            (Some(outcome), _) => Some(Ok(outcome)),
-            (None, Some(reason)) => Some(Err(lost(barrier, reason.clone()))),
-            (None, None) => None,
-        };
-        if let Some(answer) = self.wait(deadline, answered) {
-            return answer;
+        let answered = |view: &View| view.outcome(ticket);
+        if let Some(outcome) = self.wait(deadline, answered) {
+            return Ok(outcome);
         }
         self.say(&Say::Withdraw { ticket }).map_err(untold)?;
         let silence = self.config.down_after;
         let answer = self.wait(Instant::now() + silence, answered);
-        answer.unwrap_or_else(|| Err(lost(barrier, DownReason::Silent(silence))))
+        Ok(answer.unwrap_or(Outcome::Lost(DownReason::Silent(silence))))
     }
 
     fn entering(&self, barrier: &Barrier) -> Vec<MemberId> {

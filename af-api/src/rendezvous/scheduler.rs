@@ -133,6 +133,7 @@ impl Scheduler {
             Some(Outcome::Missing(missing)) => {
                 Err(BarrierError::Missing { name, missing, waited: begin.elapsed() })
             }
+            Some(Outcome::Lost(reason)) => Err(BarrierError::SchedulerLost { name, reason }),
             None => Err(BarrierError::Missing { name, missing: Vec::new(), waited: begin.elapsed() }),
         }
     }

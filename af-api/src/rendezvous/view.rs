@@ -52,6 +52,7 @@ pub(super) enum Outcome {
     Released,
     Missing(Vec<MemberId>),
     Failed(BarrierFailure),
+    Lost(DownReason),
 }
 
 /// What a node knows.
@@ -93,8 +94,9 @@ impl View {
         self.listening = true;
     }
 
-    /// Asks anew: what is known of the members stays until the answer.
+    /// Asks anew: what is known of the members stays until the answer. Barriers of the connection before are lost.
     pub(super) fn ask_again(&mut self) {
+        self.lose_barriers(&DownReason::Local);
         (self.admission, self.lost, self.left, self.formed) = (Admission::Asked, None, false, false);
     }
 
@@ -133,9 +135,16 @@ impl View {
 
     /// The scheduler is gone.
     pub(super) fn lose(&mut self, reason: &DownReason) {
+        self.lose_barriers(reason);
         if self.lost.is_none() {
             self.lost = Some(reason.clone());
             self.note(Event::SchedulerLost(reason.clone()));
+        }
+    }
+
+    fn lose_barriers(&mut self, reason: &DownReason) {
+        for slot in self.barriers.values_mut() {
+            slot.get_or_insert_with(|| Outcome::Lost(reason.clone()));
         }
     }
 

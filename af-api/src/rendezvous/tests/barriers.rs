@@ -89,6 +89,23 @@ fn the_two_members_of_a_joint_process_may_enter_apart_or_together() {
 }
 
 #[test]
+fn a_barrier_ends_when_its_node_joins_again() {
+    let scheduler = scheduler(2, 1, 1);
+    let (workers, _servers) = form(&scheduler, 2, 1);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| workers[0].barrier(&both(), PATIENCE));
+        while scheduler.barriers() == 0 {
+            thread::sleep(SHORT / 10);
+        }
+        workers[0].rejoin().unwrap();
+        let reason = pmd_host::control::DownReason::Local;
+        assert_eq!(waiting.join().unwrap(), Err(BarrierError::SchedulerLost { name: "both".into(), reason }));
+    });
+    let back = workers[1].wait_member(MemberId::worker(0), 1, PATIENCE).unwrap();
+    assert_eq!((back.epoch, scheduler.barriers()), (2, 0));
+}
+
+#[test]
 fn a_barrier_ends_when_a_member_goes_and_a_patient_one_waits_for_its_return() {
     let scheduler = scheduler(2, 1, 1);
     let (mut workers, servers) = form(&scheduler, 2, 1);

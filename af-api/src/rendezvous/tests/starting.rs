@@ -324,6 +324,25 @@ fn a_scheduler_of_another_version_or_none_at_all_is_told_from_one() {
 }
 
 #[test]
+fn a_scheduler_that_admits_and_then_says_nothing_is_given_up() {
+    let admitted = encode(&Notice::Admitted { members: Vec::new(), formed: true });
+    let plane = fake(Some(admitted));
+    let start = || {
+        let config = node_config(ProcessRole::Worker, (1, 1), 0, plane.local_address().unwrap());
+        Node::start(config).unwrap()
+    };
+    assert_eq!(start().leave(SHORT), Err(LeaveError::Timeout { waited: SHORT }));
+    let node = start();
+    let long = Barrier::new("n".repeat(17 << 20), Roles::WORKER);
+    let error = node.barrier(&long, SHORT).unwrap_err();
+    assert!(matches!(error, BarrierError::Untold { .. }), "it does not fit a frame");
+    let quick = node.config().clone().with_keep_alive(SHORT / 3, 5 * SHORT);
+    let error = Node::start(quick).unwrap().barrier(&Barrier::new("b", Roles::WORKER), SHORT).unwrap_err();
+    let silent = |reason: &DownReason| matches!(reason, DownReason::Silent(_));
+    assert!(matches!(&error, BarrierError::SchedulerLost { reason, .. } if silent(reason)), "{error}");
+}
+
+#[test]
 fn a_scheduler_answers_other_versions_and_ends_what_it_does_not_understand() {
     let scheduler = scheduler(1, 1, 1);
     let plane = fake(None);
