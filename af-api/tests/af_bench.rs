@@ -21,6 +21,13 @@ fn round_trips_are_verified_and_reported() {
     assert!((of("budget_us") - 273.2).abs() < 0.1);
     assert!((of("budget_share") - of("p50_us") / of("budget_us")).abs() < 1e-9);
     assert!(summary["memcpy_us"].is_null(), "nobody asked for it");
+    let phases = summary["phases"][0].as_array().unwrap();
+    for expected in ["post", "round_trip", "total", "queue", "compute", "respond", "server", "network"] {
+        let found = phases.iter().find(|phase| phase["name"] == expected);
+        let phase = found.unwrap_or_else(|| panic!("no {expected} in {phases:?}"));
+        assert_eq!(phase["server"], "server 0");
+        assert!(phase["max"].as_f64().unwrap() <= of("max_us") + 1.0, "{phase}");
+    }
 }
 
 #[test]

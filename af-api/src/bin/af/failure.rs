@@ -6,7 +6,7 @@ use af_api::{
     rendezvous::{BarrierError, LeaveError, SchedulerError, StartError},
     server::{BatchError, OpenError, RespondError, ResponseWaitError},
     tensor::{MemoryError, TensorError},
-    worker::{ConnectError, PushPullError, WaitError},
+    worker::{ConnectError, PushPullError, TraceError, WaitError},
 };
 use pmd_host::{endpoint::EndpointError, soft::AllocateError};
 use thiserror::Error;
@@ -36,6 +36,8 @@ pub(crate) enum Failure {
     PushPull(#[from] PushPullError),
     #[error(transparent)]
     Wait(#[from] WaitError),
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     #[error(transparent)]
     Batch(#[from] BatchError),
     #[error(transparent)]

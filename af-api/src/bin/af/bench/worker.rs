@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use af_api::{
     tensor::{Layout, Tensor},
+    trace::{self, PeerReport},
     worker::{PushPull, Worker},
 };
 
 use super::{
     RoleArguments, Shape,
     content::Content,
-    protocol::{Report, VERIFIED},
+    protocol::{Phase, Report, VERIFIED},
 };
 use crate::{
     Outcome,
@@ -39,6 +40,7 @@ pub(crate) fn run(arguments: &RoleArguments) -> Outcome {
         if round == shape.warmup {
             begun = (Instant::now(), member.work_requests(servers));
             bench.samples = Samples::default();
+            member.worker.recorder().reset();
         }
         bench.iterate(round)?;
     }
@@ -54,9 +56,28 @@ pub(crate) fn run(arguments: &RoleArguments) -> Outcome {
         memcpy: microseconds(memcpy),
         seconds,
         work_requests: posted as f64 / f64::from(shape.iters),
-        phases: Vec::new(),
+        phases: phases(&member.worker)?,
     });
     member.leave()
+}
+
+/// Every phase of the push-pulls to every server; those at the servers are of the push-pulls that they still know.
+fn phases(worker: &Worker) -> Result<Vec<Phase>, Failure> {
+    worker.fetch_traces(PATIENCE)?;
+    let microseconds = |nanoseconds: u64| nanoseconds as f64 / 1e3;
+    let of_peer = |peer: &PeerReport| {
+        let phase = |(phase, figures): &(trace::Phase, trace::Summary)| Phase {
+            server: peer.name.clone(),
+            name: phase.name().to_owned(),
+            mean: microseconds(figures.mean),
+            p50: microseconds(figures.p50),
+            p90: microseconds(figures.p90),
+            p99: microseconds(figures.p99),
+            max: microseconds(figures.maximum),
+        };
+        peer.phases.iter().map(phase).collect::<Vec<_>>()
+    };
+    Ok(worker.recorder().peers().iter().flat_map(of_peer).collect())
 }
 
 struct Bench<'a> {
