@@ -184,12 +184,7 @@ fn role_of(roles: u32) -> Result<&'static str, Failure> {
     }
 }
 
-/// Whether a process serves, and whether it works.
-pub(crate) const fn serves_and_works(role: ProcessRole) -> (bool, bool) {
-    match role {
-        ProcessRole::Scheduler => (false, false),
-        ProcessRole::Server => (true, false),
-        ProcessRole::Worker => (false, true),
-        ProcessRole::Joint => (true, true),
-    }
+/// Whether a process of this role takes part in push-pulls.
+pub(crate) const fn is_node(role: ProcessRole) -> bool {
+    !matches!(role, ProcessRole::Scheduler)
 }

@@ -60,7 +60,7 @@ use pmd_host::endpoint::EndpointConfig;
 
 use crate::{
     config::Config,
-    rendezvous::{Barrier, DataAddress, Member, MemberId, Node, Role, Roles, WaitError},
+    rendezvous::{Barrier, DataAddress, LeaveError, Member, MemberId, Node, Role, Roles, WaitError},
     server::{Server, ServerConfig},
     wire::NodeIdentity,
     worker::{Worker, WorkerConfig},
@@ -208,6 +208,17 @@ impl Session {
         let grace = node.config().down_after;
         node.leave(deadline.saturating_duration_since(Instant::now()).max(grace))?;
         Ok(together?)
+    }
+
+    /// Ends without the others: closes, and leaves in order. Whatever comes of that, the session is closed when this
+    /// returns.
+    ///
+    /// # Errors
+    /// [`LeaveError`]: nobody could be told.
+    pub fn leave(self, timeout: Duration) -> Result<(), LeaveError> {
+        let Self { worker, server, node } = self;
+        drop((worker, server));
+        node.leave(timeout)
     }
 
     /// The server of a rank, once it is up and says where it listens.

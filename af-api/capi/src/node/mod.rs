@@ -87,7 +87,8 @@ pub unsafe extern "C" fn pmd_af_node_self(
     guard(|| {
         // SAFETY: the caller's promise.
         let place = unsafe { Place::new(member, "the place for the member")? };
-        let node = NODES.find(node)?.node()?;
+        let session = NODES.find(node)?.session()?;
+        let node = session.node();
         let is = |id: &&MemberId| u32::from(id.role.as_roles().bits()) == role;
         let other = || Failure::new(pmd_af_status::NotFound, format!("this process has no role {role}"));
         let found = node.ids().iter().find(is).and_then(|id| node.member(*id)).ok_or_else(other)?;
@@ -108,7 +109,7 @@ pub unsafe extern "C" fn pmd_af_node_members(
     count: *mut usize,
 ) -> pmd_af_status {
     // SAFETY: the caller's promise.
-    guard(|| unsafe { members_out(&NODES.find(node)?.node()?.members(), members, capacity, count) })
+    guard(|| unsafe { members_out(&NODES.find(node)?.session()?.node().members(), members, capacity, count) })
 }
 
 /// Enters a barrier and waits until everyone has who is expected: the instances of `roles` (`PMD_AF_SCHEDULER` and the
@@ -131,7 +132,8 @@ pub unsafe extern "C" fn pmd_af_node_barrier(
         // SAFETY: the caller's promise.
         let name = unsafe { text(name, "the barrier's name")? };
         let mut barrier = barrier_of(name, roles, scope, process.instance())?;
-        let node = process.node()?;
+        let session = process.session()?;
+        let node = session.node();
         let is = |id: &&MemberId| u32::from(id.role.as_roles().bits()) == entering;
         barrier.entering.extend(node.ids().iter().find(is));
         Ok(node.barrier(&barrier, milliseconds(timeout_ms))?)
@@ -153,7 +155,8 @@ pub unsafe extern "C" fn pmd_af_node_wait_event(
         let place = unsafe { Place::new(event, "the place for the event")? };
         let quiet =
             || Failure::new(pmd_af_status::Timeout, format!("nothing has happened for {timeout_ms} ms"));
-        let found = NODES.find(node)?.node()?.wait_event(milliseconds(timeout_ms)).ok_or_else(quiet)?;
+        let found =
+            NODES.find(node)?.session()?.node().wait_event(milliseconds(timeout_ms)).ok_or_else(quiet)?;
         place.put(event_of(&found));
         Ok(())
     })

@@ -1,96 +1,88 @@
-//! What a node's handle stands for: a place in the cluster, and the endpoints of its roles.
+//! What a node's handle stands for: a session, until the program leaves.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use af_api::{
     config::{Config, Shape},
-    rendezvous::{MemberState, Node, Role},
-    server::{Server, ServerConfig},
-    wire::NodeIdentity,
-    worker::{MESSAGE_BYTES, Worker, WorkerConfig},
+    rendezvous::{MemberState, Role},
+    server::Server,
+    session::{Session, SessionError},
+    worker::Worker,
 };
 use pmd_host::endpoint::Endpoint;
 
 use crate::{
     boundary::milliseconds,
-    options::serves_and_works,
+    options::is_node,
     status::{Failure, pmd_af_status},
 };
 
-/// A process. The endpoints go before the place: peers hear a goodbye.
+/// Longest attempt to connect to a server that has come, or come again.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// A process of a cluster.
 pub(crate) struct Process {
     worker: Option<Worker>,
     server: Option<Server>,
-    /// Epochs of the servers that the worker is connected to.
-    connected: Mutex<BTreeMap<u32, u64>>,
     /// Gone once the program has left.
-    node: Mutex<Option<Arc<Node>>>,
-    config: Config,
+    session: Mutex<Option<Arc<Session>>>,
+    shape: Shape,
+    instance: u32,
 }
 
 impl Process {
-    pub(super) fn start(mut config: Config) -> Result<Self, Failure> {
-        let (serves, works) = serves_and_works(config.role);
-        if !serves && !works {
+    pub(super) fn start(config: Config) -> Result<Self, Failure> {
+        if !is_node(config.role) {
             return Err(no_role());
         }
-        config.endpoint.message_bytes = config.endpoint.message_bytes.max(MESSAGE_BYTES);
-        let rank = u32::try_from(config.rank()).unwrap_or(u32::MAX);
-        let identity = NodeIdentity { rank, instance: config.instance, epoch: 0 };
-        let server = if serves { Some(open_server(&mut config, identity)?) } else { None };
-        let node = Node::start(config.clone())?;
-        let worker = if works { Some(open_worker(&config, identity)?) } else { None };
-        let node = Mutex::new(Some(Arc::new(node)));
-        let process = Self { worker, server, connected: Mutex::default(), node, config };
-        process.connect()?;
-        Ok(process)
+        let (shape, instance) = (config.shape, config.instance);
+        let session = Session::start(config)?;
+        let (worker, server) = (session.worker().cloned(), session.server().cloned());
+        Ok(Self { worker, server, session: Mutex::new(Some(Arc::new(session))), shape, instance })
     }
 
-    /// Connects the worker to servers that are up in an epoch that it does not know.
+    /// Connects the worker to those servers that are up and that it is not connected to.
     pub(super) fn connect(&self) -> Result<(), Failure> {
-        let Some(worker) = &self.worker else { return Ok(()) };
-        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = self.session()?;
         let mut failed = None;
-        for member in self.node()?.members_of(Role::Server) {
-            let (rank, known) = (member.id.rank, connected.get(&member.id.rank) == Some(&member.epoch));
-            let Some(data) = member.data.filter(|_| member.state == MemberState::Up && !known) else {
-                continue;
-            };
-            match worker.connect(rank, data.address) {
-                Ok(_) => drop(connected.insert(rank, member.epoch)),
-                Err(error) => failed = Some(Failure::from(error)),
+        for member in session.node().members_of(Role::Server) {
+            if member.state == MemberState::Up {
+                failed = session.connect(member.id.rank, CONNECT).err().or(failed);
             }
         }
-        failed.map_or(Ok(()), Err)
+        failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    pub(super) fn leave(&self, timeout_ms: u64) -> Result<(), Failure> {
-        let node = self.node.lock().unwrap_or_else(PoisonError::into_inner).take();
+    /// Closes worker and server, and leaves; what other threads still do with them fails.
+    pub(super) fn leave(self: Arc<Self>, timeout_ms: u64) -> Result<(), Failure> {
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The last handles of worker and server are the session's then.
+        drop(self);
         // Another thread may still be in a call with it: then the last of them leaves.
-        let only = node.and_then(Arc::into_inner);
-        only.map_or(Ok(()), |node| Ok(node.leave(milliseconds(timeout_ms))?))
+        let only = session.and_then(Arc::into_inner);
+        only.map_or(Ok(()), |session| Ok(session.leave(milliseconds(timeout_ms))?))
     }
 
-    /// The place, while the process has it.
-    pub(super) fn node(&self) -> Result<Arc<Node>, Failure> {
-        let node = self.node.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        node.ok_or_else(|| Failure::new(pmd_af_status::InvalidHandle, "the node has left"))
+    /// The session, while the process has its place.
+    pub(super) fn session(&self) -> Result<Arc<Session>, Failure> {
+        let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        session.ok_or_else(|| Failure::new(pmd_af_status::InvalidHandle, "the node has left"))
     }
 
     pub(super) const fn shape(&self) -> Shape {
-        self.config.shape
+        self.shape
     }
 
     pub(super) const fn instance(&self) -> u32 {
-        self.config.instance
+        self.instance
     }
 
     /// Workers that there are, all instances.
     pub(crate) const fn worker_instances(&self) -> usize {
-        self.config.shape.instances(Role::Worker) as usize
+        self.shape.instances(Role::Worker) as usize
     }
 
     /// An endpoint to allocate with.
@@ -120,27 +112,20 @@ impl Process {
     }
 }
 
-/// Opens the server, and announces it.
-fn open_server(config: &mut Config, identity: NodeIdentity) -> Result<Server, Failure> {
-    let workers = config.shape.instances(Role::Worker) as usize;
-    let given = ServerConfig {
-        identity,
-        endpoint: config.endpoint.clone(),
-        workers: Some(workers),
-        ..ServerConfig::default()
-    };
-    let server = Server::open(given)?;
-    let announced = config.clone().with_endpoint(server.endpoint());
-    *config = announced;
-    Ok(server)
-}
-
-fn open_worker(config: &Config, identity: NodeIdentity) -> Result<Worker, Failure> {
-    let mut endpoint = config.endpoint.clone();
-    endpoint.listen = None;
-    Ok(Worker::open(WorkerConfig { identity, endpoint, ..WorkerConfig::default() })?)
-}
-
 fn no_role() -> Failure {
     Failure::argument("a node is a server or a worker: start a scheduler as one")
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        let status = match error {
+            SessionError::Start(error) => return error.into(),
+            SessionError::Server(error) => return error.into(),
+            SessionError::Worker(error) => return error.into(),
+            SessionError::Wait(error) => return error.into(),
+            SessionError::NoWorker => pmd_af_status::InvalidArgument,
+            _ => pmd_af_status::ConnectFailed,
+        };
+        Self::of(status, &error)
+    }
 }
