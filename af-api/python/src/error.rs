@@ -6,8 +6,9 @@ use af_api::{
     rendezvous::{BarrierError, MemberId, SchedulerError, StartError},
     server::{BatchError, OfferError, RespondError},
     tensor::{MemoryError, TensorError},
-    worker::{ConnectError, Failure, FailureCause, PushPullError},
+    worker::{ConnectError, Failure, FailureCause, PushPullError, TraceError},
 };
+use pmd_host::control::RequestError;
 use pmd_python::raising::{Exceptions, kind};
 use pyo3::prelude::*;
 
@@ -152,6 +153,20 @@ pub(crate) fn failure(py: Python<'_>, failure: &Failure) -> PyErr {
         }
         Ok(())
     })
+}
+
+/// A server did not tell its stamps.
+pub(crate) fn trace(py: Python<'_>, error: &TraceError) -> PyErr {
+    let server = match error {
+        TraceError::Request { server, .. } | TraceError::Message { server, .. } => Some(*server),
+        _ => None,
+    };
+    let class = match error {
+        TraceError::Request { error: RequestError::Down(_), .. } => "PeerDown",
+        TraceError::Request { error: RequestError::Timeout { .. }, .. } => "WaitTimeout",
+        _ => "Error",
+    };
+    EXCEPTIONS.raise(py, class, &kind(error), error.to_string(), &|fields| fields.set_item("server", server))
 }
 
 /// There is no batch.

@@ -29,6 +29,11 @@ impl Pending {
         Self(Detached::new(handle))
     }
 
+    /// Its number at its worker.
+    pub(crate) fn number(&self, py: Python<'_>) -> PyResult<u64> {
+        self.handle(py).map(Handle::number)
+    }
+
     fn handle(&self, py: Python<'_>) -> PyResult<&Handle> {
         self.0.as_ref().ok_or_else(|| error::closed(py, "push-pull"))
     }

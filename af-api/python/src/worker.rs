@@ -249,6 +249,18 @@ impl Worker {
         handle.map(Pending::new).map_err(|problem| error::push_pull(py, &problem))
     }
 
+    /// StepMesh's eight moments of a push-pull that is done, at each of its servers: start, sent, received and processed of
+    /// the request, then of the response, in nanoseconds of each side's clock. Asks the servers for theirs; empty where
+    /// the push-pull is too long ago.
+    #[pyo3(signature = (pending, timeout=10.0))]
+    fn fetch_trace(&self, py: Python<'_>, pending: &Pending, timeout: f64) -> PyResult<Vec<[u64; 8]>> {
+        let (open, number) = (self.open(py)?, pending.number(py)?);
+        let patience = waiting::duration(timeout)?;
+        let traces = py.detach(|| open.handle.fetch_trace(number, patience));
+        let traces = traces.map_err(|problem| error::trace(py, &problem))?;
+        Ok(traces.iter().map(af_api::trace::RequestTrace::numbers).collect())
+    }
+
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }

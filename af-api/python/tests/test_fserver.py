@@ -50,7 +50,11 @@ if role == "worker":
     f.wait(handle)
     assert np.allclose(sum(pushed), pulled[0])
     f.wait(handle)
-    assert f.fetch_trace(2) == [0] * 8 and f.get_nanosecond() > 0
+    trace = f.fetch_trace(2)
+    assert all(f.fetch_trace(number) == trace for number in f.get_all_handlers(handle))
+    start, sent, received, process, responded, response_sent, response_received, done = trace
+    assert 0 < start <= sent <= received <= process <= responded <= response_sent, trace
+    assert start <= response_received <= done <= f.get_nanosecond(), trace
     assert f.push_pull(pushed[:1], [0], [], []) == 4
     assert raises(errors.UnknownHandle, f.wait, 77).handle == 77
     raises(errors.PushPullError, f.push_pull, pushed, [0], [], [])

@@ -334,6 +334,17 @@ def test_buffers_that_were_offered_are_where_pushes_arrive(pair):
         server.offer(np.zeros(3, np.uint8), [(0, 5), (0, 6)])
 
 
+def test_traces_are_of_each_server():
+    with cluster(servers=2) as (servers, (worker,)):
+        pending = worker.push_pull([(1, np.ones(4))])
+        assert worker.fetch_trace(pending, PATIENCE) == []
+        for server in servers:
+            answer(server)
+        pending.wait(PATIENCE)
+        traces = worker.fetch_trace(pending, PATIENCE)
+        assert [len(trace) for trace in traces] == [8, 8] and all(0 < moment <= pmd_af.now() for moment in sum(traces, []))
+
+
 def test_many_arrays_that_nobody_keeps(pair):
     worker, server = pair
     for turn in range(2000):

@@ -185,6 +185,7 @@ class Worker(_Closes):
         rows: Optional[Rows] = None,
         **options: Unpack[PushPullOptions],
     ) -> Pending: ...
+    def fetch_trace(self, pending: Pending, timeout: float = 10.0) -> List[List[int]]: ...
 
 @final
 class Response:
