@@ -34,8 +34,8 @@ pub(crate) struct Gathering<'a> {
     spares: &'a PlanSpares,
     list: WorkListBuilder,
     kept: Lent<Vec<Piece>>,
-    /// They come in the order of the peer's memory: none is waited for.
-    ascends: bool,
+    /// They come in an order that is good enough: none is waited for.
+    in_order: bool,
 }
 
 /// Places of pieces, each once.
@@ -46,6 +46,9 @@ const FEW: usize = 32;
 
 /// Nor are descriptors that are longer than this on average: each is a work request worth having.
 const LONG: u64 = 64 << 10;
+
+/// Neighbours that follow each other anyway, where an order would gather not much more: a work request takes 30 or so.
+const RUN: usize = 64;
 
 /// Pieces that come in order go into the list by so many: they are in the first cache level then.
 const CHUNK: usize = 512;
@@ -75,32 +78,32 @@ impl Piece {
 }
 
 impl<'a> Gathering<'a> {
-    /// For `count` pieces or so, whose addresses at the peer are `addresses`.
+    /// For `count` pieces or so, whose addresses at the peer and bytes are `places`.
     pub(crate) fn new(
         spares: &'a PlanSpares,
         (direction, limits): (Direction, WorkListLimits),
         count: usize,
-        addresses: impl Iterator<Item = u64>,
+        places: impl Iterator<Item = (u64, u64)>,
     ) -> Self {
         let list = WorkListBuilder::reusing(&spares.lists, direction, limits, count);
-        let ascends = addresses.is_sorted();
+        let in_order = is_in_order(count, places);
         let mut kept = spares.pieces.take();
-        kept.reserve(if ascends { CHUNK.min(count) } else { count });
-        Self { spares, list, kept, ascends }
+        kept.reserve(if in_order { CHUNK.min(count) } else { count });
+        Self { spares, list, kept, in_order }
     }
 
     /// The next one. `note` hears of the lengths in the order of the list.
     #[inline]
     pub(crate) fn push(&mut self, piece: Piece, note: impl FnMut(u64)) {
         self.kept.push(piece);
-        if self.ascends && self.kept.len() == CHUNK {
+        if self.in_order && self.kept.len() == CHUNK {
             self.flush(note);
         }
     }
 
     /// The list, and the order of its pieces where it is not their own.
     pub(crate) fn finish(mut self, mut note: impl FnMut(u64)) -> (WorkList, Option<Order>) {
-        let order = if self.ascends { None } else { by_remote_address(&self.kept, self.spares) };
+        let order = if self.in_order { None } else { by_remote_address(&self.kept, self.spares) };
         let Some(order) = order else {
             self.flush(note);
             return (self.list.finish(), None);
@@ -121,6 +124,21 @@ impl<'a> Gathering<'a> {
         }));
         self.kept.clear();
     }
+}
+
+/// Whether pieces come in the order of the peer's memory, or in one that is almost as good: runs of neighbours, so long
+/// that no more than one in [`RUN`] begins one.
+fn is_in_order(count: usize, places: impl Iterator<Item = (u64, u64)>) -> bool {
+    let (mut end, mut last, mut runs, mut ascends) = (0, 0, 0, true);
+    for (address, length) in places {
+        runs += usize::from(address != end);
+        ascends &= last <= address;
+        if !ascends && runs > count / RUN {
+            return false;
+        }
+        (end, last) = (address.wrapping_add(length), address);
+    }
+    true
 }
 
 /// The order of the peer's memory; those at one address stay in theirs. `None` where there is nothing to win.

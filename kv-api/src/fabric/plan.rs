@@ -57,8 +57,8 @@ impl Plan {
         let mut local = LocalSide { fabric, peer, segments: Vec::new(), found: Found::default() };
         let mut remote = RemoteSide { segment: remote_segment, found: Found::default() };
         let kind = (direction, peer.route().limits());
-        let addresses = descriptors.iter().map(|descriptor| descriptor.remote);
-        let mut pieces = Gathering::new(spares, kind, descriptors.len(), addresses);
+        let places = descriptors.iter().map(|descriptor| (descriptor.remote, descriptor.length));
+        let mut pieces = Gathering::new(spares, kind, descriptors.len(), places);
         for (index, descriptor) in descriptors.iter().enumerate().filter(|(_, piece)| piece.length > 0) {
             let Descriptor { local: address, remote: there, length } = *descriptor;
             let piece = LocalPiece { address, length, key: local.key(index, address, length)? };

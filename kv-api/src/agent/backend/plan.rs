@@ -67,8 +67,8 @@ impl Plan {
     ) -> Result<Self, AgentError> {
         let spares = side.fabric.spares();
         let kind = (direction, side.peer.route().limits());
-        let addresses = pairs.clone().map(|(_, remote)| remote.address);
-        let mut pieces = Gathering::new(spares, kind, pairs.size_hint().0, addresses);
+        let places = pairs.clone().map(|(_, remote)| (remote.address, remote.length));
+        let mut pieces = Gathering::new(spares, kind, pairs.size_hint().0, places);
         let mut keys = Keys::new(side);
         let mut extents = Extents::Uniform { length: 0, count: 0 };
         for (index, (local, remote)) in pairs.enumerate() {

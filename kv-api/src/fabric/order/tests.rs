@@ -54,3 +54,17 @@ fn what_sorting_took_is_left_for_the_next_time() {
         assert_eq!((spares.orders.count(), spares.keys.count()), (1, 2));
     }
 }
+
+#[test]
+fn long_runs_keep_their_order_and_short_ones_do_not() {
+    let runs =
+        |of: u64| (0..4096 / of).rev().flat_map(move |run| (0..of).map(move |at| ((run * of + at) * 8, 8)));
+    assert!(is_in_order(4096, (0..4096).map(|at| (at * 64, 8))), "gaps, but ascending");
+    assert!(is_in_order(4096, runs(128)));
+    assert!(!is_in_order(4096, runs(16)));
+    assert!(!is_in_order(4096, (0..4096).rev().map(|at| (at * 8, 8))));
+    // Two rows, each in order, whose blocks are neighbours: K and V side by side.
+    let rows = (0..2).flat_map(|row| (0..2048).map(move |at| (at * 16 + row * 8, 8)));
+    assert!(!is_in_order(4096, rows));
+    assert!(is_in_order(0, std::iter::empty()));
+}
