@@ -15,6 +15,7 @@
 //! [`BatchError::WorkerDown`] tells each once, from whatever waits for a batch; what the worker had asked for is
 //! dropped, and a response to it is [`RespondError::WorkerDown`]. A worker of the same rank that connects later takes
 //! its place.
+mod apps;
 mod areas;
 mod batches;
 mod config;

@@ -20,10 +20,10 @@ use super::{
     link::{Arrival, Link},
     lock, respond,
 };
-use crate::trace::MessageError;
 use crate::wire::{
     self, AgreeArea, AreaGone, Introduction, NodeIdentity, Refused, RequestView, VERSION, kind,
 };
+use crate::{rendezvous::MemberId, simple::Apps, trace::MessageError};
 
 /// What the endpoint's threads reach.
 pub(super) struct Shared {
@@ -35,6 +35,7 @@ pub(super) struct Shared {
     /// For memory of areas. Taken out when the server goes: the endpoint holds this value.
     memory: Mutex<Option<(Endpoint, Pool)>>,
     most_depth: u16,
+    pub(super) apps: Apps,
 }
 
 impl Shared {
@@ -45,6 +46,7 @@ impl Shared {
             offers: Mutex::default(),
             links: Mutex::default(),
             memory: Mutex::default(),
+            apps: Apps::default(),
             most_depth: config.most_depth.clamp(1, wire::LARGEST_SLOT),
         })
     }
@@ -144,9 +146,11 @@ impl PeerService for Shared {
     }
 
     fn event(&self, peer: &Peer, kind: u16, body: &[u8]) {
-        if let (kind::RELEASE_AREA, Some(link), Ok(gone)) = (kind, self.link(peer), decode::<AreaGone>(body))
-        {
-            link.release_area(gone);
+        let Some(link) = self.link(peer) else { return };
+        match (kind, decode::<AreaGone>(body)) {
+            (kind::APP, _) => self.apps.deliver(MemberId::worker(link.worker.rank), body),
+            (kind::RELEASE_AREA, Ok(gone)) => link.release_area(gone),
+            _ => {}
         }
     }
 
@@ -172,6 +176,7 @@ impl PeerService for Shared {
         if let Some(link) = link {
             link.down();
             self.inbox.leave(&link, reason);
+            self.apps.member_down(MemberId::worker(link.worker.rank));
         }
     }
 }

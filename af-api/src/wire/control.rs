@@ -15,6 +15,8 @@ pub(crate) mod kind {
     pub(crate) const CANCEL: u16 = 3;
     /// A worker wants the stamps of its requests: bytes of [`trace`](crate::trace), as is the answer.
     pub(crate) const TRACE: u16 = 6;
+    /// Event, both ways: bytes of an application ([`SimpleApp`](crate::simple::SimpleApp)).
+    pub(crate) const APP: u16 = 7;
     /// Event of a worker: it writes there no more ([`AreaGone`](super::AreaGone)).
     pub(crate) const RELEASE_AREA: u16 = 4;
     /// Event of a server: write there no more ([`AreaGone`](super::AreaGone)).

@@ -22,6 +22,7 @@
 //! From submission until its end a request reads the tensors that it pushes and writes those that it pulls: leave them
 //! alone. After the end, whatever it is, nothing touches them. A wait that times out is not an end;
 //! [`Handle::cancel`] makes one.
+mod apps;
 mod areas;
 mod config;
 mod connection;
@@ -67,6 +68,8 @@ use self::{
 };
 use crate::{
     event::{Event, EventError, Gate, GateError, Pending},
+    rendezvous::MemberId,
+    simple::Apps,
     tensor::{Memory, MemoryError, Tensor},
     trace::Recorder,
     waiting::wait_until,
@@ -92,6 +95,7 @@ struct Inner {
 #[derive(Default)]
 struct Shared {
     servers: Mutex<Servers>,
+    apps: Apps,
 }
 
 #[derive(Default)]
@@ -99,6 +103,8 @@ struct Servers {
     by_rank: BTreeMap<u32, Arc<Connection>>,
     /// By the number of the control connection.
     by_number: HashMap<u64, Arc<Connection>>,
+    /// The ranks of those, and of peers that are being introduced: a server may send as soon as it knows us.
+    ranks: HashMap<u64, u32>,
 }
 
 impl Worker {
@@ -139,11 +145,17 @@ impl Worker {
     /// [`ConnectError`].
     pub fn connect(&self, rank: u32, address: SocketAddr) -> Result<NodeIdentity, ConnectError> {
         let peer = self.0.endpoint.connect(address)?;
-        let connection = self.introduce(rank, &peer).inspect_err(|_| peer.close())?;
+        let number = peer.connection().number();
+        self.0.shared.servers().ranks.insert(number, rank);
+        let introduced = self.introduce(rank, &peer);
+        let connection = introduced.inspect_err(|_| {
+            self.0.shared.servers().ranks.remove(&number);
+            peer.close();
+        })?;
         let server = connection.server;
         let earlier = {
             let mut servers = self.0.shared.servers();
-            servers.by_number.insert(peer.connection().number(), Arc::clone(&connection));
+            servers.by_number.insert(number, Arc::clone(&connection));
             servers.by_rank.insert(rank, Arc::clone(&connection))
         };
         if let Some(earlier) = earlier {
@@ -184,6 +196,7 @@ impl Worker {
         let connection = self.0.shared.servers().by_rank.remove(&rank);
         let connection = connection.ok_or(PushPullError::UnknownServer { server: rank })?;
         connection.fail(DownCause::Closed);
+        self.0.shared.apps.member_down(MemberId::server(rank));
         Ok(())
     }
 
@@ -363,7 +376,10 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.gate.close();
         let connections: Vec<_> = self.shared.servers().by_number.drain().map(|(_, one)| one).collect();
-        connections.iter().for_each(|connection| connection.fail(DownCause::Closed));
+        for connection in connections {
+            connection.fail(DownCause::Closed);
+            self.shared.apps.member_down(MemberId::server(connection.server.rank));
+        }
     }
 }
 
@@ -446,10 +462,12 @@ impl Shared {
 
 impl PeerService for Shared {
     fn event(&self, peer: &Peer, kind: u16, body: &[u8]) {
-        if kind != kind::REVOKE_AREA {
-            return;
-        }
-        if let (Some(connection), Ok(gone)) = (self.find(peer), postcard::from_bytes::<AreaGone>(body)) {
+        if kind == kind::APP {
+            let rank = self.servers().ranks.get(&peer.connection().number()).copied();
+            rank.into_iter().for_each(|rank| self.apps.deliver(MemberId::server(rank), body));
+        } else if kind == kind::REVOKE_AREA
+            && let (Some(connection), Ok(gone)) = (self.find(peer), postcard::from_bytes::<AreaGone>(body))
+        {
             connection.revoked(gone);
         }
     }
@@ -463,13 +481,19 @@ impl PeerService for Shared {
     fn route_down(&self, peer: &Peer, fault: RouteFault) {
         if let Some(connection) = self.find(peer) {
             connection.fail(fault.into());
+            self.apps.member_down(MemberId::server(connection.server.rank));
         }
     }
 
     fn down(&self, peer: &Peer, reason: &DownReason) {
-        let connection = self.servers().by_number.remove(&peer.connection().number());
+        let connection = {
+            let mut servers = self.servers();
+            servers.ranks.remove(&peer.connection().number());
+            servers.by_number.remove(&peer.connection().number())
+        };
         if let Some(connection) = connection {
             connection.fail(reason.clone().into());
+            self.apps.member_down(MemberId::server(connection.server.rank));
         }
     }
 }

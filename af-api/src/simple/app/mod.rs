@@ -5,6 +5,7 @@
 
 mod frame;
 mod inbox;
+mod links;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -13,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use self::links::{Apps, WeakLink};
 use self::{
     frame::{Frame, Kind},
     inbox::Inbox,

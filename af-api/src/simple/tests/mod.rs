@@ -1,6 +1,7 @@
 //! Tests of the simple API.
 
 mod app;
+mod app_links;
 mod key_values;
 mod lists;
 mod postoffice;
