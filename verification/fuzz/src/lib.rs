@@ -10,6 +10,7 @@
 //! | [`cqe`] | completion entries | the same; and a poller that meets them answers with errors at worst |
 //! | [`control`] | the control connection's stream | parsing takes memory only for what has arrived; valid frames come back |
 //! | [`planner`] | two caches and a block table | the planned work requests copy what a naive copy copies, and nothing else |
+//! | [`push_pull`] | a request's header, or a response | parsing takes memory only for what is there; what parses is emitted as it was |
 //! | [`two_sided`] | actions on two connected queue pairs | every request completes once, in order, with its data; nothing hangs |
 //! | [`planted`] | | none: it panics on one pattern, to show that the fuzzer finds things |
 
@@ -18,6 +19,7 @@ pub mod cqe;
 pub mod memory;
 pub mod planner;
 pub mod planted;
+pub mod push_pull;
 pub mod seeds;
 pub mod two_sided;
 pub mod wqe;

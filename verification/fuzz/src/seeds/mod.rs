@@ -5,6 +5,7 @@
 mod control;
 mod cqe;
 mod planner;
+mod push_pull;
 mod two_sided;
 mod wqe;
 
@@ -19,6 +20,7 @@ pub fn all() -> Vec<(&'static str, Seeds)> {
         ("cqe", cqe::seeds()),
         ("control", control::seeds()),
         ("planner", planner::seeds()),
+        ("push_pull", push_pull::seeds()),
         ("two_sided", two_sided::seeds()),
         ("planted", vec![("p".into(), b"p".to_vec())]),
     ]
