@@ -208,17 +208,21 @@ impl Node {
         self.wait_mut(deadline, View::take_event)
     }
 
-    /// Leaves in order: the others hear [`Event::Left`], and barriers no longer wait for this process.
+    /// Leaves in order: the others hear [`Event::Left`], and barriers no longer wait for this process. The node is
+    /// disconnected then, and knows what it knew, until [`Node::rejoin`].
     ///
     /// # Errors
     /// [`LeaveError`]; the node has disconnected all the same.
-    pub fn leave(self, timeout: Duration) -> Result<(), LeaveError> {
+    pub fn leave(&self, timeout: Duration) -> Result<(), LeaveError> {
         let lost = |view: &View| view.lost.clone().map(|reason| Err(LeaveError::SchedulerLost(reason)));
         if let Err(RequestError::Down(reason)) = self.say(&Say::Leave) {
             return Err(LeaveError::SchedulerLost(reason));
         }
         let said_bye = |view: &View| if view.left { Some(Ok(())) } else { lost(view) };
         let answer = self.wait(Instant::now() + timeout, said_bye);
+        // The end of the connection is no news.
+        self.lock().connection = 0;
+        self.connection().close();
         answer.unwrap_or(Err(LeaveError::Timeout { waited: timeout }))
     }
 }

@@ -51,6 +51,7 @@
 mod error;
 
 use std::{
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -97,7 +98,7 @@ pub struct Session {
     worker: Option<Worker>,
     server: Option<Server>,
     /// Goes last: what is in flight ends before the others hear that it has left.
-    node: Node,
+    node: Arc<Node>,
 }
 
 impl Session {
@@ -119,7 +120,7 @@ impl Session {
         let server = open_server(&node, options.server)?;
         let worker = open_worker(&node, options.worker)?;
         let data = server.as_ref().and_then(|server| DataAddress::of(server.endpoint()));
-        let session = Self { worker, server, node };
+        let session = Self { worker, server, node: Arc::new(node) };
         session.node.announce(&data.map(|data| (Role::Server, data)).into_iter().collect::<Vec<_>>())?;
         if options.connecting == Connecting::Eager && session.worker.is_some() {
             session.connect_all(deadline.saturating_duration_since(Instant::now()))?;
@@ -141,7 +142,7 @@ impl Session {
 
     /// The process's end of the rendezvous: members, barriers, events.
     #[must_use]
-    pub const fn node(&self) -> &Node {
+    pub const fn node(&self) -> &Arc<Node> {
         &self.node
     }
 

@@ -204,6 +204,10 @@ fn a_node_that_comes_back_has_a_new_epoch_and_the_others_hear_it() {
     let (mut workers, servers) = form(&scheduler, 2, 1);
     let gone = workers.remove(1);
     gone.leave(PATIENCE).unwrap();
+    let reason = DownReason::Local;
+    let refused = gone.barrier(&Barrier::new("b", Roles::WORKER), PATIENCE).unwrap_err();
+    assert_eq!(refused, BarrierError::SchedulerLost { name: "b".into(), reason: reason.clone() });
+    assert_eq!((gone.leave(PATIENCE), gone.members().len()), (Err(LeaveError::SchedulerLost(reason)), 3));
     for node in [&workers[0], &servers[0]] {
         assert!(matches!(event(node), Event::Left(member) if member.id == MemberId::worker(1)));
         assert_eq!(node.member(MemberId::worker(1)).unwrap().state, MemberState::Left);
