@@ -2,7 +2,13 @@
 
 mod engine_support;
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, mpsc},
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
 
 use engine_support::{A_WHILE, PATIENCE, arena, connect, engine, fill, filled, read};
 use kv_api::{
@@ -95,6 +101,71 @@ fn a_synchroniser_releases_while_the_receiver_goes_on() {
         assert!((layer + 1..LAYERS).all(|later| !arrivals.is_landed(later + 2)), "none before its time");
     }
     stream.wait(PATIENCE).unwrap();
+}
+
+/// Wakes a thread that polls a future.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let (mut future, deadline) = (pin!(future), Instant::now() + PATIENCE);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        assert!(!left.is_zero(), "nobody wakes it");
+        thread::park_timeout(left);
+    }
+}
+
+#[test]
+fn tasks_await_layers() {
+    let pair = Pair::new();
+    let (stream, arrivals) = (pair.tagged(), pair.expect());
+    // Given up without a trace.
+    drop(arrivals.landing(2));
+    thread::scope(|scope| {
+        let waiting: Vec<_> = (0..LAYERS)
+            .map(|layer| {
+                scope.spawn({
+                    let arrivals = &arrivals;
+                    move || block_on(arrivals.landing(layer + 2))
+                })
+            })
+            .collect();
+        (0..LAYERS).for_each(|layer| stream.release(layer).unwrap());
+        for landed in waiting {
+            landed.join().expect("no panic").unwrap();
+        }
+    });
+    block_on(arrivals.landing(3)).expect("it is there");
+    (0..LAYERS).for_each(|layer| pair.check_layer(layer));
+}
+
+#[test]
+fn tasks_hear_of_layers_that_never_come() {
+    let pair = Pair::new();
+    let (stream, arrivals) = (pair.tagged(), pair.expect());
+    drop(stream);
+    let lost = block_on(arrivals.landing(2)).expect_err("it was never released");
+    assert!(matches!(lost, LayerError::Lost { layer: 2, .. }), "{lost}");
+    drop(arrivals);
+    let arrivals = pair.expect();
+    let Pair { prefill, computed, remote, decode, .. } = pair;
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| block_on(arrivals.landing(2)));
+        drop((prefill, computed, remote));
+        let gone = waiting.join().expect("no panic").expect_err("nobody sends it");
+        assert!(matches!(gone, LayerError::SenderDown { layer: 2, .. }), "{gone}");
+    });
+    drop(decode);
 }
 
 #[test]

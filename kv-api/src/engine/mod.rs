@@ -56,7 +56,9 @@ pub use failure::{FailureReason, TransferFailure, TransferId};
 pub use metrics::{Metrics, PeerMetrics, TransferCounters};
 pub use prepared::Prepared;
 pub use remote::RemoteCache;
-pub use stream::{LayerArrivals, LayerError, LayerStream, LayerSynchronizer, StreamError, StreamOptions};
+pub use stream::{
+    Landing, LayerArrivals, LayerError, LayerStream, LayerSynchronizer, StreamError, StreamOptions,
+};
 pub use transfer::{CacheTransfer, PostOptions};
 
 use self::{

@@ -2,8 +2,11 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fmt,
+    fmt, mem,
+    pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -88,6 +91,8 @@ pub(in crate::engine) struct Incoming {
 struct State {
     expected: HashMap<u64, HashMap<PartKey, Part>>,
     unclaimed: VecDeque<(u64, PartKey, Part)>,
+    /// Of tasks that wait for a layer: all look again whenever something happens.
+    wakers: Vec<Waker>,
 }
 
 impl Incoming {
@@ -112,8 +117,14 @@ impl Incoming {
     /// Some peer went down: whoever waits for it looks again.
     pub(in crate::engine) fn look_again(&self) {
         // Whoever looked before it was down waits by the time that this has the lock.
-        drop(self.state());
+        self.wake(self.state());
+    }
+
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        let wakers = mem::take(&mut state.wakers);
+        drop(state);
         self.changed.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     pub(in crate::engine) fn expect(
@@ -125,7 +136,7 @@ impl Incoming {
         if state.expected.contains_key(&tag) {
             return Err(EngineError::TagTaken { tag });
         }
-        let State { expected, unclaimed } = &mut *state;
+        let State { expected, unclaimed, .. } = &mut *state;
         let parts = expected.entry(tag).or_default();
         unclaimed.retain(|(of, key, part)| {
             if *of == tag {
@@ -151,8 +162,7 @@ impl Incoming {
                 state.unclaimed.push_back((note.tag, key, part));
             }
         }
-        drop(state);
-        self.changed.notify_all();
+        self.wake(state);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -200,6 +210,11 @@ impl LayerArrivals {
         }
     }
 
+    /// The same for tasks: resolves when [`LayerArrivals::wait`] would return. Who gives up drops it.
+    pub const fn landing(&self, layer: u32) -> Landing<'_> {
+        Landing { arrivals: self, layer, gone_since: None }
+    }
+
     fn look(&self, state: &State, layer: u32) -> Result<bool, LayerError> {
         let parts = state.expected.get(&self.tag);
         let mut landed = true;
@@ -220,6 +235,53 @@ impl LayerArrivals {
         }
         Ok(landed)
     }
+}
+
+/// Resolves when a layer has landed, or never will: of [`LayerArrivals::landing`].
+#[derive(Debug)]
+#[must_use = "nothing waits unless it is awaited"]
+pub struct Landing<'a> {
+    arrivals: &'a LayerArrivals,
+    layer: u32,
+    /// When a sender was found to be down.
+    gone_since: Option<Instant>,
+}
+
+impl Future for Landing<'_> {
+    type Output = Result<(), LayerError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { arrivals, layer, gone_since } = *self;
+        let mut state = arrivals.shared.incoming.state();
+        match arrivals.look(&state, layer) {
+            Ok(true) => return Poll::Ready(Ok(())),
+            Ok(false) => {}
+            Err(error @ LayerError::SenderDown { .. }) => match gone_since {
+                Some(since) if since.elapsed() >= LAST_WORDS => return Poll::Ready(Err(error)),
+                Some(_) => {}
+                None if look_later(&arrivals.shared).is_ok() => self.gone_since = Some(Instant::now()),
+                None => return Poll::Ready(Err(error)),
+            },
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        if !state.wakers.iter().any(|waker| waker.will_wake(context.waker())) {
+            state.wakers.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// Lets tasks look again when a sender's last words are over. That a sender goes is rare enough for a thread.
+fn look_later(shared: &Arc<Shared>) -> std::io::Result<()> {
+    let shared = Arc::downgrade(shared);
+    let look = move || {
+        // A little longer, so that it is over for all who look.
+        thread::sleep(2 * LAST_WORDS);
+        if let Some(shared) = shared.upgrade() {
+            shared.incoming.look_again();
+        }
+    };
+    thread::Builder::new().name("pmd-last-words".to_owned()).spawn(look).map(drop)
 }
 
 impl Drop for LayerArrivals {

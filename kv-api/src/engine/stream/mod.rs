@@ -13,7 +13,7 @@
 mod arrivals;
 mod sender;
 
-pub use arrivals::{LayerArrivals, LayerError};
+pub use arrivals::{Landing, LayerArrivals, LayerError};
 pub use sender::{LayerStream, LayerSynchronizer, StreamError, StreamOptions};
 
 pub(super) use arrivals::Incoming;
