@@ -105,6 +105,39 @@ def test_shapes_without_elements_without_dimensions_and_of_slices(pair):
         worker.push_pull([(1, whole[:, :2])])
 
 
+class Strided:
+    """A tensor with gaps, which shows itself by DLPack only."""
+
+    dtype, shape = "float32", (3, 2)
+    array = np.zeros((3, 4), np.float32)[:, :2]
+
+    def __dlpack__(self):
+        return self.array.__dlpack__()
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+    def view(self, _):
+        return self
+
+
+#: What `Strided` takes for the type of bytes.
+uint8 = "uint8"
+
+
+def test_tensors_with_gaps_or_elsewhere_are_refused(pair):
+    worker, _ = pair
+    with pytest.raises(BufferError, match="gaps"):
+        worker.push_pull([(1, Strided())])
+
+    class Elsewhere(Strided):
+        def __dlpack_device__(self):
+            return (2, 0)
+
+    with pytest.raises(BufferError, match="device"):
+        worker.push_pull([(1, Elsewhere())])
+
+
 def test_rows_are_routed_without_copying_them_together(pair):
     worker, server = pair
     activations = np.arange(60, dtype=np.float32).reshape(10, 6)

@@ -128,19 +128,23 @@ fn find(object: &Bound<'_, PyAny>) -> PyResult<Found> {
     // A tensor that records gradients shows its memory only when it is detached from them.
     let records = object.getattr("requires_grad").and_then(|records| records.is_truthy()).unwrap_or(false);
     let detached = if records { object.call_method0("detach")? } else { object.clone() };
-    dlpack::of_tensor(&detached).or_else(|problem| of_bytes(&detached).ok_or(problem)?)
+    dlpack::of_tensor(&detached).or_else(|problem| of_bytes(&detached).ok_or(problem))
 }
 
 /// The array of an object whose element type neither protocol can say, such as 8-bit floats: as bytes, with the type
-/// by its name. None when there is no such name.
-fn of_bytes(object: &Bound<'_, PyAny>) -> Option<PyResult<Found>> {
+/// by its name. None when there is no such name, or the bytes have gaps.
+fn of_bytes(object: &Bound<'_, PyAny>) -> Option<Found> {
     let text = object.getattr("dtype").ok()?.str().ok()?.to_string();
     let element = Element::by_name(text.rsplit('.').next()?)?;
     let shape = object.getattr("shape").ok()?.extract().ok()?;
     let library = object.get_type().module().ok()?.to_string();
     let library = object.py().import(library.split('.').next()?).ok()?;
     let bytes = object.call_method1("view", (library.getattr("uint8").ok()?,)).ok()?;
-    Some(find(&bytes).map(|found| Found { element: Ok(element), shape, ..found }))
+    let found = match PyMemoryView::from(&bytes) {
+        Ok(view) => of_view(view.into_any()),
+        Err(_) => dlpack::of_tensor(&bytes),
+    };
+    found.ok().map(|found| Found { element: Ok(element), shape, ..found })
 }
 
 fn of_view(view: Bound<'_, PyAny>) -> PyResult<Found> {
