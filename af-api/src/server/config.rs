@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pmd_host::endpoint::EndpointConfig;
 
-use crate::{trace::RecorderConfig, wire::NodeIdentity, worker::MESSAGE_BYTES};
+use crate::{event::GateConfig, trace::RecorderConfig, wire::NodeIdentity, worker::MESSAGE_BYTES};
 
 /// How a server is made.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct ServerConfig {
     pub patience: Duration,
     /// Whether requests are traced, and of how many the stamps are kept for workers that ask.
     pub trace: RecorderConfig,
+    /// How responses wait for their events.
+    pub events: GateConfig,
 }
 
 impl Default for ServerConfig {
@@ -40,6 +42,7 @@ impl Default for ServerConfig {
             most_depth: 256,
             patience: Duration::from_secs(10),
             trace: RecorderConfig::default(),
+            events: GateConfig::default(),
         }
     }
 }

@@ -19,6 +19,7 @@ mod apps;
 mod areas;
 mod batches;
 mod config;
+mod deferred;
 mod error;
 mod inbox;
 mod link;
@@ -37,6 +38,7 @@ use std::{
 
 pub use batches::{Batches, Serving};
 pub use config::ServerConfig;
+pub use deferred::DeferredError;
 pub use error::{BatchError, OfferError, OpenError, RespondError, ResponseFailure, ResponseWaitError};
 use pmd_host::{
     endpoint::{Endpoint, PeerService},
@@ -47,6 +49,7 @@ pub use respond::Response;
 
 use self::{inbox::Inbox, service::Shared};
 use crate::{
+    event::Gate,
     tensor::{Memory, MemoryError, Tensor},
     trace::ServerRecorder,
     wire::NodeIdentity,
@@ -70,6 +73,8 @@ pub struct Server(Arc<Inner>);
 struct Inner {
     endpoint: Endpoint,
     shared: Arc<Shared>,
+    /// Holds responses until their events are done.
+    gate: Gate,
 }
 
 impl Server {
@@ -81,7 +86,7 @@ impl Server {
         let shared = Shared::new(&config);
         let endpoint = Endpoint::open(config.endpoint.clone(), Arc::clone(&shared) as Arc<dyn PeerService>)?;
         shared.start(&endpoint);
-        Ok(Self(Arc::new(Inner { endpoint, shared })))
+        Ok(Self(Arc::new(Inner { endpoint, shared, gate: Gate::new(config.events) })))
     }
 
     /// The endpoint: for registering memory, transports, counters.
@@ -155,6 +160,7 @@ impl fmt::Debug for Server {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.gate.close();
         self.shared.stop();
     }
 }

@@ -3,6 +3,7 @@
 mod cancel;
 mod counts;
 mod credits;
+mod deferred;
 mod events;
 mod exchange;
 mod fake;
