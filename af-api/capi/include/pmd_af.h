@@ -283,6 +283,27 @@ typedef struct pmd_af_request_options {
   uint64_t timeout_ms;
 } pmd_af_request_options;
 
+// When the phases of a request and of its response were at one server: nanoseconds of the clock of the side that noted
+// them, 0 for what is not known.
+typedef struct pmd_af_trace {
+  // The request could go: what it waited for was done (worker).
+  uint64_t request_start;
+  // It was posted (worker).
+  uint64_t request_sent;
+  // It had arrived (server).
+  uint64_t request_received;
+  // The application was handed it (server).
+  uint64_t request_processed;
+  // The application answered (server).
+  uint64_t response_start;
+  // The response was posted (server).
+  uint64_t response_sent;
+  // It had arrived (worker).
+  uint64_t response_received;
+  // The request was done (worker).
+  uint64_t response_processed;
+} pmd_af_trace;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -560,6 +581,24 @@ enum pmd_af_status pmd_af_request_cancel(const struct pmd_af_request *request);
 
 // Releases a request's handle. The request itself goes on: cancel it first if it is not to.
 enum pmd_af_status pmd_af_request_release(struct pmd_af_request *request);
+
+// Writes the number by which `pmd_af_fetch_traces` knows a request, also once it has been released.
+//
+// # Safety
+// `number` may be written.
+enum pmd_af_status pmd_af_request_number(const struct pmd_af_request *request, uint64_t *number);
+
+// Fetches the stamps that servers have of a request that is done, and writes one trace for each server. `count` is how
+// many there are: none where the request is not done, or too long ago.
+//
+// # Safety
+// `traces` has room for `capacity` of them; `count` may be written.
+enum pmd_af_status pmd_af_fetch_traces(const struct pmd_af_node *node,
+                                       uint64_t number,
+                                       uint64_t timeout_ms,
+                                       struct pmd_af_trace *traces,
+                                       size_t capacity,
+                                       size_t *count);
 
 #ifdef __cplusplus
 }  // extern "C"

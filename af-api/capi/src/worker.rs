@@ -5,9 +5,10 @@
 use std::time::Instant;
 
 use af_api::worker::{
-    CancelOutcome, ConnectError, FailureCause, Handle, Part, PushPull, PushPullError, Results, WaitError,
+    CancelOutcome, ConnectError, FailureCause, Handle, Part, PushPull, PushPullError, Results, TraceError,
+    WaitError,
 };
-use pmd_host::endpoint::EndpointError;
+use pmd_host::{control::RequestError, endpoint::EndpointError};
 
 use crate::{
     boundary::{Place, Table, array, guard, milliseconds, writable_array},
@@ -187,6 +188,93 @@ pub extern "C" fn pmd_af_request_release(request: *mut pmd_af_request) -> pmd_af
     guard(|| Ok(REQUESTS.remove(request).map(drop)?))
 }
 
+/// Writes the number by which `pmd_af_fetch_traces` knows a request, also once it has been released.
+///
+/// # Safety
+/// `number` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmd_af_request_number(
+    request: *const pmd_af_request,
+    number: *mut u64,
+) -> pmd_af_status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let place = unsafe { Place::new(number, "the place for the number")? };
+        place.put(REQUESTS.find(request)?.number());
+        Ok(())
+    })
+}
+
+/// When the phases of a request and of its response were at one server: nanoseconds of the clock of the side that noted
+/// them, 0 for what is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct pmd_af_trace {
+    /// The request could go: what it waited for was done (worker).
+    pub request_start: u64,
+    /// It was posted (worker).
+    pub request_sent: u64,
+    /// It had arrived (server).
+    pub request_received: u64,
+    /// The application was handed it (server).
+    pub request_processed: u64,
+    /// The application answered (server).
+    pub response_start: u64,
+    /// The response was posted (server).
+    pub response_sent: u64,
+    /// It had arrived (worker).
+    pub response_received: u64,
+    /// The request was done (worker).
+    pub response_processed: u64,
+}
+
+/// Fetches the stamps that servers have of a request that is done, and writes one trace for each server. `count` is how
+/// many there are: none where the request is not done, or too long ago.
+///
+/// # Safety
+/// `traces` has room for `capacity` of them; `count` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmd_af_fetch_traces(
+    node: *const pmd_af_node,
+    number: u64,
+    timeout_ms: u64,
+    traces: *mut pmd_af_trace,
+    capacity: usize,
+    count: *mut usize,
+) -> pmd_af_status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let place = unsafe { Place::new(count, "the place for the number of traces")? };
+        let found = process_of(node)?.as_worker()?.fetch_trace(number, milliseconds(timeout_ms))?;
+        place.put(found.len());
+        if found.len() > capacity {
+            let text = format!("{} traces, there is room for {capacity}", found.len());
+            return Err(Failure::new(pmd_af_status::BufferTooSmall, text));
+        }
+        writable_array(traces, found.len(), "the room for traces")?;
+        for (index, trace) in found.iter().enumerate() {
+            // SAFETY: there is room for so many.
+            unsafe { Place::optional(traces.add(index)) }.put(trace_of(trace.numbers()));
+        }
+        Ok(())
+    })
+}
+
+const fn trace_of(numbers: [u64; 8]) -> pmd_af_trace {
+    let [request_start, request_sent, request_received, request_processed, ..] = numbers;
+    let [.., response_start, response_sent, response_received, response_processed] = numbers;
+    pmd_af_trace {
+        request_start,
+        request_sent,
+        request_received,
+        request_processed,
+        response_start,
+        response_sent,
+        response_received,
+        response_processed,
+    }
+}
+
 /// An empty request as the options say, and how long to wait for room.
 ///
 /// # Safety
@@ -224,6 +312,7 @@ statuses! {
     EndpointError => of_endpoint;
     ConnectError => of_connect;
     PushPullError => of_push_pull;
+    TraceError => of_trace;
     WaitError => of_wait;
 }
 
@@ -251,6 +340,14 @@ const fn of_push_pull(error: &PushPullError) -> pmd_af_status {
         PushPullError::Agreement { .. } => pmd_af_status::Refused,
         PushPullError::Unreachable { .. } => pmd_af_status::Unavailable,
         _ => pmd_af_status::InvalidArgument,
+    }
+}
+
+const fn of_trace(error: &TraceError) -> pmd_af_status {
+    match error {
+        TraceError::Request { error: RequestError::Down(_), .. } => pmd_af_status::PeerDown,
+        TraceError::Request { error: RequestError::Timeout { .. }, .. } => pmd_af_status::Timeout,
+        _ => pmd_af_status::Failed,
     }
 }
 

@@ -132,6 +132,10 @@ void CheckRequests(ps::AFTensorWorker &worker) {
   worker.Wait(echo + 1);
   worker.Wait(echo);
   PS_CHECK(All(pulls[0].val, 3)) << "the echo";
+  const std::pair<ps::Trace, ps::Trace> trace = worker.FetchTrace(echo);
+  PS_CHECK(trace.first.postsend > 0 && trace.second.postrecv >= trace.first.postsend) << "the worker's stamps";
+  PS_CHECK(trace.first.postrecv > 0 && trace.second.start >= trace.first.postrecv) << "the server's stamps";
+  PS_CHECK_EQ(worker.FetchTrace(echo + 7).first.start, 0U);
   PS_CHECK(Throws([&] { worker.Wait(echo + 7); }, "no request"));
   for (const ps::Key key : {kThrow, kThrowNumber}) {
     const int thrown = ask(key, 4);

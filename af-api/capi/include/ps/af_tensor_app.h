@@ -83,6 +83,13 @@ class AFTensorWorker {
     detail::Require(status, "push-pull");
     std::lock_guard<std::mutex> lock(state_->mutex);
     const int first = state_->next;
+    uint64_t number = 0;
+    if (pmd_af_request_number(pending.request, &number) == PMD_AF_STATUS_OK) {
+      state_->numbers[first] = number;
+    }
+    if (state_->numbers.size() > kTraced) {
+      state_->numbers.erase(state_->numbers.begin());
+    }
     pending.count = static_cast<int>(std::max<std::size_t>(timestamps, 1U));
     state_->next += pending.count;
     state_->pending.emplace(first, std::move(pending));
@@ -135,14 +142,43 @@ class AFTensorWorker {
     return handlers;
   }
 
-  // When the phases of a request and of its response were, at the slowest server.
+  // When the phases of a request that was waited for, and of its response, were, at the server that answered last. Each
+  // stamp is of the clock of the side that noted it; all are 0 for a request of too long ago.
   std::pair<Trace, Trace> FetchTrace(int timestamp) {
-    std::lock_guard<std::mutex> lock(state_->mutex);
-    const auto traced = state_->traces.find(timestamp);
-    return traced == state_->traces.end() ? std::make_pair(Trace(), Trace()) : traced->second;
+    uint64_t number = 0;
+    {
+      std::lock_guard<std::mutex> lock(state_->mutex);
+      const auto known = state_->numbers.find(timestamp);
+      if (known == state_->numbers.end()) {
+        return std::make_pair(Trace(), Trace());
+      }
+      number = known->second;
+    }
+    const auto servers = static_cast<std::size_t>(Postoffice::GetWorker()->num_server_instances());
+    std::vector<pmd_af_trace> traces(servers);
+    std::size_t count = 0;
+    detail::Require(pmd_af_fetch_traces(node_, number, 1000, traces.data(), servers, &count), "trace");
+    pmd_af_trace last = {};
+    for (std::size_t at = 0; at < count; ++at) {
+      last = traces[at].response_received >= last.response_received ? traces[at] : last;
+    }
+    Trace request;
+    request.start = last.request_start;
+    request.postsend = last.request_sent;
+    request.postrecv = last.request_received;
+    request.process = last.request_processed;
+    Trace response;
+    response.start = last.response_start;
+    response.postsend = last.response_sent;
+    response.postrecv = last.response_received;
+    response.process = last.response_processed;
+    return std::make_pair(request, response);
   }
 
  private:
+  // Requests whose traces can be asked for.
+  static constexpr std::size_t kTraced = 1024;
+
   struct Pending {
     pmd_af_request *request = nullptr;
     int count = 0;
@@ -154,7 +190,8 @@ class AFTensorWorker {
     std::mutex mutex;
     // By first timestamp.
     std::map<int, Pending> pending;
-    std::map<int, std::pair<Trace, Trace>> traces;
+    // What traces are known by, of the last requests by their first timestamp.
+    std::map<int, uint64_t> numbers;
     int next = 0;
     detail::Memories memories;
   };

@@ -62,7 +62,21 @@ fn tensors_are_pushed_and_answers_are_pulled() {
             |capacity| unsafe { pmd_af_request_lengths(request, lengths.as_mut_ptr(), capacity, &mut count) };
         assert_eq!((read(0), read(1)), (pmd_af_status::BufferTooSmall, pmd_af_status::Ok));
         assert_eq!((lengths, count), ([4 * NUMBERS as u32], 1));
+        // SAFETY: a place for the number.
+        let number = told(made(0, |place| unsafe { pmd_af_request_number(request, place) }));
         assert_eq!(pmd_af_request_release(request), pmd_af_status::Ok);
+        let (mut traces, mut count) = ([pmd_af_trace::default(); 1], 9);
+        // SAFETY: room for one trace.
+        let mut fetch = |number, capacity| unsafe {
+            let traces = traces.as_mut_ptr();
+            pmd_af_fetch_traces(cluster.worker, number, PATIENCE, traces, capacity, &mut count)
+        };
+        assert_eq!((fetch(number, 0), fetch(number, 1)), (pmd_af_status::BufferTooSmall, pmd_af_status::Ok));
+        assert_eq!(fetch(number + 1, 1), pmd_af_status::Ok);
+        assert_eq!(count, 0, "nothing is known of the next");
+        let trace = traces[0];
+        assert!(trace.request_sent > 0 && trace.response_received >= trace.request_sent, "{trace:?}");
+        assert!(trace.request_received > 0 && trace.response_start >= trace.request_received, "{trace:?}");
         let right = |(at, number): (usize, &f32)| *number == at as f32 * 2.0 + round as f32;
         assert!(pulled.all().iter().enumerate().all(|number| right((number.0, number.1))), "round {round}");
     }
