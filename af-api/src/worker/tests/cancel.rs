@@ -138,3 +138,22 @@ fn a_late_response_of_an_earlier_life_is_ignored() {
     server.send(&[], now.to_bits());
     second.wait(soon()).unwrap();
 }
+
+#[test]
+fn a_push_on_its_way_is_stopped_or_done_and_its_slot_serves_the_next() {
+    let server = server(0);
+    let worker = worker(0, &[&server]);
+    let push = ours(&worker, 4 * LARGE, 1);
+    worker.declare(0, 1, u64::from(4 * LARGE), 1).unwrap();
+    for _ in 0..5 {
+        let handle = worker.push_pull(&PushPull::new().push(1, &push), soon()).unwrap();
+        assert_eq!(handle.cancel(), CancelOutcome::Cancelled);
+        assert!(server.try_batch(Gather::Any).unwrap().is_none());
+    }
+    filled(&push, 2);
+    let handle = worker.push_pull(&PushPull::new().push(1, &push), soon()).unwrap();
+    let request = next(&server);
+    assert!(request.pushes().all(|pushed| pushed.tensor().is_some_and(|tensor| is_filled(tensor, 2))));
+    request.respond(&[]).unwrap();
+    handle.wait(soon()).unwrap();
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pmd_host::control::DownReason;
+use pmd_host::{control::DownReason, endpoint::EndpointConfig};
 
 use super::{fake::FakeServer, support::*};
 use crate::{
@@ -263,4 +263,21 @@ fn forty_workers_share_a_server() {
     for handle in handles {
         handle.wait(soon()).unwrap();
     }
+}
+
+#[test]
+fn a_server_without_room_and_messages_too_short_for_a_header_are_errors_of_the_submission() {
+    let server = FakeServer::open();
+    let worker = worker(0, &[]);
+    worker.connect(0, server.endpoint.local_address().unwrap()).unwrap();
+    server.forget_room();
+    let push = PushPull::new().push(1, &ours(&worker, 1000, 1));
+    let refused = worker.push_pull(&push, soon()).unwrap_err();
+    assert!(matches!(refused, PushPullError::Agreement { server: 0, key: 1, .. }), "{refused}");
+
+    let config = WorkerConfig::default();
+    let endpoint = EndpointConfig { message_bytes: 64, ..config.endpoint.clone() };
+    let terse = worker_with(WorkerConfig { endpoint, ..config }, &[&super::support::server(0)]);
+    let refused = terse.push_pull(&PushPull::new(), soon()).unwrap_err();
+    assert_eq!(refused, PushPullError::MessageTooShort { server: 0 });
 }
