@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Bench, STRICT};
-use crate::catalogue::on_connectx;
 use crate::examples;
 use crate::process::Task;
 
@@ -65,8 +64,7 @@ impl Bench<'_, '_> {
             let path = self.installed.folder.join(program.name);
             let compile = self.attention_compile(program, &path);
             if self.succeeds(&format!("{} compiles", program.name), &compile) {
-                self.cluster(program, &path, Device::SharedMemory);
-                self.cluster(program, &path, Device::Connectx);
+                self.cluster(program, &path);
             }
         }
     }
@@ -88,18 +86,15 @@ impl Bench<'_, '_> {
             .env("PKG_CONFIG_PATH", self.attention_prefix().join("lib/pkgconfig"))
     }
 
-    /// Runs a program as scheduler, servers and workers.
-    fn cluster(&mut self, program: &Program, path: &Path, device: Device) {
+    /// Runs a program as scheduler, servers and workers, over shared memory.
+    fn cluster(&mut self, program: &Program, path: &Path) {
         let port = match examples::free_ports(1) {
             Ok(port) => port,
             Err(error) => return self.expect(false, &format!("there are free ports: {error}")),
         };
         let script = script(path, program.each);
-        let task = match device {
-            Device::SharedMemory => Task::new("sh", &self.installed.folder).env("PMD_TRANSPORT", "shm"),
-            Device::Connectx => on_connectx(self.workspace, &[]).args(["sh"]).env("PMD_TRANSPORT", "mlx5"),
-        };
-        let task = task
+        let task = Task::new("sh", &self.installed.folder)
+            .env("PMD_TRANSPORT", "shm")
             .args(["-c", &script])
             .env("DMLC_NUM_WORKER", program.each.to_string())
             .env("DMLC_NUM_SERVER", program.each.to_string())
@@ -108,16 +103,10 @@ impl Bench<'_, '_> {
             .limit(CLUSTER);
         if let Some(ended) = self.run(&task) {
             let writes = program.writes.iter().all(|line| ended.stdout.contains(line));
-            let what = format!("{} over {device:?}: {}", program.name, ended.describe());
+            let what = format!("{}: {}", program.name, ended.describe());
             self.expect(ended.succeeded() && writes, &what);
         }
     }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Device {
-    SharedMemory,
-    Connectx,
 }
 
 /// All processes of a cluster; fails where one of them does.
