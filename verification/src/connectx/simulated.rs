@@ -83,7 +83,7 @@ pub(crate) fn summary(counters: &Counters) -> String {
 
 /// Builds what is preloaded, in the profile of the tests.
 fn build(workspace: &Workspace, watch: &mut dyn FnMut(Option<&str>)) -> Result<PathBuf, ConnectxError> {
-    let cargo = workspace.cargo().args(["build", "--workspace", "--lib"]);
+    let cargo = workspace.cargo().args(["build", "-p", "connectx-preload"]);
     let ended =
         cargo.run(watch).map_err(|source| ConnectxError::Start { program: "cargo".into(), source })?;
     if !ended.succeeded() {
