@@ -66,8 +66,13 @@ impl Mapping {
 
     /// Fills in the page tables, so that later accesses do not fault one page at a time.
     pub(super) fn populate(&self) -> Result<(), Errno> {
-        // SAFETY: the range is this mapping; populating changes no byte.
-        unsafe { madvise(self.base.cast(), self.length(), MmapAdvise::MADV_POPULATE_WRITE) }
+        pieces(self.base.as_ptr() as u64, self.length() as u64).try_for_each(|(start, bytes)| {
+            let offset = (start - self.base.as_ptr() as u64) as usize;
+            // SAFETY: the piece lies in this mapping; populating changes no byte.
+            unsafe {
+                madvise(self.base.byte_add(offset).cast(), bytes as usize, MmapAdvise::MADV_POPULATE_WRITE)
+            }
+        })
     }
 }
 
@@ -77,6 +82,20 @@ impl Drop for Mapping {
         // not page-aligned, which mmap does not return.
         let _ = unsafe { munmap(self.base.cast(), self.length.get()) };
     }
+}
+
+/// Bytes whose pages one call fills in.
+///
+/// Meanwhile the kernel keeps the process from mapping anything, and gigabytes take seconds: a lane that has to map the
+/// memory of a new link would wait so long that its peer gives the link up.
+const POPULATED_AT_ONCE: u64 = 32 << 20;
+
+/// A range in pieces, start and length, for the calls that fill in its pages.
+pub(super) fn pieces(start: u64, bytes: u64) -> impl Iterator<Item = (u64, u64)> {
+    (0..bytes.div_ceil(POPULATED_AT_ONCE)).map(move |index| {
+        let offset = index * POPULATED_AT_ONCE;
+        (start + offset, POPULATED_AT_ONCE.min(bytes - offset))
+    })
 }
 
 /// Creates a memory file of `length` bytes (`huge`: of 2 MiB pages), zeroed, nameless but for `label` in /proc.

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::{
     Device, ProtectionDomain,
     arena::ArenaMemory,
-    memory::PAGE,
+    memory::{PAGE, pieces},
     quiet::Quiet,
     regions::{Grant, NoKey},
     segment::REGIONS,
@@ -188,7 +188,7 @@ fn check_mapped(address: u64, length: u64, access: Access) -> Result<(), Registe
     } else {
         libc::MADV_POPULATE_READ
     };
-    match advise(start, bytes, advice) {
+    match pieces(start, bytes).try_for_each(|(start, bytes)| advise(start, bytes, advice)) {
         Ok(()) => Ok(()),
         // Before Linux 5.14, for mappings of device memory, and where rights are missing.
         Err(Errno::EINVAL) => match std::fs::read_to_string("/proc/self/maps") {

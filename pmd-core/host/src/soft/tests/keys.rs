@@ -141,3 +141,18 @@ fn regions_hand_out_entries_inside_of_them_only() {
     assert_eq!(region.remote_address(64).unwrap().address, region.address() + 64);
     assert_eq!(region.remote_address(65), None);
 }
+
+/// While one call fills pages in, nothing else in the process can be mapped, the memory of a new link neither.
+#[test]
+fn pages_are_filled_in_by_calls_of_bounded_size() {
+    const LARGEST: u64 = 32 << 20;
+    for (start, bytes) in [(0x7000, 0), (0x7000, 4096), (0x7000, LARGEST), (0x7000, (5 << 30) + 8192)] {
+        let mut next = start;
+        for (piece, length) in memory::pieces(start, bytes) {
+            assert_eq!(piece, next);
+            assert!((1..=LARGEST).contains(&length));
+            next += length;
+        }
+        assert_eq!(next, start + bytes);
+    }
+}
