@@ -85,10 +85,10 @@ fn every_general_register_is_the_one_it_is_called() {
     // SAFETY: the store is trapped.
     unsafe { asm!("mov [r14 + 0x20], r15", in("r14") page.at(0), in("r15") VALUE) };
     expected.push(Heard { offset: 0x20, bytes: VALUE.to_le_bytes().to_vec() });
-    // rbx and rbp are the compiler's: saved around.
+    // rbx and rbp are the compiler's: saved around. It may choose rbx for an operand, so these name others.
     // SAFETY: as above.
     unsafe {
-        asm!("xchg rbx, {v}", "mov [{a} + 0x20], rbx", "xchg rbx, {v}", a = in(reg) page.at(0), v = inout(reg) VALUE => _);
+        asm!("xchg rbx, rsi", "mov [rdi + 0x20], rbx", "xchg rbx, rsi", in("rdi") page.at(0), inout("rsi") VALUE => _);
     }
     expected.push(Heard { offset: 0x20, bytes: VALUE.to_le_bytes().to_vec() });
     assert_eq!(page.heard(), expected);
