@@ -46,7 +46,8 @@ pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     /// Cargo's target folder.
     pub(crate) target: PathBuf,
-    /// Whether builds leave what makes the next one of changed sources quicker, which costs time itself.
+    /// Whether builds leave what makes the next one of changed sources quicker and what a debugger reads, which costs time
+    /// itself.
     pub(crate) incremental: bool,
 }
 
@@ -64,7 +65,11 @@ impl Workspace {
     /// A cargo command at the root.
     pub(crate) fn cargo(&self) -> Task {
         let task = Task::new("cargo", &self.root);
-        if self.incremental { task } else { task.env("CARGO_INCREMENTAL", "0") }
+        if self.incremental {
+            return task;
+        }
+        // A panic names its line without tables for a debugger.
+        task.env("CARGO_INCREMENTAL", "0").env("CARGO_PROFILE_DEV_DEBUG", "0")
     }
 }
 
