@@ -12,6 +12,7 @@ use std::{
 };
 
 use pmd_host::{
+    control::DownReason,
     endpoint::Peer,
     lane::{Route, RouteError},
     transfer::{RouteFault, SendError as MessageError},
@@ -197,9 +198,12 @@ impl Connection {
         if state.fault.is_some() {
             return;
         }
-        // Queue pairs fail at once when a peer goes; the control plane knows why.
+        // Queue pairs fail at once when a peer goes; the control plane knows why, maybe a moment later.
         let fault = match (fault, self.peer.down_reason()) {
             (ConnectionFault::Route(_), Some(reason)) => ConnectionFault::PeerDown(reason),
+            (ConnectionFault::Route(RouteFault::Disconnected), None) if state.parting.goodbyes > 0 => {
+                ConnectionFault::PeerDown(DownReason::Goodbye)
+            }
             (fault, _) => fault,
         };
         state.outbox.clear();

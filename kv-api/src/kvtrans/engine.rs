@@ -459,7 +459,7 @@ impl Engine {
         Ok((self.connection(connection)?, number, buffer))
     }
 
-    fn connection(&self, id: ConnectionId) -> Result<Arc<Connection>, PostError> {
+    pub(super) fn connection(&self, id: ConnectionId) -> Result<Arc<Connection>, PostError> {
         self.0.members.connection(id).ok_or(PostError::UnknownConnection(id))
     }
 

@@ -2,7 +2,10 @@
 
 use std::{thread, time::Instant};
 
+use pmd_host::{control::DownReason, transfer::RouteFault};
+
 use super::*;
+use crate::kvtrans::wire::{self, Message};
 
 const LENGTH: usize = 32 << 20;
 
@@ -216,4 +219,25 @@ fn a_connection_that_is_closed_fails_what_is_under_way_and_only_that() {
     let again = pair.receiver.post_receive(to, 1000, None).expect_err("the connection is down");
     assert!(matches!(again, PostError::Connection(ConnectionFault::PeerDown(_))), "{again}");
     round_trip(&pair);
+}
+
+/// Queue pairs may break before the control plane tells why.
+#[test]
+fn queue_pairs_that_break_after_a_goodbye_are_a_peer_that_left() {
+    for (goodbye, expected) in [
+        (false, ConnectionFault::Route(RouteFault::Disconnected)),
+        (true, ConnectionFault::PeerDown(DownReason::Goodbye)),
+    ] {
+        let target = vec![0_u8; 1000];
+        let pair = pair(1, 1);
+        let to = reg_kv(&pair.receiver, pair.back, &target);
+        let receive = pair.receiver.post_receive(to, 1000, None).expect("posted");
+        let connection = pair.receiver.connection(pair.back).expect("it is there");
+        if goodbye {
+            connection.heard(&wire::emit(&Message::Goodbye));
+        }
+        connection.close(ConnectionFault::Route(RouteFault::Disconnected));
+        let error = receive.wait().expect_err("the connection is down");
+        assert!(matches!(error, ReceiveError::Connection(fault) if fault == expected), "{expected}");
+    }
 }
