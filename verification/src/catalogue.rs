@@ -43,9 +43,6 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
         commands("clippy", "no lint of any target warns", &[], 600, clippy(workspace)),
         commands("unit", "unit, property and integration tests pass", &[], 1200, unit(workspace)),
         commands("docs", "documentation builds and its examples run", &[], 600, docs(workspace)),
-        commands("no_std", "pmd-core links and works without std or libc", &[], 300, no_std(workspace)),
-        commands("loom", "models of rings, queues and protocols hold always", &[], 600, loom(workspace)),
-        own("weaken", "every ordering and barrier is needed by a model", 900, weaken::check),
         Suite {
             packages: VERBS,
             ..own(
@@ -70,23 +67,8 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
             600,
             conformance(workspace),
         ),
-        own(
-            "tsan",
-            "rings and soft HCA have no data race that the thread sanitiser sees",
-            600,
-            sanitise::threads,
-        ),
-        own(
-            "asan",
-            "rings and back ends touch no memory but theirs, and leak none",
-            600,
-            sanitise::addresses,
-        ),
-        Suite {
-            packages: FUZZER,
-            ..own("fuzz", "parsers, planner and queues survive hostile input for a while", 600, fuzz::check)
-        },
     ];
+    suites.extend(beside(workspace));
     suites.push(Suite {
         packages: capi::PACKAGES,
         ..own(
@@ -117,6 +99,32 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
     suites
 }
 
+/// Those with a target folder of their own, which go beside the others.
+fn beside(workspace: &Workspace) -> impl Iterator<Item = Suite> {
+    let suites = [
+        commands("no_std", "pmd-core links and works without std or libc", &[], 300, no_std(workspace)),
+        commands("loom", "models of rings, queues and protocols hold always", &[], 900, loom(workspace)),
+        own("weaken", "every ordering and barrier is needed by a model", 900, weaken::check),
+        own(
+            "tsan",
+            "rings and soft HCA have no data race that the thread sanitiser sees",
+            900,
+            sanitise::threads,
+        ),
+        own(
+            "asan",
+            "rings and back ends touch no memory but theirs, and leak none",
+            900,
+            sanitise::addresses,
+        ),
+        Suite {
+            packages: FUZZER,
+            ..own("fuzz", "parsers, planner and queues survive hostile input for a while", 900, fuzz::check)
+        },
+    ];
+    suites.into_iter().map(Suite::beside)
+}
+
 /// Those that need a NIC: a simulated one, or soft-RoCE's.
 fn on_devices(workspace: &Workspace) -> Vec<Suite> {
     vec![
@@ -143,6 +151,7 @@ fn on_devices(workspace: &Workspace) -> Vec<Suite> {
             packages: softroce::PACKAGES,
             limit: Duration::from_secs(900),
             work: Work::Own(softroce::check),
+            beside: false,
         },
     ]
 }
@@ -154,7 +163,14 @@ fn own(
     seconds: u64,
     check: fn(&Workspace, &mut Journal<'_>, Duration) -> Tally,
 ) -> Suite {
-    Suite { name, proves, packages: &[], limit: Duration::from_secs(seconds), work: Work::Own(check) }
+    Suite {
+        name,
+        proves,
+        packages: &[],
+        limit: Duration::from_secs(seconds),
+        work: Work::Own(check),
+        beside: false,
+    }
 }
 
 /// A suite that is a list of commands.
@@ -165,7 +181,14 @@ fn commands(
     seconds: u64,
     steps: Vec<Step>,
 ) -> Suite {
-    Suite { name, proves, packages, limit: Duration::from_secs(seconds), work: Work::Commands(steps) }
+    Suite {
+        name,
+        proves,
+        packages,
+        limit: Duration::from_secs(seconds),
+        work: Work::Commands(steps),
+        beside: false,
+    }
 }
 
 fn format(workspace: &Workspace) -> Vec<Step> {

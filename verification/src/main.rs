@@ -18,7 +18,7 @@
 //! 3 a package is missing and this user may not install it.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -165,21 +165,16 @@ fn run(suites: &[Suite], workspace: &Workspace, options: Options) -> ExitCode {
         }
     }
     let missing = install::missing(suites);
-    let reports: Vec<Report> = suites
-        .iter()
-        .map(|suite| {
-            let lacks: Vec<&str> =
-                suite.packages.iter().copied().filter(|package| missing.contains(package)).collect();
-            if lacks.is_empty() {
-                runner::run(suite, workspace, options.verbose)
-            } else {
-                skip(suite, &lacks)
-            }
-        })
-        .collect();
-    print!("\n{}", table::render(&reports));
+    let start = Instant::now();
+    let reports = runner::run_all(suites, |suite| {
+        let lacks: Vec<&str> =
+            suite.packages.iter().copied().filter(|package| missing.contains(package)).collect();
+        if lacks.is_empty() { runner::run(suite, workspace, options.verbose) } else { skip(suite, &lacks) }
+    });
+    let elapsed = start.elapsed();
+    print!("\n{}", table::render(&reports, elapsed));
     if options.json {
-        println!("{}", table::json(&reports));
+        println!("{}", table::json(&reports, elapsed));
     }
     if is_good(Totals::of(&reports), options.allow_missing) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

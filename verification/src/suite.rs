@@ -19,6 +19,15 @@ pub(crate) struct Suite {
     pub(crate) limit: Duration,
     /// What it does.
     pub(crate) work: Work,
+    /// Whether it runs while others do: it builds in a folder of its own and looks at nothing but what it has started.
+    pub(crate) beside: bool,
+}
+
+impl Suite {
+    /// The same suite, run while others do.
+    pub(crate) fn beside(self) -> Self {
+        Self { beside: true, ..self }
+    }
 }
 
 /// What a suite does.

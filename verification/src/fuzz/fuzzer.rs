@@ -74,7 +74,7 @@ impl Fuzzer {
 
     /// What is wrong with the fuzzer, which must find the planted fault, and find it again in the input that it left.
     pub(super) fn find_planted(&self) -> Option<String> {
-        let plan = Plan { targets: Vec::new(), time: Duration::from_secs(30), seed: Some(1), keep: false };
+        let plan = Plan { targets: Vec::new(), time: Duration::from_secs(60), seed: Some(1), keep: false };
         let Verdict::Failed { input: Some(input), says, .. } = self.explore(PLANTED, &plan) else {
             return Some("the planted fault was not found: the fuzzer does not explore".to_owned());
         };
