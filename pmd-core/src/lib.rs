@@ -18,6 +18,7 @@
 //! | [`mmio`] | named barriers and doorbell stores |
 //! | [`memory`] | keys, access rights, and how an accelerator describes memory |
 //! | [`ring`] | lock-free rings and slots between threads and processes |
+//! | [`accelerator`] | what the driver needs of a device with memory and streams of its own |
 //! | [`sync`] | atomics, from `core` or from loom |
 //!
 //! # Quick start
@@ -135,6 +136,7 @@
 
 extern crate alloc;
 
+pub mod accelerator;
 pub mod memory;
 pub mod mmio;
 pub mod provider;
