@@ -1,5 +1,6 @@
 //! The parts that need no device: addresses of blocks, and the default way to copy them.
 #![allow(unsafe_code)] // calls what the device would follow
+extern crate std;
 
 use alloc::vec::Vec;
 use std::sync::Mutex;
