@@ -21,7 +21,10 @@ use af_api::{
     },
 };
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
     unistd::Pid,
 };
 use pmd_host::{control::DownReason, endpoint::EndpointConfig};
@@ -164,7 +167,18 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).expect("a signal");
+        kill(self.id(), signal).expect("a signal");
+    }
+
+    /// Stops it: when this returns, none of its threads runs.
+    fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+        let stopped = WaitStatus::Stopped(self.id(), Signal::SIGSTOP);
+        assert_eq!(waitpid(self.id(), Some(WaitPidFlag::WUNTRACED)), Ok(stopped));
+    }
+
+    fn id(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
     }
 
     fn kill(&mut self) {
@@ -258,7 +272,7 @@ fn a_server_that_falls_silent_is_down_within_the_bound_and_writes_nothing_when_i
     let tensor = tensor(&memory, 3);
     let pull = PushPull::new().pull(2, &tensor).tag(1);
     ask(&worker, &pull).wait(soon()).expect("served");
-    process.signal(Signal::SIGSTOP);
+    process.stop();
     let handles: Vec<_> = (0..4).map(|_| ask(&worker, &pull)).collect();
     for handle in &handles {
         let cause = cause_of(handle);

@@ -19,7 +19,10 @@ use af_api::{
     },
 };
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
     unistd::Pid,
 };
 use pmd_host::control::DownReason;
@@ -139,7 +142,18 @@ impl Process {
     }
 
     fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id() as i32), signal).expect("a signal");
+        kill(self.id(), signal).expect("a signal");
+    }
+
+    /// Stops it: when this returns, none of its threads runs.
+    fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+        let stopped = WaitStatus::Stopped(self.id(), Signal::SIGSTOP);
+        assert_eq!(waitpid(self.id(), Some(WaitPidFlag::WUNTRACED)), Ok(stopped));
+    }
+
+    fn id(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
     }
 
     fn kill(&mut self) {
@@ -285,7 +299,7 @@ fn a_scheduler_that_is_killed_ends_barriers_and_its_successor_gathers_everybody_
 #[test]
 fn a_member_that_falls_silent_is_down_within_the_bound_and_rejoins() {
     let mut cluster = Cluster::start(BOUND);
-    cluster.worker.signal(Signal::SIGSTOP);
+    cluster.worker.stop();
     let begin = Instant::now();
     let (member, cause) = down(cluster.event());
     assert_eq!(member.id, MemberId::worker(1));
@@ -303,7 +317,7 @@ fn a_member_that_falls_silent_is_down_within_the_bound_and_rejoins() {
 #[test]
 fn a_scheduler_that_falls_silent_ends_a_barrier_within_the_bound() {
     let cluster = Cluster::start(BOUND);
-    cluster.scheduler.signal(Signal::SIGSTOP);
+    cluster.scheduler.stop();
     let begin = Instant::now();
     let error = cluster.here.barrier(&everybody(), PATIENCE).expect_err("nobody releases");
     let silent = |reason: &DownReason| matches!(reason, DownReason::Silent(silence) if *silence >= BOUND);
