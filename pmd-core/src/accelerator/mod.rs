@@ -124,6 +124,11 @@ pub trait DeviceMemory: RegionSource + Send + Sync + fmt::Debug {
     /// The accelerator that it belongs to.
     fn accelerator(&self) -> Arc<dyn Accelerator>;
 
+    /// Why the description of device memory has no descriptor; `None` where it has one or needs none.
+    fn without_descriptor(&self) -> Option<&AcceleratorError> {
+        None
+    }
+
     /// What another process of this host opens it with.
     ///
     /// # Errors
