@@ -250,9 +250,12 @@ pub(crate) fn loom_cargo(workspace: &Workspace) -> Task {
 }
 
 fn bindings(workspace: &Workspace) -> Vec<Step> {
-    let arguments =
-        ["run", "-p", "pmd-sys", "--features", "regenerate", "--bin", "regenerate", "--", "--check"];
-    vec![Step { task: workspace.cargo().args(arguments), count: Count::Command }]
+    let check = |package: &'static str| {
+        let arguments =
+            ["run", "-p", package, "--features", "regenerate", "--bin", "regenerate", "--", "--check"];
+        Step { task: workspace.cargo().args(arguments), count: Count::Command }
+    };
+    ["pmd-sys", "acl-sys"].map(check).into()
 }
 
 /// The tests that need rdma-core's libraries and no device.

@@ -37,10 +37,11 @@ inline void RequireAcl(aclError status, const char *what) {
   }
 }
 
-// Zeroed memory of a device.
+// Zeroed memory of device 0.
 class DeviceMemory {
  public:
   explicit DeviceMemory(size_t bytes) : bytes_(bytes) {
+    RequireAcl(aclrtSetDevice(0), "aclrtSetDevice");
     RequireAcl(aclrtMalloc(&memory_, bytes, ACL_MEM_MALLOC_HUGE_ONLY), "aclrtMalloc");
     RequireAcl(aclrtMemset(memory_, bytes, 0, bytes), "aclrtMemset");
   }

@@ -1,31 +1,33 @@
-//! The Ascend runtime without an NPU: `libascendcl.so`, whose device memory is host memory.
+//! The Ascend runtime without an NPU: `libascendcl.so`, over the devices of `fake-device`.
 //!
 //! # Place in the flow
-//! Programs that were written for LLM-DataDist or HIXL allocate their tensors with the Ascend runtime. With this
-//! library in its place they run on any machine, against `kv-api`'s headers and library:
+//! Programs that were written for LLM-DataDist or HIXL allocate their tensors with the Ascend runtime, and
+//! `accel-ascend` drives it. With this library in its place they run on any machine:
 //!
 //! ```text
-//!  a C++ program ---- llm_datadist.h, hixl.h ---- libpmd_kv.so      transfers
-//!        |
-//!        +----------- acl/acl.h ----------------- libascendcl.so    memory, streams, events: this package
+//!  a C++ program ---- llm_datadist.h, hixl.h ---- libpmd_kv.so
+//!        |                                              accel-ascend
+//!        |                                                   |
+//!        +----------- acl/acl.h ----------------- libascendcl.so: this package --> fake-device
 //! ```
-//! Built for tests; no NPU behaves like this. What a program does wrong gets the runtime's own code: a copy whose kind
-//! does not fit its addresses, a copy past the end of device memory, a handle that was destroyed, a device that is not
-//! there. A thread that has set no device uses device 0.
+//! Built for tests; no NPU behaves like this. What a program does wrong gets the runtime's own code, and where a device
+//! would have done harm, a line of misuse too. Device memory kills a process that touches it, unless
+//! `FAKE_DEVICE_TOUCH=allow`: for programs that register it with the driver as if it were the host's. A thread that has
+//! set no device has no context, as on an NPU. The variables are `fake-device`'s.
 //!
 //! | module | holds |
 //! |---|---|
-//! | `api` | the C functions |
-//! | `memory` | what was allocated, and the checks of a copy |
-//! | `stream` | streams and events |
+//! | [`device`] | initialisation, devices, contexts, counts |
+//! | [`memory`] | allocations, copies, pinned memory, keys for other processes |
+//! | [`stream`] | streams, events, functions of the host, words that streams write and wait for |
 //! | `error` | codes, and the last error of a thread |
 
+mod error;
 #[cfg(test)]
 mod tests;
 
-pub mod api;
-mod error;
-mod memory;
-mod stream;
+pub mod device;
+pub mod memory;
+pub mod stream;
 
 pub use error::Code;

@@ -1,205 +1,247 @@
-//! Streams, each a thread that runs what was put on it in order, and events. Called by `api`.
-//!
-//! Handles are numbers in a table, never addresses: one that was destroyed is an error.
+//! Streams, events, functions of the host in streams, and words that streams write and wait for.
+#![allow(unsafe_code)] // C functions take addresses on the caller's word
 
 use std::{
-    collections::BTreeMap,
-    ffi::c_void,
-    ptr,
-    sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        mpsc::{Sender, channel},
-    },
-    thread,
-    time::{Duration, Instant},
+    ffi::{c_int, c_void},
+    ptr::without_provenance_mut,
+    time::Duration,
 };
 
-use crate::error::{AclError, Code};
+use fake_device::{Event, Progress, Stream};
 
-type Job = Box<dyn FnOnce() + Send>;
+use crate::{
+    device::{RUNTIME, check_place, current, put},
+    error::{AclError, Code, call},
+    memory::reached_by_device,
+};
 
-/// Something that counts up, and whoever waits for a number.
-#[derive(Default)]
-struct Counter {
-    number: Mutex<u64>,
-    changed: Condvar,
+/// A call on a stream's thread.
+type HostFunction = unsafe extern "C" fn(*mut c_void);
+
+/// What a host function is called with; the program says that it may move to a stream's thread.
+struct Argument(*mut c_void);
+
+// SAFETY: the address is passed to the program's own function and not looked at.
+unsafe impl Send for Argument {}
+
+/// `aclrtCreateStream`.
+///
+/// # Safety
+/// `stream` is null or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aclrtCreateStream(stream: *mut *mut c_void) -> c_int {
+    call("aclrtCreateStream", || {
+        check_place(stream)?;
+        let made = RUNTIME.create_stream(current()?)?;
+        // SAFETY: the caller's promise.
+        unsafe { put(stream, without_provenance_mut(made.handle())) }
+    })
 }
 
-/// A thread that runs jobs in order.
-#[derive(Clone)]
-pub(crate) struct Stream {
-    jobs: Sender<Job>,
-    /// Jobs that were put on it.
-    posted: Arc<Mutex<u64>>,
-    /// Jobs that have run.
-    done: Arc<Counter>,
+/// `aclrtDestroyStream`; what is in it still happens.
+#[unsafe(no_mangle)]
+pub extern "C" fn aclrtDestroyStream(stream: *mut c_void) -> c_int {
+    call("aclrtDestroyStream", || {
+        find(stream)?;
+        Ok(RUNTIME.destroy_stream(stream.addr())?)
+    })
 }
 
-/// A point on a stream, once it was recorded.
-#[derive(Clone, Default)]
-pub(crate) struct Event {
-    /// Recordings asked for, and those that a stream has reached.
-    recorded: Arc<Mutex<u64>>,
-    reached: Arc<Counter>,
+/// `aclrtSynchronizeStream`.
+#[unsafe(no_mangle)]
+pub extern "C" fn aclrtSynchronizeStream(stream: *mut c_void) -> c_int {
+    call("aclrtSynchronizeStream", || synchronise(stream, -1))
 }
 
-/// What handles stand for.
-struct Handles {
-    next: usize,
-    streams: BTreeMap<usize, Stream>,
-    events: BTreeMap<usize, Event>,
+/// `aclrtSynchronizeStreamWithTimeout`: milliseconds, -1 for ever.
+#[unsafe(no_mangle)]
+pub extern "C" fn aclrtSynchronizeStreamWithTimeout(stream: *mut c_void, timeout: i32) -> c_int {
+    call("aclrtSynchronizeStreamWithTimeout", || synchronise(stream, timeout))
 }
 
-/// The handle of the default stream.
-const DEFAULT: usize = 0;
-
-static HANDLES: Mutex<Handles> =
-    Mutex::new(Handles { next: 1, streams: BTreeMap::new(), events: BTreeMap::new() });
-
-impl Counter {
-    fn advance(&self) {
-        *lock(&self.number) += 1;
-        self.changed.notify_all();
-    }
-
-    fn has_reached(&self, wanted: u64) -> bool {
-        *lock(&self.number) >= wanted
-    }
-
-    /// Whether the number came in time.
-    fn wait(&self, wanted: u64, patience: Option<Duration>) -> bool {
-        let deadline = patience.map(|patience| Instant::now() + patience);
-        let mut number = lock(&self.number);
-        while *number < wanted {
-            number = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                None => self.changed.wait(number).unwrap_or_else(PoisonError::into_inner),
-                Some(left) if left.is_zero() => return false,
-                Some(left) => {
-                    self.changed.wait_timeout(number, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
-        true
-    }
+/// `aclrtStreamQuery`: 0 complete, 1 not ready.
+///
+/// # Safety
+/// `status` is null or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aclrtStreamQuery(stream: *mut c_void, status: *mut c_int) -> c_int {
+    call("aclrtStreamQuery", || {
+        let idle = find(stream)?.query().map_err(AclError::of_stream)?;
+        // SAFETY: the caller's promise.
+        unsafe { put(status, c_int::from(!idle)) }
+    })
 }
 
-impl Stream {
-    fn new() -> Self {
-        let (jobs, queue) = channel::<Job>();
-        let done = Arc::new(Counter::default());
-        let counter = Arc::clone(&done);
-        // Ends with the last handle of the stream, after what was put on it.
-        thread::spawn(move || {
-            for job in queue {
-                job();
-                counter.advance();
-            }
+/// `aclrtSetStreamFailureMode`: streams here always stop at a failure.
+#[unsafe(no_mangle)]
+pub extern "C" fn aclrtSetStreamFailureMode(stream: *mut c_void, _mode: u64) -> c_int {
+    call("aclrtSetStreamFailureMode", || find(stream).map(drop))
+}
+
+/// `aclrtStreamWaitEvent`.
+#[unsafe(no_mangle)]
+pub extern "C" fn aclrtStreamWaitEvent(stream: *mut c_void, event: *mut c_void) -> c_int {
+    call("aclrtStreamWaitEvent", || {
+        find(stream)?.wait_event(&find_event(event)?);
+        Ok(())
+    })
+}
+
+/// `aclrtLaunchHostFunc`.
+///
+/// # Safety
+/// `function` may be called with `argument` when the stream comes to it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aclrtLaunchHostFunc(
+    stream: *mut c_void,
+    function: Option<HostFunction>,
+    argument: *mut c_void,
+) -> c_int {
+    call("aclrtLaunchHostFunc", || {
+        let missing = || AclError::new(Code::InvalidParameter, "the function is NULL");
+        let (function, argument) = (function.ok_or_else(missing)?, Argument(argument));
+        find(stream)?.post(move || {
+            let Argument(address) = { argument };
+            // SAFETY: the caller's promise.
+            unsafe { function(address) };
+            Ok(())
         });
-        Self { jobs, posted: Arc::default(), done }
+        Ok(())
+    })
+}
+
+/// `aclrtValueWrite`.
+///
+/// # Safety
+/// Registered memory of the host stays mapped until the stream has come to it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aclrtValueWrite(
+    address: *mut c_void,
+    value: u64,
+    _flag: u32,
+    stream: *mut c_void,
+) -> c_int {
+    call("aclrtValueWrite", || {
+        let word = RUNTIME.prepare_word(reached_by_device(address.addr() as u64)?, true)?;
+        find(stream)?.write_word(word, value);
+        Ok(())
+    })
+}
+
+/// `aclrtValueWait`: until the word is no less than the value, equal to it, shares a bit with it, or neither has some bit.
+///
+/// # Safety
+/// Registered memory of the host stays mapped until the stream has come to it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aclrtValueWait(
+    address: *mut c_void,
+    value: u64,
+    condition: u32,
+    stream: *mut c_void,
+) -> c_int {
+    call("aclrtValueWait", || {
+        let word = RUNTIME.prepare_word(reached_by_device(address.addr() as u64)?, true)?;
+        let holds: fn(u64, u64) -> bool = match condition {
+            0 => |found, value| found.wrapping_sub(value).cast_signed() >= 0,
+            1 => |found, value| found == value,
+            2 => |found, value| found & value != 0,
+            3 => |found, value| !(found | value) != 0,
+            _ => {
+                return Err(AclError::new(
+                    Code::InvalidParameter,
+                    format!("there is no condition {condition}"),
+                ));
+            }
+        };
+        find(stream)?.wait_word(word, move |found| holds(found, value));
+        Ok(())
+    })
+}
+
+/// `aclrtCreateEvent`.
+///
+/// # Safety
+/// `event` is null or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aclrtCreateEvent(event: *mut *mut c_void) -> c_int {
+    call("aclrtCreateEvent", || {
+        check_place(event)?;
+        let made = RUNTIME.create_event(current()?)?;
+        // SAFETY: the caller's promise.
+        unsafe { put(event, without_provenance_mut(made.handle())) }
+    })
+}
+
+/// `aclrtDestroyEvent`.
+#[unsafe(no_mangle)]
+pub extern "C" fn aclrtDestroyEvent(event: *mut c_void) -> c_int {
+    call("aclrtDestroyEvent", || Ok(RUNTIME.destroy_event(event.addr())?))
+}
+
+/// `aclrtRecordEvent`.
+#[unsafe(no_mangle)]
+pub extern "C" fn aclrtRecordEvent(event: *mut c_void, stream: *mut c_void) -> c_int {
+    call("aclrtRecordEvent", || {
+        let event = find_event(event)?;
+        find(stream)?.record(&event);
+        Ok(())
+    })
+}
+
+/// `aclrtQueryEventStatus`: 0 not ready, 1 complete.
+///
+/// # Safety
+/// `status` is null or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn aclrtQueryEventStatus(event: *mut c_void, status: *mut c_int) -> c_int {
+    call("aclrtQueryEventStatus", || {
+        let complete = match find_event(event)?.query() {
+            Progress::Fresh | Progress::Pending => false,
+            Progress::Done => true,
+            Progress::Failed(code) => return Err(AclError::of_stream(code)),
+        };
+        // SAFETY: the caller's promise.
+        unsafe { put(status, c_int::from(complete)) }
+    })
+}
+
+/// `aclrtSynchronizeEvent`.
+#[unsafe(no_mangle)]
+pub extern "C" fn aclrtSynchronizeEvent(event: *mut c_void) -> c_int {
+    call("aclrtSynchronizeEvent", || match find_event(event)?.synchronise(None) {
+        Progress::Failed(code) => Err(AclError::of_stream(code)),
+        Progress::Fresh | Progress::Pending | Progress::Done => Ok(()),
+    })
+}
+
+/// The stream of a handle, which is of the thread's context; NULL is the context's default one.
+pub(crate) fn find(handle: *mut c_void) -> Result<Stream, AclError> {
+    let device = current()?;
+    if handle.is_null() {
+        return Ok(RUNTIME.default_stream(device)?);
     }
-
-    /// Puts a job behind what is there.
-    pub(crate) fn post(&self, job: Job) {
-        let mut posted = lock(&self.posted);
-        *posted += 1;
-        // The thread ends only after the last sender.
-        let _ = self.jobs.send(job);
+    let stream = RUNTIME.stream(handle.addr())?;
+    if stream.device() != device {
+        let detail = format!("stream {handle:p} is of device {}, the thread of {device}", stream.device());
+        return Err(AclError::new(Code::StreamContext, detail));
     }
-
-    /// Whether everything on it ran in time.
-    pub(crate) fn synchronise(&self, patience: Option<Duration>) -> bool {
-        let posted = *lock(&self.posted);
-        self.done.wait(posted, patience)
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        let posted = *lock(&self.posted);
-        self.done.has_reached(posted)
-    }
+    Ok(stream)
 }
 
-impl Event {
-    pub(crate) fn record(&self, stream: &Stream) {
-        let mut recorded = lock(&self.recorded);
-        *recorded += 1;
-        let reached = Arc::clone(&self.reached);
-        stream.post(Box::new(move || reached.advance()));
-    }
-
-    /// Makes what comes later on `stream` wait for the last recording.
-    pub(crate) fn delay(&self, stream: &Stream) {
-        let (wanted, reached) = (*lock(&self.recorded), Arc::clone(&self.reached));
-        stream.post(Box::new(move || {
-            reached.wait(wanted, None);
-        }));
-    }
-
-    /// Whether there was a recording and it was reached.
-    pub(crate) fn is_complete(&self) -> bool {
-        let recorded = *lock(&self.recorded);
-        recorded > 0 && self.reached.has_reached(recorded)
-    }
-
-    pub(crate) fn synchronise(&self) {
-        let recorded = *lock(&self.recorded);
-        self.reached.wait(recorded, None);
-    }
+fn find_event(handle: *mut c_void) -> Result<Event, AclError> {
+    Ok(RUNTIME.event(handle.addr())?)
 }
 
-pub(crate) fn create_stream() -> *mut c_void {
-    let mut handles = lock(&HANDLES);
-    let handle = handles.number();
-    handles.streams.insert(handle, Stream::new());
-    ptr::without_provenance_mut(handle)
-}
-
-pub(crate) fn create_event() -> *mut c_void {
-    let mut handles = lock(&HANDLES);
-    let handle = handles.number();
-    handles.events.insert(handle, Event::default());
-    ptr::without_provenance_mut(handle)
-}
-
-/// The stream of a handle; NULL is the default one.
-pub(crate) fn stream(handle: *mut c_void) -> Result<Stream, AclError> {
-    let mut handles = lock(&HANDLES);
-    if handle.addr() == DEFAULT {
-        return Ok(handles.streams.entry(DEFAULT).or_insert_with(Stream::new).clone());
-    }
-    handles.streams.get(&handle.addr()).cloned().ok_or_else(|| unknown("stream", handle))
-}
-
-pub(crate) fn event(handle: *mut c_void) -> Result<Event, AclError> {
-    lock(&HANDLES).events.get(&handle.addr()).cloned().ok_or_else(|| unknown("event", handle))
-}
-
-/// Every stream there is.
-pub(crate) fn streams() -> Vec<Stream> {
-    lock(&HANDLES).streams.values().cloned().collect()
-}
-
-pub(crate) fn destroy_stream(handle: *mut c_void) -> Result<(), AclError> {
-    let removed = if handle.addr() == DEFAULT { None } else { lock(&HANDLES).streams.remove(&handle.addr()) };
-    removed.ok_or_else(|| unknown("stream", handle))?.synchronise(None);
-    Ok(())
-}
-
-pub(crate) fn destroy_event(handle: *mut c_void) -> Result<(), AclError> {
-    lock(&HANDLES).events.remove(&handle.addr()).map(drop).ok_or_else(|| unknown("event", handle))
-}
-
-impl Handles {
-    /// No number is used twice. Multiples of 16, as addresses would be.
-    fn number(&mut self) -> usize {
-        self.next += 1;
-        self.next * 16
-    }
-}
-
-fn unknown(what: &str, handle: *mut c_void) -> AclError {
-    AclError::new(Code::InvalidHandle, format!("there is no {what} {handle:p}"))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn synchronise(stream: *mut c_void, timeout: i32) -> Result<(), AclError> {
+    let patience = match timeout {
+        -1 => None,
+        0.. => Some(Duration::from_millis(timeout.unsigned_abs().into())),
+        _ => {
+            let detail = format!("a timeout of {timeout} ms: give -1 or more");
+            return Err(AclError::new(Code::InvalidParameter, detail));
+        }
+    };
+    let late = || AclError::new(Code::StreamTimeout, format!("the stream is not done after {timeout} ms"));
+    let done = find(stream)?.synchronise(patience).map_err(AclError::of_stream)?;
+    done.then_some(()).ok_or_else(late)
 }

@@ -1,14 +1,14 @@
 #![allow(unsafe_code)] // calls C functions
 
 use std::{
-    ffi::{CStr, c_void},
+    ffi::{CStr, c_char, c_void},
     ptr::{null, null_mut},
     sync::mpsc::{Receiver, Sender, channel},
     thread,
     time::Duration,
 };
 
-use crate::{Code, api::*};
+use crate::{Code, device::*, memory::*, stream::*};
 
 const HOST_TO_DEVICE: i32 = 1;
 const DEVICE_TO_HOST: i32 = 2;
@@ -18,6 +18,7 @@ const DEVICE_TO_DEVICE: i32 = 3;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn device_memory(size: usize) -> *mut c_void {
+    assert_eq!(aclrtSetDevice(0), 0);
     let mut memory = null_mut();
     // SAFETY: a place for the address.
     assert_eq!(unsafe { aclrtMalloc(&mut memory, size, 1) }, 0);
@@ -25,6 +26,7 @@ fn device_memory(size: usize) -> *mut c_void {
 }
 
 fn new_stream() -> *mut c_void {
+    assert_eq!(aclrtSetDevice(0), 0);
     let mut stream = null_mut();
     // SAFETY: a place for the handle.
     assert_eq!(unsafe { aclrtCreateStream(&mut stream) }, 0);
@@ -32,6 +34,7 @@ fn new_stream() -> *mut c_void {
 }
 
 fn new_event() -> *mut c_void {
+    assert_eq!(aclrtSetDevice(0), 0);
     let mut event = null_mut();
     // SAFETY: a place for the handle.
     assert_eq!(unsafe { aclrtCreateEvent(&mut event) }, 0);
@@ -76,8 +79,8 @@ fn copies_that_cannot_be_have_their_codes_and_a_text() {
         (refused(memory, 63, bytes, 64, HOST_TO_DEVICE), Code::RuntimeParameter, "64 bytes into room for 63"),
         (refused(past_the_end, 64, bytes, 64, HOST_TO_DEVICE), Code::RuntimeParameter, "32 are left"),
         (refused(bytes, 128, memory, 65, DEVICE_TO_HOST), Code::RuntimeParameter, "64 are left"),
-        (refused(memory, 64, bytes, 64, DEVICE_TO_DEVICE), Code::MemoryType, "DeviceToDevice"),
-        (refused(bytes, 64, memory, 64, HOST_TO_DEVICE), Code::MemoryType, "HostToDevice"),
+        (refused(memory, 64, bytes, 64, DEVICE_TO_DEVICE), Code::MemoryType, "is not the memory"),
+        (refused(bytes, 64, memory, 64, HOST_TO_DEVICE), Code::MemoryType, "is not the memory"),
     ];
     let last = recent().expect("the last refusal has a text");
     assert!(last.starts_with("E107016") && last.contains(cases[7].2), "{last}");
@@ -91,6 +94,7 @@ fn copies_that_cannot_be_have_their_codes_and_a_text() {
 
 #[test]
 fn memory_is_freed_once_and_by_its_own_function() {
+    assert_eq!(aclrtSetDevice(0), 0);
     let mut pinned = null_mut();
     // SAFETY: a place for the address.
     assert_eq!(unsafe { aclrtMallocHost(&mut pinned, 8) }, 0);
@@ -111,25 +115,121 @@ fn memory_is_freed_once_and_by_its_own_function() {
 fn devices_are_counted_and_set_for_a_thread() {
     let (mut count, mut device) = (0, -1);
     // SAFETY: places for numbers.
-    assert_eq!(unsafe { (aclrtGetDeviceCount(&mut count), aclrtGetDevice(&mut device)) }, (0, 0));
-    assert_eq!((count, device), (8, 0));
-    assert_eq!(aclrtSetDevice(7), 0);
-    // SAFETY: a place for a number.
-    assert_eq!((unsafe { aclrtGetDevice(&mut device) }, device), (0, 7));
+    unsafe {
+        assert_eq!((aclrtGetDeviceCount(&mut count), count), (0, 2));
+        assert_eq!(aclrtGetDevice(&mut device), Code::NoContext as i32);
+        assert_eq!(aclrtMalloc(&mut null_mut(), 8, 0), Code::NoContext as i32);
+        assert_eq!(aclrtSetDevice(1), 0);
+        assert_eq!((aclrtGetDevice(&mut device), device), (0, 1));
+    }
+    let (mut context, mut other) = (null_mut(), null_mut());
+    // SAFETY: places for handles.
+    unsafe {
+        assert_eq!(aclrtGetCurrentContext(&mut context), 0);
+        assert_eq!((aclrtSetDevice(0), aclrtGetCurrentContext(&mut other)), (0, 0));
+        assert_ne!(context, other);
+        assert_eq!((aclrtSetCurrentContext(context), aclrtGetDevice(&mut device), device), (0, 0, 1));
+    }
+    assert_eq!(aclrtSetCurrentContext(null_mut()), Code::RuntimeParameter as i32);
     thread::spawn(|| {
-        let mut device = -1;
         // SAFETY: a place for a number.
-        assert_eq!((unsafe { aclrtGetDevice(&mut device) }, device), (0, 0));
+        assert_eq!(unsafe { aclrtGetDevice(&mut -1) }, Code::NoContext as i32);
     })
     .join()
     .expect("the other thread");
-    for absent in [8, -1] {
+    for absent in [2, -1] {
         assert_eq!(aclrtSetDevice(absent), Code::InvalidDevice as i32);
         assert_eq!(aclrtResetDevice(absent), Code::InvalidDevice as i32);
     }
-    assert_eq!(aclrtResetDevice(7), 0);
-    // SAFETY: text that lives as long as the library.
-    assert_eq!(unsafe { CStr::from_ptr(aclrtGetSocName()) }, c"Ascend910B1");
+    assert_eq!(aclrtResetDevice(1), 0);
+    // SAFETY: a place for a number, and text that lives as long as the library.
+    unsafe {
+        assert_eq!(aclrtGetDevice(&mut device), Code::NoContext as i32);
+        assert_eq!(CStr::from_ptr(aclrtGetSocName()), c"Ascend910B1");
+    }
+}
+
+#[test]
+fn a_stream_of_another_context_is_refused() {
+    let stream = new_stream();
+    assert_eq!(aclrtSetDevice(1), 0);
+    assert_eq!(aclrtSynchronizeStream(stream), Code::StreamContext as i32);
+    assert_eq!((aclrtSetDevice(0), aclrtDestroyStream(stream)), (0, 0));
+}
+
+#[test]
+fn an_address_is_told_with_its_allocation() {
+    let (memory, host) = (device_memory(100), 0_u8);
+    let mut found = PointerAttributes::default();
+    let (mut base, mut size) = (null_mut(), 0);
+    // SAFETY: places for results.
+    unsafe {
+        assert_eq!(aclrtPointerGetAttributes(memory.wrapping_byte_add(99), &mut found), 0);
+        assert_eq!((found.device, found.location), (0, 1));
+        assert_eq!(aclrtMemGetAddressRange(memory.wrapping_byte_add(99), &mut base, &mut size), 0);
+        assert_eq!((base, size), (memory, 100));
+        assert_eq!(aclrtPointerGetAttributes((&raw const host).cast(), &mut found), 0);
+        assert_eq!(found.location, 2);
+        let refused = aclrtMemGetAddressRange((&raw const host).cast_mut().cast(), &mut base, &mut size);
+        assert_eq!(refused, Code::RuntimeParameter as i32);
+    }
+    assert_eq!(aclrtFree(memory), 0);
+}
+
+#[test]
+fn streams_write_and_wait_for_words_that_a_device_reaches() {
+    #[repr(align(4096))]
+    struct Page([u64; 512]);
+    let stream = new_stream();
+    let mut page = Box::new(Page([0; 512]));
+    let host = (&raw mut page.0[0]).cast::<c_void>();
+    let mut mapped = null_mut();
+    // SAFETY: a page that stays until it is unregistered, and words of it.
+    unsafe {
+        let between = host.wrapping_byte_add(8);
+        assert_eq!(aclrtHostRegister(between, 8, 0, &mut mapped), Code::Unaligned as i32);
+        assert_eq!(aclrtHostRegister(host, 4096, 1, &mut mapped), Code::InvalidParameter as i32);
+        assert_eq!((aclrtHostRegister(host, 4096, 0, &mut mapped), mapped == host), (0, false));
+        assert_eq!(aclrtValueWrite(host, 1, 0, stream), Code::RuntimeParameter as i32);
+        assert_eq!(aclrtValueWait(mapped, 1, 4, stream), Code::InvalidParameter as i32);
+        let second = mapped.wrapping_byte_add(8);
+        assert_eq!(aclrtValueWait(mapped, 3, 0, stream), 0);
+        assert_eq!(aclrtValueWrite(second, 7, 0, stream), 0);
+        assert_eq!(aclrtSynchronizeStreamWithTimeout(stream, 1), Code::StreamTimeout as i32);
+        assert_eq!(host.cast::<u64>().add(1).read_volatile(), 0);
+        std::sync::atomic::AtomicU64::from_ptr(host.cast()).store(4, std::sync::atomic::Ordering::Release);
+        assert_eq!(aclrtSynchronizeStream(stream), 0);
+        assert_eq!(host.cast::<u64>().add(1).read_volatile(), 7);
+    }
+    assert_eq!((aclrtHostUnregister(host), aclrtDestroyStream(stream)), (0, 0));
+    assert_eq!(aclrtHostUnregister(host), Code::RuntimeParameter as i32);
+}
+
+#[test]
+fn keys_name_whole_allocations_and_are_closed_once() {
+    let memory = device_memory(64);
+    let mut key = [1 as c_char; 65];
+    // SAFETY: room for a key, and C strings.
+    unsafe {
+        let export = |at, size, key: &mut [c_char; 65], room| {
+            aclrtIpcMemGetExportKey(at, size, key.as_mut_ptr(), room, 1)
+        };
+        let refused = Code::RuntimeParameter as i32;
+        assert_eq!(export(memory.wrapping_byte_add(8), 8, &mut key, 65), refused);
+        assert_eq!(export(memory, 65, &mut key, 65), refused);
+        assert_eq!(export(memory, 64, &mut key, 64), refused);
+        assert_eq!((export(memory, 64, &mut key, 65), key[64]), (0, 0));
+        // The process's own memory is not opened, nor what is no key.
+        let mut place = null_mut();
+        assert_eq!(aclrtIpcMemImportByKey(&mut place, key.as_ptr(), 0), refused);
+        assert_eq!(aclrtIpcMemImportByKey(&mut place, c"no key".as_ptr(), 0), refused);
+        assert_eq!(aclrtIpcMemImportByKey(&mut place, null(), 0), Code::InvalidParameter as i32);
+        let mut counts = fake_device::Counts::default();
+        fake_device_counts(&mut counts);
+        assert_eq!(counts.others, 1);
+        assert_eq!((aclrtIpcMemClose(key.as_ptr()), aclrtIpcMemClose(key.as_ptr())), (0, refused));
+    }
+    assert_eq!(aclrtFree(memory), 0);
 }
 
 #[test]

@@ -34,6 +34,7 @@
 //! | `FAKE_DEVICE_MEMORY` | 4294967296 | bytes of each |
 //! | `FAKE_DEVICE_FAULTS` | | `function@n=code`, separated by commas: the n-th call fails so; `n+` every call from there. The function `stream` stands for the operations that streams perform |
 //! | `FAKE_DEVICE_REPORT` | | a file to which lines of misuse are appended |
+//! | `FAKE_DEVICE_TOUCH` | | `allow`: programs may touch device memory, as those do that register it as the host's |
 //! | `FAKE_DEVICE_MISUSE` | | `allow`: the exit status stays what it was |
 //!
 //! # Example

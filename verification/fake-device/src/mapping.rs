@@ -38,7 +38,7 @@ enum Kind {
 
 impl Mapping {
     /// Fresh device memory, in a memfd of this name.
-    pub(crate) fn device(name: &str, length: u64) -> io::Result<Self> {
+    pub(crate) fn device(name: &str, length: u64, touchable: bool) -> io::Result<Self> {
         let name = CString::new(name)?;
         // SAFETY: the name is a C string.
         let descriptor = owned(unsafe { libc::memfd_create(CStr::as_ptr(&name), libc::MFD_CLOEXEC) })?;
@@ -47,15 +47,15 @@ impl Mapping {
         if unsafe { libc::ftruncate(descriptor.as_raw_fd(), pages) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        Self::of(descriptor, length)
+        Self::of(descriptor, length, touchable)
     }
 
     /// Device memory that is in a descriptor already.
-    pub(crate) fn of(descriptor: OwnedFd, length: u64) -> io::Result<Self> {
+    pub(crate) fn of(descriptor: OwnedFd, length: u64, touchable: bool) -> io::Result<Self> {
         let file = descriptor.as_raw_fd();
-        let address = map(length, libc::PROT_NONE, libc::MAP_SHARED, file)?;
-        let hidden = map(length, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, file)
-            .inspect_err(|_| unmap(address, length))?;
+        let all = libc::PROT_READ | libc::PROT_WRITE;
+        let address = map(length, if touchable { all } else { libc::PROT_NONE }, libc::MAP_SHARED, file)?;
+        let hidden = map(length, all, libc::MAP_SHARED, file).inspect_err(|_| unmap(address, length))?;
         Ok(Self::new(address as u64, length, hidden, Kind::Device(descriptor)))
     }
 

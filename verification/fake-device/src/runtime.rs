@@ -148,7 +148,8 @@ impl Runtime {
     pub fn allocate(&self, device: u32, length: u64) -> Result<u64, FakeError> {
         self.take(device, length)?;
         let name = ipc::name(self.nonce());
-        let made = Mapping::device(&name, length).inspect(|mapping| mapping.fill(FRESH));
+        let made =
+            Mapping::device(&name, length, self.settings.touchable).inspect(|mapping| mapping.fill(FRESH));
         self.keep(made, device, length, Owner::Device(device))
     }
 
@@ -296,7 +297,7 @@ impl Runtime {
         if handle.process == process::id() {
             return Err(FakeError::Invalid { what: "a handle of this process" });
         }
-        let mapping = Mapping::of(handle.open()?, handle.length);
+        let mapping = Mapping::of(handle.open()?, handle.length, self.settings.touchable);
         let mapping = mapping.map_err(|_| FakeError::OutOfMemory { wanted: handle.length, left: 0 })?;
         Ok(lock(&self.memory).insert(mapping, Owner::Imported(device)))
     }

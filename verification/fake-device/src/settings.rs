@@ -17,6 +17,8 @@ pub struct Settings {
     pub report: Option<PathBuf>,
     /// Whether misuse changes the status with which the process exits.
     pub fail_at_exit: bool,
+    /// Whether programs may touch device memory, which a device does not let them.
+    pub touchable: bool,
     /// How long freeing waits for operations that touch the memory, before that is misuse.
     pub patience: Duration,
 }
@@ -30,6 +32,7 @@ impl Default for Settings {
             faults: String::new(),
             report: None,
             fail_at_exit: false,
+            touchable: false,
             patience: Duration::from_secs(60),
         }
     }
@@ -46,6 +49,7 @@ impl Settings {
             faults: env::var("FAKE_DEVICE_FAULTS").unwrap_or_default(),
             report: env::var_os("FAKE_DEVICE_REPORT").map(PathBuf::from),
             fail_at_exit: env::var("FAKE_DEVICE_MISUSE").as_deref() != Ok("allow"),
+            touchable: env::var("FAKE_DEVICE_TOUCH").as_deref() == Ok("allow"),
             patience: normal.patience,
         }
     }

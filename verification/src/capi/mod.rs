@@ -98,7 +98,7 @@ impl Installed {
         let compiler = if language == Language::C { "gcc -std=c11 -pedantic" } else { "g++ -std=c++17" };
         let ascend = match language {
             Language::CppAscend => {
-                let headers = self.root.join("verification/fake-ascend/include");
+                let headers = self.root.join("accel-ascend/acl-sys/include");
                 let target = self.target.join("debug");
                 let target = target.display();
                 format!("-I{} -L{target} -Wl,-rpath,{target} -lascendcl", headers.display())

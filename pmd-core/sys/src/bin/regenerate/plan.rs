@@ -1,4 +1,4 @@
-//! What is bound: one [`Plan`] per library, read by `main`.
+//! What is bound: one [`Plan`] per library, read by `command`.
 
 use bindgen::callbacks::{DeriveTrait, ImplementsTrait, ParseCallbacks};
 use bindgen::{Builder, Formatter, RustEdition, RustTarget};
@@ -16,6 +16,8 @@ pub(crate) struct Plan {
     pub(crate) file: &'static str,
     /// Header under [`INCLUDE`].
     pub(crate) header: &'static str,
+    /// Whose header it is.
+    pub(crate) origin: &'static str,
     /// Name of the generated struct of function pointers.
     pub(crate) table: &'static str,
     /// Lines at the top of the file.
@@ -27,6 +29,8 @@ pub(crate) struct Plan {
     elsewhere: &'static [&'static str],
 }
 
+/// Whose headers they are.
+const RDMA_CORE: &str = "rdma-core 44.0";
 /// Headers that the crate libc covers: their types differ between architectures.
 const FROM_LIBC: &[&str] = &[".*/bits/.*", ".*/sys/.*", ".*/netinet/.*", ".*/linux/socket\\.h"];
 /// Headers that `verbs.rs` covers.
@@ -45,6 +49,7 @@ pub(crate) const PLANS: &[Plan] = &[
     Plan {
         file: "verbs.rs",
         header: "infiniband/verbs.h",
+        origin: RDMA_CORE,
         table: "Verbs",
         imports: &["use libc::{pthread_cond_t, pthread_mutex_t, timespec};"],
         functions: "_?ibv_.*",
@@ -55,6 +60,7 @@ pub(crate) const PLANS: &[Plan] = &[
     Plan {
         file: "mlx5.rs",
         header: "infiniband/mlx5dv.h",
+        origin: RDMA_CORE,
         table: "Mlx5",
         imports: &[
             "use libc::off_t;",
@@ -75,6 +81,7 @@ pub(crate) const PLANS: &[Plan] = &[
     Plan {
         file: "rdmacm.rs",
         header: "rdma/rdma_cma.h",
+        origin: RDMA_CORE,
         table: "RdmaCm",
         imports: &[
             "use libc::{sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t};",

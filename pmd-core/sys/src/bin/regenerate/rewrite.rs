@@ -1,5 +1,5 @@
 //! Turns bindgen's output into what is committed: calls that answer a missing symbol with an error instead of a
-//! panic, layout assertions for the architecture they were measured on, no numbered names. Called by `main`.
+//! panic, layout assertions for the architecture they were measured on, no numbered names. Called by `command`.
 
 use std::collections::HashMap;
 
@@ -22,8 +22,9 @@ pub(crate) fn rewrite(bindings: &str, plan: &Plan) -> Result<String, syn::Error>
         }
     }
     Ok(format!(
-        "// Generated from {} (rdma-core 44.0) by `regenerate`: change that, not this file.\n\n{}\n\n{}",
+        "// Generated from {} ({}) by `regenerate`: change that, not this file.\n\n{}\n\n{}",
         plan.header,
+        plan.origin,
         plan.imports.join("\n"),
         prettyplease::unparse(&file)
     ))
@@ -114,13 +115,14 @@ mod tests {
     #[test]
     fn calls_answer_missing_symbols_and_numbered_names_go() {
         let bindings = "pub const IBV_A: _bindgen_ty_7 = 1; pub type _bindgen_ty_7 = u32;
-            impl Verbs {
+            impl Table {
                 pub unsafe fn new() -> Self { Self }
                 pub unsafe fn ibv_a(&self, first: *mut u8, second: u32) -> i32 { (self.ibv_a)(first, second) }
                 pub unsafe fn ibv_b(&self) { (self.ibv_b)() }
             }
-            const _: () = { size_of::<u8>(); };";
-        let text: String = rewrite(bindings, &PLANS[0]).unwrap().split_whitespace().collect();
+            const _: () = { size_of::<u8>(); };"
+            .replace("Table", PLANS[0].table);
+        let text: String = rewrite(&bindings, &PLANS[0]).unwrap().split_whitespace().collect();
         assert!(text.contains("pubconstIBV_A:u32=1;") && !text.contains("_bindgen_ty_7"), "{text}");
         assert!(text.contains("pubunsafefnnew()->Self{Self}"), "{text}");
         let call = "fnibv_a(&self,first:*mutu8,second:u32,)->Result<i32,crate::LoadError>{\

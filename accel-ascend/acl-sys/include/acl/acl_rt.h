@@ -1,6 +1,6 @@
 /* Devices, memory, streams and events. See acl/acl.h. */
-#ifndef FAKE_ASCEND_ACL_ACL_RT_H_
-#define FAKE_ASCEND_ACL_ACL_RT_H_
+#ifndef PMD_ACL_ACL_RT_H_
+#define PMD_ACL_ACL_RT_H_
 
 #include "acl/acl_base.h"
 
@@ -8,6 +8,7 @@
 extern "C" {
 #endif
 
+typedef void *aclrtContext;
 typedef void *aclrtStream;
 typedef void *aclrtEvent;
 typedef void (*aclrtHostFunc)(void *args);
@@ -39,33 +40,85 @@ typedef enum aclrtEventRecordedStatus {
   ACL_EVENT_RECORDED_STATUS_COMPLETE = 1
 } aclrtEventRecordedStatus;
 
-/* Devices: 8, or as many as the environment variable FAKE_ASCEND_DEVICES says. */
+typedef enum aclrtHostRegisterType { ACL_HOST_REGISTER_MAPPED = 0 } aclrtHostRegisterType;
+
+typedef enum aclrtMemLocationType {
+  ACL_MEM_LOCATION_TYPE_HOST = 0,
+  ACL_MEM_LOCATION_TYPE_DEVICE = 1,
+  ACL_MEM_LOCATION_TYPE_UNREGISTERED = 2,
+  ACL_MEM_LOCATION_TYPE_MANAGED = 3,
+  ACL_MEM_LOCATION_TYPE_HOST_NUMA = 4
+} aclrtMemLocationType;
+
+typedef struct aclrtMemLocation {
+  uint32_t id;
+  aclrtMemLocationType type;
+} aclrtMemLocation;
+
+typedef struct aclrtPtrAttributes {
+  aclrtMemLocation location;
+  uint32_t pageSize;
+  uint32_t rsv[4];
+} aclrtPtrAttributes;
+
+typedef struct aclrtUuid {
+  char bytes[16];
+} aclrtUuid;
+
+/* Bytes of a key that names memory for other processes, with its closing zero. */
+#define ACL_RT_IPC_KEY_LENGTH 65
+/* Any process of the host may import. */
+#define ACL_RT_IPC_MEM_EXPORT_FLAG_DISABLE_PID_VALIDATION 1
+#define ACL_RT_IPC_MEM_IMPORT_FLAG_DEFAULT 0
+/* A stream goes on once the word, less the value, is not negative. */
+#define ACL_VALUE_WAIT_GEQ 0
+/* What is behind a failure in a stream does not happen. */
+#define ACL_STOP_ON_FAILURE 1
+
+/* Devices. */
 aclError aclrtGetDeviceCount(uint32_t *count);
 aclError aclrtSetDevice(int32_t deviceId);
 aclError aclrtGetDevice(int32_t *deviceId);
 aclError aclrtResetDevice(int32_t deviceId);
 aclError aclrtSynchronizeDevice(void);
-/* Name of the chip: "Ascend910B1". */
+aclError aclrtGetCurrentContext(aclrtContext *context);
+aclError aclrtSetCurrentContext(aclrtContext context);
+/* Name of the chip, as in "Ascend910B1". */
 const char *aclrtGetSocName(void);
+aclError aclrtGetPhyDevIdByLogicDevId(int32_t logicDevId, int32_t *phyDevId);
+aclError aclrtDeviceGetUuid(int32_t deviceId, aclrtUuid *uuid);
+aclError aclrtDeviceGetPCIBusId(int32_t deviceId, char *pciBusId, int32_t length);
 
 /* Memory. A copy's kind must fit both addresses, and device memory is not written past its end. */
 aclError aclrtMalloc(void **devPtr, size_t size, aclrtMemMallocPolicy policy);
 aclError aclrtFree(void *devPtr);
 aclError aclrtMallocHost(void **hostPtr, size_t size);
 aclError aclrtFreeHost(void *hostPtr);
+/* From a page's beginning; devPtr is where the device reaches it. */
+aclError aclrtHostRegister(void *ptr, uint64_t size, aclrtHostRegisterType type, void **devPtr);
+aclError aclrtHostUnregister(void *ptr);
 aclError aclrtMemset(void *devPtr, size_t maxCount, int32_t value, size_t count);
 aclError aclrtMemcpy(void *dst, size_t destMax, const void *src, size_t count, aclrtMemcpyKind kind);
 aclError aclrtMemcpyAsync(void *dst, size_t destMax, const void *src, size_t count, aclrtMemcpyKind kind,
                           aclrtStream stream);
+aclError aclrtPointerGetAttributes(const void *ptr, aclrtPtrAttributes *attributes);
+aclError aclrtMemGetAddressRange(void *ptr, void **pbase, size_t *psize);
+aclError aclrtIpcMemGetExportKey(void *devPtr, size_t size, char *key, size_t len, uint64_t flags);
+aclError aclrtIpcMemImportByKey(void **devPtr, const char *key, uint64_t flags);
+aclError aclrtIpcMemClose(const char *key);
 
-/* Streams: what is put on one runs in order on a thread of its own. NULL is the default stream. */
+/* Streams: what is put on one runs in order. NULL is the default stream. */
 aclError aclrtCreateStream(aclrtStream *stream);
 aclError aclrtDestroyStream(aclrtStream stream);
 aclError aclrtSynchronizeStream(aclrtStream stream);
 aclError aclrtSynchronizeStreamWithTimeout(aclrtStream stream, int32_t timeout);
 aclError aclrtStreamQuery(aclrtStream stream, aclrtStreamStatus *status);
+aclError aclrtSetStreamFailureMode(aclrtStream stream, uint64_t mode);
 aclError aclrtStreamWaitEvent(aclrtStream stream, aclrtEvent event);
 aclError aclrtLaunchHostFunc(aclrtStream stream, aclrtHostFunc fn, void *args);
+/* Words of 64 bits that the device reaches. */
+aclError aclrtValueWrite(void *devAddr, uint64_t value, uint32_t flag, aclrtStream stream);
+aclError aclrtValueWait(void *devAddr, uint64_t value, uint32_t flag, aclrtStream stream);
 
 /* Events: complete when everything that was on the stream before the last recording has run. */
 aclError aclrtCreateEvent(aclrtEvent *event);
@@ -78,4 +131,4 @@ aclError aclrtSynchronizeEvent(aclrtEvent event);
 }
 #endif
 
-#endif /* FAKE_ASCEND_ACL_ACL_RT_H_ */
+#endif /* PMD_ACL_ACL_RT_H_ */
