@@ -1,21 +1,14 @@
 //! Asks CANN's ACL runtime how many devices it drives; called through [`crate::probe`].
 //!
 //! Source: the public AscendCL API (`aclInit`, `aclrtGetDeviceCount`; every function gives an `aclError`).
-#![allow(unsafe_code)] // loads a library and calls its C functions
+#![allow(unsafe_code)] // calls the runtime's C functions
 
-use core::ffi::{c_char, c_int};
 use core::ptr;
 
-use libloading::{Library, Symbol};
+use acl_sys::{Acl, LoadError, acl, loader::LIBRARY};
 
 #[cfg(test)]
 mod tests;
-
-/// The runtime's only name.
-const LIBRARY: &str = "libascendcl.so";
-
-/// `ACL_ERROR_REPEAT_INITIALIZE`: another part of this process has initialised the runtime, which serves as well.
-const ALREADY_INITIALISED: i32 = 100_002;
 
 /// The ACL runtime on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +17,7 @@ pub struct Runtime {
     pub device_count: u32,
 }
 
-/// Why Ascend devices cannot be used on this machine.
+/// Why an Ascend device cannot be used on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unavailable {
@@ -43,6 +36,14 @@ pub enum Unavailable {
     /// The runtime is installed, and it sees no NPU.
     #[error("Ascend runtime found, no NPU (check npu-smi info, ASCEND_RT_VISIBLE_DEVICES and /dev/davinci*)")]
     NoDevice,
+    /// The runtime has devices, and not so many.
+    #[error("Ascend runtime found, it has {count} devices, so there is no device {ordinal}")]
+    NoSuchDevice {
+        /// What was asked for.
+        ordinal: u32,
+        /// How many there are; the last one is one less.
+        count: u32,
+    },
     /// A call failed for another reason.
     #[error("Ascend runtime found, {call} failed with {code} (check npu-smi info)")]
     Call {
@@ -62,50 +63,32 @@ pub enum Unavailable {
 ///
 /// [`Unavailable`], which says what is missing and what to do.
 pub fn probe() -> Result<Runtime, Unavailable> {
-    probe_library(LIBRARY)
+    let acl = Acl::load().map_err(|_| Unavailable::Absent { library: LIBRARY })?;
+    Ok(Runtime { device_count: count_devices(acl)? })
 }
 
-fn probe_library(name: &str) -> Result<Runtime, Unavailable> {
-    let acl = Acl::load(name)?;
+/// Initialises the runtime and counts its devices; at least one.
+pub(crate) fn count_devices(acl: &Acl) -> Result<u32, Unavailable> {
     // SAFETY: the configuration may be null, which asks for the defaults.
-    match unsafe { (acl.init)(ptr::null()) } {
-        0 | ALREADY_INITIALISED => {}
-        code => return Err(Unavailable::Call { call: "aclInit", code }),
+    match unsafe { acl.aclInit(ptr::null()) } {
+        // Another part of this process has initialised the runtime, which serves as well.
+        Ok(acl::ACL_ERROR_REPEAT_INITIALIZE) => {}
+        answer => done("aclInit", answer)?,
     }
-    let mut device_count = 0;
+    let mut count = 0;
     // SAFETY: the runtime is initialised, and the function writes one u32 through the pointer.
-    match unsafe { (acl.device_count)(&mut device_count) } {
-        0 if device_count == 0 => Err(Unavailable::NoDevice),
-        0 => Ok(Runtime { device_count }),
-        code => Err(Unavailable::Call { call: "aclrtGetDeviceCount", code }),
+    match unsafe { acl.aclrtGetDeviceCount(&mut count) } {
+        Ok(acl::ACL_ERROR_RT_NO_DEVICE) => return Err(Unavailable::NoDevice),
+        answer => done("aclrtGetDeviceCount", answer)?,
     }
+    if count == 0 { Err(Unavailable::NoDevice) } else { Ok(count) }
 }
 
-/// `aclInit(const char *configuration)`.
-type Initialise = unsafe extern "C" fn(*const c_char) -> c_int;
-
-/// `aclrtGetDeviceCount(uint32_t *count)`.
-type CountDevices = unsafe extern "C" fn(*mut u32) -> c_int;
-
-/// The functions that a probe needs.
-struct Acl {
-    init: Initialise,
-    device_count: CountDevices,
-}
-
-impl Acl {
-    fn load(name: &str) -> Result<Self, Unavailable> {
-        // SAFETY: loading the runtime runs its initialisers, which is what an Ascend program does at its start.
-        let library = unsafe { Library::new(name) }.map_err(|_| Unavailable::Absent { library: LIBRARY })?;
-        let library: &'static Library = Box::leak(Box::new(library));
-        // SAFETY: the type is the function's prototype, and the library is never unloaded.
-        let init: Result<Symbol<'_, Initialise>, _> = unsafe { library.get(b"aclInit") };
-        // SAFETY: as above.
-        let device_count: Result<Symbol<'_, CountDevices>, _> =
-            unsafe { library.get(b"aclrtGetDeviceCount") };
-        Ok(Self {
-            init: *init.map_err(|_| Unavailable::Symbol { symbol: "aclInit" })?,
-            device_count: *device_count.map_err(|_| Unavailable::Symbol { symbol: "aclrtGetDeviceCount" })?,
-        })
+/// What a function without which nothing works has answered.
+pub(crate) fn done(call: &'static str, answer: Result<i32, LoadError>) -> Result<(), Unavailable> {
+    match answer {
+        Ok(acl::ACL_SUCCESS) => Ok(()),
+        Ok(code) => Err(Unavailable::Call { call, code }),
+        Err(_) => Err(Unavailable::Symbol { symbol: call }),
     }
 }
