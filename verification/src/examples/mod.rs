@@ -71,7 +71,8 @@ impl Device {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// What a report calls it.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::SharedMemory => "shared memory",
             Self::Mlx5 => "a simulated ConnectX, mlx5",
@@ -216,7 +217,7 @@ fn judge(done: &Done, journal: &mut Journal<'_>) -> Tally {
 }
 
 /// Whether the device was used as hardware would have it.
-fn inspect(simulated: &Simulated, journal: &mut Journal<'_>) -> Tally {
+pub(crate) fn inspect(simulated: &Simulated, journal: &mut Journal<'_>) -> Tally {
     match simulated.counters() {
         Ok(counters) if counters.violations == 0 && counters.work_requests > 0 => {
             Tally { passed: 1, ..Tally::default() }
