@@ -32,8 +32,9 @@ const FUZZER: &[&str] = &["g++"];
 /// What builds the NIXL plugin, reads its symbols, and runs the wheel's agent.
 const NIXL: &[&str] = &["binutils", "cmake", "g++", "make", "python3", "python3-venv"];
 
-/// rdma-core's headers, and the compiler library that reads them.
-const HEADERS: &[&str] = &["libclang1-14", "libclang-common-14-dev", "libibverbs-dev", "librdmacm-dev"];
+/// The headers of rdma-core and HIP, and the compiler library that reads them.
+const HEADERS: &[&str] =
+    &["libclang1-14", "libclang-common-14-dev", "libibverbs-dev", "librdmacm-dev", "libamdhip64-dev"];
 
 /// All suites, in the order in which `all` runs them: the quickest answers first.
 pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
@@ -249,13 +250,16 @@ pub(crate) fn loom_cargo(workspace: &Workspace) -> Task {
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
 }
 
+/// The packages whose bindings of a C library are generated and committed.
+const BINDINGS: [&str; 3] = ["pmd-sys", "hip-sys", "acl-sys"];
+
 fn bindings(workspace: &Workspace) -> Vec<Step> {
-    let check = |package: &'static str| {
+    let check = |package| {
         let arguments =
             ["run", "-p", package, "--features", "regenerate", "--bin", "regenerate", "--", "--check"];
         Step { task: workspace.cargo().args(arguments), count: Count::Command }
     };
-    ["pmd-sys", "acl-sys"].map(check).into()
+    BINDINGS.map(check).into()
 }
 
 /// The tests that need rdma-core's libraries and no device.

@@ -1,7 +1,5 @@
 // Generated from acl/acl.h (include) by `regenerate`: change that, not this file.
 
-
-
 pub const ACL_RT_IPC_KEY_LENGTH: u32 = 65;
 pub const ACL_RT_IPC_MEM_EXPORT_FLAG_DISABLE_PID_VALIDATION: u32 = 1;
 pub const ACL_RT_IPC_MEM_IMPORT_FLAG_DEFAULT: u32 = 0;
@@ -61,7 +59,7 @@ pub const ACL_MEM_LOCATION_TYPE_MANAGED: aclrtMemLocationType = 3;
 pub const ACL_MEM_LOCATION_TYPE_HOST_NUMA: aclrtMemLocationType = 4;
 pub type aclrtMemLocationType = ::std::os::raw::c_uint;
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct aclrtMemLocation {
     pub id: u32,
     pub type_: aclrtMemLocationType,
@@ -90,7 +88,7 @@ impl Default for aclrtMemLocation {
     }
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Copy, Clone)]
 pub struct aclrtPtrAttributes {
     pub location: aclrtMemLocation,
     pub pageSize: u32,

@@ -47,7 +47,10 @@ fn rocm() -> Accelerator {
     let mut accelerator = Accelerator::new("rocm", "libamdhip64.so", "ROCm's HIP runtime", &found, absent);
     if let Ok(runtime) = found {
         accelerator.version = Some(runtime.version.to_string());
-        accelerator.devices = (0..runtime.device_count).map(|ordinal| ordinal.to_string()).collect();
+        let line = |device: &accel_rocm::Device| {
+            format!("{}: {}, {} MiB", device.ordinal, device.name, device.memory_bytes >> 20)
+        };
+        accelerator.devices = runtime.devices.iter().map(line).collect();
     }
     accelerator
 }

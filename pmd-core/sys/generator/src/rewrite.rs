@@ -1,5 +1,5 @@
 //! Turns bindgen's output into what is committed: calls that answer a missing symbol with an error instead of a
-//! panic, layout assertions for the architecture they were measured on, no numbered names. Called by `command`.
+//! panic, layout assertions for the architecture they were measured on, no numbered names. Called by `crate::main`.
 
 use std::collections::HashMap;
 
@@ -22,12 +22,17 @@ pub(crate) fn rewrite(bindings: &str, plan: &Plan) -> Result<String, syn::Error>
         }
     }
     Ok(format!(
-        "// Generated from {} ({}) by `regenerate`: change that, not this file.\n\n{}\n\n{}",
+        "// Generated from {} ({}) by `regenerate`: change that, not this file.\n\n{}{}",
         plan.header,
-        plan.origin,
-        plan.imports.join("\n"),
+        plan.source,
+        imports(plan),
         prettyplease::unparse(&file)
     ))
+}
+
+/// The lines at the top, and an empty one behind them.
+fn imports(plan: &Plan) -> String {
+    if plan.imports.is_empty() { String::new() } else { format!("{}\n\n", plan.imports.join("\n")) }
 }
 
 fn is_table(block: &ItemImpl, table: &str) -> bool {
@@ -110,19 +115,20 @@ impl VisitMut for AnonymousEnums {
 #[cfg(test)]
 mod tests {
     use super::rewrite;
-    use crate::plan::PLANS;
+    use crate::Plan;
+
+    const PLAN: Plan = Plan { table: "Verbs", header: "a.h", source: "b 1", ..Plan::NOTHING };
 
     #[test]
     fn calls_answer_missing_symbols_and_numbered_names_go() {
         let bindings = "pub const IBV_A: _bindgen_ty_7 = 1; pub type _bindgen_ty_7 = u32;
-            impl Table {
+            impl Verbs {
                 pub unsafe fn new() -> Self { Self }
                 pub unsafe fn ibv_a(&self, first: *mut u8, second: u32) -> i32 { (self.ibv_a)(first, second) }
                 pub unsafe fn ibv_b(&self) { (self.ibv_b)() }
             }
-            const _: () = { size_of::<u8>(); };"
-            .replace("Table", PLANS[0].table);
-        let text: String = rewrite(&bindings, &PLANS[0]).unwrap().split_whitespace().collect();
+            const _: () = { size_of::<u8>(); };";
+        let text: String = rewrite(bindings, &PLAN).unwrap().split_whitespace().collect();
         assert!(text.contains("pubconstIBV_A:u32=1;") && !text.contains("_bindgen_ty_7"), "{text}");
         assert!(text.contains("pubunsafefnnew()->Self{Self}"), "{text}");
         let call = "fnibv_a(&self,first:*mutu8,second:u32,)->Result<i32,crate::LoadError>{\
@@ -135,6 +141,6 @@ mod tests {
 
     #[test]
     fn what_does_not_parse_is_an_error() {
-        assert!(rewrite("pub struct {", &PLANS[0]).is_err());
+        assert!(rewrite("pub struct {", &PLAN).is_err());
     }
 }

@@ -1,0 +1,208 @@
+//! What streams may still touch: memory is freed behind the copies of this crate's streams, and a flag's word stays as long
+//! as a stream may read or write it. Called by `stream` when it is given work, by `memory` before it frees.
+#![allow(unsafe_code)] // calls the runtime
+
+use core::ffi::c_int;
+use std::fmt;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hip_sys::hip::hipStream_t;
+
+use crate::event::NativeEvent;
+use crate::flag::Word;
+use crate::runtime::Hip;
+
+/// The streams of one accelerator.
+pub(crate) struct Outstanding {
+    hip: Hip,
+    device: c_int,
+    lists: Mutex<Lists>,
+}
+
+#[derive(Default)]
+struct Lists {
+    open: Vec<Arc<Tracked>>,
+    /// What streams left behind that were closed with work in them.
+    left: Vec<Arc<Left>>,
+}
+
+/// A native stream, ours or the application's.
+pub(crate) struct Tracked {
+    hip: Hip,
+    device: c_int,
+    native: hipStream_t,
+    /// Whether it is destroyed with the value.
+    owned: bool,
+    work: Mutex<Work>,
+}
+
+// SAFETY: the runtime's functions take streams from any thread.
+unsafe impl Send for Tracked {}
+// SAFETY: as above; they lock what they change.
+unsafe impl Sync for Tracked {}
+
+#[derive(Default)]
+struct Work {
+    /// Times that copies were put into the stream, and how many of them were seen done.
+    copies: u64,
+    done: u64,
+    words: Vec<(NativeEvent, Arc<Word>)>,
+}
+
+/// Work of a closed stream.
+struct Left {
+    event: NativeEvent,
+    copies: bool,
+    _words: Vec<Arc<Word>>,
+}
+
+impl Outstanding {
+    pub(crate) fn new(hip: Hip, device: c_int) -> Self {
+        Self { hip, device, lists: Mutex::default() }
+    }
+
+    /// Begins to watch a stream.
+    pub(crate) fn open(&self, native: hipStream_t, owned: bool) -> Arc<Tracked> {
+        let (hip, device) = (self.hip, self.device);
+        let tracked = Arc::new(Tracked { hip, device, native, owned, work: Mutex::default() });
+        self.lists().open.push(Arc::clone(&tracked));
+        tracked
+    }
+
+    /// The stream gets no work any more. It is destroyed with the last user of the value.
+    pub(crate) fn close(&self, tracked: &Arc<Tracked>) {
+        let mut lists = self.lists();
+        lists.left.retain(|left| !left.is_done());
+        lists.left.extend(tracked.leave().map(Arc::new));
+        lists.open.retain(|open| !Arc::ptr_eq(open, tracked));
+    }
+
+    /// Waits until the copies are done that were put into any of the streams.
+    pub(crate) fn wait_for_copies(&self) {
+        // Without the lock: whoever lets the copies go on may need it.
+        let (open, left) = {
+            let lists = self.lists();
+            (lists.open.clone(), lists.left.clone())
+        };
+        for tracked in open {
+            tracked.wait_for_copies();
+        }
+        for left in left.iter().filter(|left| left.copies) {
+            left.event.wait();
+        }
+    }
+
+    fn lists(&self) -> MutexGuard<'_, Lists> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Outstanding {
+    fn drop(&mut self) {
+        for left in mem::take(&mut self.lists().left) {
+            if !left.is_done() {
+                // A stream waits for a word that nobody can write any more: freeing it would wait for ever.
+                mem::forget(left);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Outstanding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lists = self.lists();
+        write!(formatter, "{} streams, {} closed", lists.open.len(), lists.left.len())
+    }
+}
+
+impl Tracked {
+    pub(crate) fn native(&self) -> hipStream_t {
+        self.native
+    }
+
+    /// Copies are about to be put into it.
+    pub(crate) fn will_copy(&self) {
+        self.work().copies += 1;
+    }
+
+    /// Keeps a word until what is in the stream now is done. The caller has made the device current.
+    pub(crate) fn keep(&self, word: &Arc<Word>) {
+        let mut work = self.work();
+        work.words.retain(|(event, kept)| Arc::ptr_eq(kept, word) || !is_done(event));
+        let known = work.words.iter().find(|(_, kept)| Arc::ptr_eq(kept, word));
+        let recorded = match known {
+            Some((event, _)) => event.record(self.native),
+            None => NativeEvent::new(self.hip, self.device).and_then(|event| {
+                event.record(self.native)?;
+                work.words.push((event, Arc::clone(word)));
+                Ok(())
+            }),
+        };
+        if recorded.is_err() {
+            // When the stream is done with it cannot be known: eight bytes stay.
+            mem::forget(Arc::clone(word));
+        }
+    }
+
+    fn wait_for_copies(&self) {
+        let copies = {
+            let work = self.work();
+            if work.done == work.copies {
+                return;
+            }
+            work.copies
+        };
+        let Ok(_current) = self.hip.on_device(self.device) else { return };
+        // SAFETY: the stream is ours and open, or the application's: the runtime refuses one that was destroyed, and then
+        // nothing is in it any more.
+        let answer = unsafe { self.hip.hipStreamSynchronize(self.native) };
+        let _ = self.hip.check("hipStreamSynchronize", answer);
+        let mut work = self.work();
+        work.done = work.done.max(copies);
+    }
+
+    /// What is still in the stream, if anything is.
+    fn leave(&self) -> Option<Left> {
+        let mut work = self.work();
+        let copies = work.done != work.copies;
+        let words = mem::take(&mut work.words).into_iter().map(|(_, word)| word).collect::<Vec<_>>();
+        if !copies && words.is_empty() {
+            return None;
+        }
+        let _current = self.hip.on_device(self.device).ok()?;
+        let event = NativeEvent::new(self.hip, self.device).ok()?;
+        // A stream that takes no event does nothing any more either.
+        event.record(self.native).ok()?;
+        let left = Left { event, copies, _words: words };
+        (!left.is_done()).then_some(left)
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        if !self.owned {
+            return;
+        }
+        let Ok(_current) = self.hip.on_device(self.device) else { return };
+        // SAFETY: hipStreamCreateWithFlags gave it, and nobody has it any more. What is in it still happens.
+        let answer = unsafe { self.hip.hipStreamDestroy(self.native) };
+        // It leaves with the process at the latest: nobody could be told.
+        let _ = self.hip.check("hipStreamDestroy", answer);
+    }
+}
+
+impl Left {
+    fn is_done(&self) -> bool {
+        is_done(&self.event)
+    }
+}
+
+/// Done, or failed, after which nothing more happens.
+fn is_done(event: &NativeEvent) -> bool {
+    event.is_done().unwrap_or(true)
+}
