@@ -57,7 +57,7 @@ fn a_barrier_that_takes_too_long_names_who_is_missing_and_can_be_repeated() {
 fn who_is_not_meant_or_is_there_already_is_told() {
     let scheduler = scheduler(2, 1, 1);
     let (workers, _servers) = form(&scheduler, 2, 1);
-    let failure = |node: &Node, barrier: &Barrier| match node.barrier(barrier, SHORT).unwrap_err() {
+    let failure = |node: &Node, barrier: &Barrier| match node.barrier(barrier, PATIENCE).unwrap_err() {
         BarrierError::Failed { failure, .. } => failure,
         other => panic!("unexpected: {other}"),
     };
@@ -68,7 +68,7 @@ fn who_is_not_meant_or_is_there_already_is_told() {
     assert_eq!(failure(&workers[0], &stranger), BarrierFailure::NotYours(MemberId::worker(1)));
     let long = Barrier::new("b".repeat(NAME_LIMIT + 1), Roles::WORKER);
     assert_eq!(failure(&workers[0], &long), BarrierFailure::Name { length: NAME_LIMIT + 1 });
-    let error = scheduler.barrier(&Barrier::new("b", Roles::WORKER), SHORT).unwrap_err();
+    let error = scheduler.barrier(&Barrier::new("b", Roles::WORKER), PATIENCE).unwrap_err();
     let failure = BarrierFailure::NotExpected(MemberId::SCHEDULER);
     assert_eq!(error, BarrierError::Failed { name: "b".into(), failure });
 }
@@ -94,7 +94,9 @@ fn a_barrier_ends_when_its_node_joins_again() {
     let (workers, _servers) = form(&scheduler, 2, 1);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| workers[0].barrier(&both(), PATIENCE));
+        let deadline = Instant::now() + PATIENCE;
         while scheduler.barriers() == 0 {
+            assert!(Instant::now() < deadline, "nobody is at the barrier");
             thread::sleep(SHORT / 10);
         }
         workers[0].rejoin().unwrap();

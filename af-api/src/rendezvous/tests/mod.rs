@@ -46,6 +46,18 @@ fn form(scheduler: &Scheduler, workers: u32, servers: u32) -> (Vec<Node>, Vec<No
     (join(worker_threads), join(server_threads))
 }
 
+/// What comes of an attempt with little time, or with ever more where the machine is too busy for that.
+fn patiently<T>(attempt: impl Fn(Duration) -> Result<T, String>) -> T {
+    let mut patience = SHORT;
+    loop {
+        match attempt(patience) {
+            Ok(found) => return found,
+            Err(other) => assert!(patience < PATIENCE, "unexpected: {other}"),
+        }
+        patience *= 4;
+    }
+}
+
 fn ids(members: &[Member]) -> Vec<MemberId> {
     members.iter().map(|member| member.id).collect()
 }

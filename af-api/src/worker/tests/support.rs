@@ -16,6 +16,15 @@ pub(crate) fn soon() -> Option<Instant> {
     Some(Instant::now() + PATIENCE)
 }
 
+/// Waits for what another thread brings about.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited for: {what}");
+        std::thread::yield_now();
+    }
+}
+
 pub(crate) fn node(rank: u32) -> NodeIdentity {
     NodeIdentity { rank, instance: 0, epoch: 1 }
 }
