@@ -181,6 +181,12 @@ impl Inbox {
         (state.ready(), state.wanted(gather, self.workers))
     }
 
+    /// Requests that have not been handed out.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.state().workers.values().map(|waiting| waiting.requests.len()).sum()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

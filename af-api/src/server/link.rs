@@ -16,7 +16,7 @@
 //! | gone | quiet: the response's work requests have completed |
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -63,6 +63,8 @@ struct State {
     cancelled: HashMap<u16, u16>,
     /// Parts of batches.
     batches: HashMap<u32, Vec<(BatchPart, Part)>>,
+    /// The last ones that their worker gave up: of these more parts may be on their way.
+    given_up: VecDeque<u32>,
     down: bool,
     /// Those who wait for areas to be released.
     wakers: Wakers,
@@ -89,6 +91,8 @@ pub(super) enum Arrival {
     Complete(Vec<Part>),
     /// Nothing to hand out: a part of something, or cancelled.
     Nothing,
+    /// A part of something. These are of a batch that will never be complete.
+    GivenUp(Vec<Part>),
     /// Names what was not agreed on.
     Wrong(Immediate),
 }
@@ -110,18 +114,19 @@ impl Link {
         let mut state = self.state();
         state.arrived.insert(immediate.slot, immediate.generation);
         let cancelled = state.cancelled.remove(&immediate.slot) == Some(immediate.generation);
-        let pushes = state.take_in(view);
-        if cancelled || state.down {
+        let pushes = state.take_in(view, cancelled);
+        // A part that was given up has its place all the same: the others of its batch must not wait for it.
+        if state.down || cancelled && header.batch.is_none() {
             return Arrival::Nothing;
         }
         let Some(pushes) = pushes else { return Arrival::Wrong(immediate) };
-        let entry = Entry { generation: immediate.generation, status: Status::Waiting };
-        state.requests.insert(immediate.slot, entry);
+        let status = if cancelled { Status::Cancelled } else { Status::Waiting };
+        state.requests.insert(immediate.slot, Entry { generation: immediate.generation, status });
         let part =
             Part { immediate, flags: header.flags, tag: header.tag, pushes, pulls: view.pulls.clone() };
         match header.batch {
             None => Arrival::Complete(vec![part]),
-            Some(place) => state.collect(place, part).map_or(Arrival::Nothing, Arrival::Complete),
+            Some(place) => state.collect(place, part),
         }
     }
 
@@ -142,10 +147,20 @@ impl Link {
         CancelAnswer::Quiet
     }
 
-    /// Whether the worker gave the request up.
+    /// The worker will not complete a batch. Returns the parts that are there.
+    pub(super) fn batch_given_up(&self, batch: u32) -> Vec<Part> {
+        let mut state = self.state();
+        if state.given_up.len() == MOST_BATCHES {
+            state.given_up.pop_front();
+        }
+        state.given_up.push_back(batch);
+        state.batches.remove(&batch).map(without_places).unwrap_or_default()
+    }
+
+    /// Whether the worker gave a request up that has no answer yet. It has, too, where another one has its slot.
     pub(super) fn is_cancelled(&self, immediate: Immediate) -> bool {
         let state = self.state();
-        state.find(immediate).is_some_and(|entry| matches!(entry.status, Status::Cancelled))
+        state.find(immediate).is_none_or(|entry| matches!(entry.status, Status::Cancelled))
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -250,9 +265,9 @@ impl State {
         self.requests.get_mut(&at.slot).filter(|entry| entry.generation == at.generation)
     }
 
-    /// The pushed tensors; what came inside the message is in its slot then. `None` where the header names what was not
-    /// agreed on.
-    fn take_in(&mut self, view: &RequestView<'_>) -> Option<Vec<Pushed>> {
+    /// The pushed tensors; what came inside the message is in its slot then, unless the request was given up: its slots
+    /// may be another's by now. `None` where the header names what was not agreed on.
+    fn take_in(&mut self, view: &RequestView<'_>, cancelled: bool) -> Option<Vec<Pushed>> {
         let unnumbered: Vec<Layout> =
             view.definitions.iter().filter(|one| one.number == 0).map(|one| one.layout).collect();
         for definition in view.definitions.iter().filter(|definition| definition.number != 0) {
@@ -268,7 +283,9 @@ impl State {
             let tensor = self.tensor(entry, layout)?;
             if entry.is_inline() {
                 let (inside, rest) = data.split_at_checked(entry.length as usize)?;
-                write(tensor.as_ref()?, inside)?;
+                if !cancelled {
+                    write(tensor.as_ref()?, inside)?;
+                }
                 data = rest;
             }
             pushes.push(Pushed::new(entry.key, layout, tensor));
@@ -288,23 +305,36 @@ impl State {
     }
 
     /// Adds a part to its batch; gives out the batch when it is complete.
-    fn collect(&mut self, place: BatchPart, part: Part) -> Option<Vec<Part>> {
-        if self.batches.len() >= MOST_BATCHES && !self.batches.contains_key(&place.batch) {
-            // A worker has no use for so many at once: the oldest number is one that was given up.
-            let oldest = self.batches.keys().copied().min()?;
-            self.batches.remove(&oldest);
+    fn collect(&mut self, place: BatchPart, part: Part) -> Arrival {
+        if self.given_up.contains(&place.batch) {
+            return Arrival::GivenUp(vec![part]);
         }
+        let given_up = self.make_room(place.batch);
         let parts = self.batches.entry(place.batch).or_default();
         parts.push((place, part));
         let last =
             parts.iter().find(|(_, part)| !part.flags.contains(Flags::MORE)).map(|(place, _)| place.index);
         if last.is_none_or(|last| parts.len() != usize::from(last) + 1) {
+            return given_up.map_or(Arrival::Nothing, Arrival::GivenUp);
+        }
+        let mut parts = self.batches.remove(&place.batch).unwrap_or_default();
+        parts.sort_unstable_by_key(|(place, _)| place.index);
+        Arrival::Complete(without_places(parts))
+    }
+
+    /// Takes out the parts of a batch where there are too many. A worker has no use for so many at once: the oldest number is
+    /// one that was given up.
+    fn make_room(&mut self, batch: u32) -> Option<Vec<Part>> {
+        if self.batches.len() < MOST_BATCHES || self.batches.contains_key(&batch) {
             return None;
         }
-        let mut parts = self.batches.remove(&place.batch)?;
-        parts.sort_unstable_by_key(|(place, _)| place.index);
-        Some(parts.into_iter().map(|(_, part)| part).collect())
+        let oldest = self.batches.keys().copied().min()?;
+        self.batches.remove(&oldest).map(without_places)
     }
+}
+
+fn without_places(parts: Vec<(BatchPart, Part)>) -> Vec<Part> {
+    parts.into_iter().map(|(_, part)| part).collect()
 }
 
 #[expect(unsafe_code, reason = "puts what came inside a message into its slot")]

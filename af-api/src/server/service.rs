@@ -18,7 +18,9 @@ use super::{
     areas::{Offers, Place, Pool},
     inbox::Inbox,
     link::{Arrival, Link},
-    lock, respond,
+    lock,
+    request::Part,
+    respond,
 };
 use crate::wire::{
     self, AgreeArea, AreaGone, Introduction, NodeIdentity, Refused, RequestView, VERSION, kind,
@@ -147,9 +149,14 @@ impl PeerService for Shared {
 
     fn event(&self, peer: &Peer, kind: u16, body: &[u8]) {
         let Some(link) = self.link(peer) else { return };
-        match (kind, decode::<AreaGone>(body)) {
-            (kind::APP, _) => self.apps.deliver(MemberId::worker(link.worker.rank), body),
-            (kind::RELEASE_AREA, Ok(gone)) => link.release_area(gone),
+        match kind {
+            kind::APP => self.apps.deliver(MemberId::worker(link.worker.rank), body),
+            kind::RELEASE_AREA => {
+                decode::<AreaGone>(body).into_iter().for_each(|gone| link.release_area(gone))
+            }
+            kind::GIVE_UP_BATCH => {
+                decode(body).into_iter().for_each(|batch| abandon(&link, &link.batch_given_up(batch)));
+            }
             _ => {}
         }
     }
@@ -159,6 +166,7 @@ impl PeerService for Shared {
         match RequestView::parse(message.bytes).map(|view| link.arrived(&view)) {
             Ok(Arrival::Complete(parts)) => self.inbox.arrived(&link, parts),
             Ok(Arrival::Nothing) => {}
+            Ok(Arrival::GivenUp(parts)) => abandon(&link, &parts),
             Ok(Arrival::Wrong(immediate)) => {
                 respond::refuse_message(&link, immediate, wire::Refusal::Malformed);
             }
@@ -178,6 +186,14 @@ impl PeerService for Shared {
             self.inbox.leave(&link, reason);
             self.apps.member_down(MemberId::worker(link.worker.rank));
         }
+    }
+}
+
+/// Refuses parts of a batch that will never be complete.
+fn abandon(link: &Arc<Link>, parts: &[Part]) {
+    for part in parts {
+        link.forget(part.immediate);
+        respond::refuse_message(link, part.immediate, wire::Refusal::Abandoned);
     }
 }
 

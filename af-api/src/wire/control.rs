@@ -21,6 +21,8 @@ pub(crate) mod kind {
     pub(crate) const RELEASE_AREA: u16 = 4;
     /// Event of a server: write there no more ([`AreaGone`](super::AreaGone)).
     pub(crate) const REVOKE_AREA: u16 = 5;
+    /// Event of a worker: a part of the batch with this number (u32) will never come.
+    pub(crate) const GIVE_UP_BATCH: u16 = 8;
 }
 
 /// Who a worker or a server is. The rendezvous hands it out.

@@ -17,6 +17,9 @@ use crate::wire::{AreaAgreed, AreaGone};
 #[derive(Debug, Default)]
 pub(super) struct Areas {
     keys: HashMap<u64, KeyAreas>,
+    /// The key that the server is being asked for, and areas of it that were taken back before they were known here: the
+    /// answer and the taking back come on two threads.
+    asked: Option<(u64, Vec<u16>)>,
 }
 
 #[derive(Debug, Default)]
@@ -65,23 +68,35 @@ impl Areas {
         self.keys.entry(key).or_default().declared = Some(capacity);
     }
 
+    /// The server is about to be asked for an area of the key.
+    pub(super) fn ask(&mut self, key: u64) {
+        self.asked = Some((key, Vec::new()));
+    }
+
     /// A new area takes the place of what the key had. Returns areas to be released.
     #[must_use]
     pub(super) fn insert(&mut self, key: u64, agreed: AreaAgreed) -> Vec<AreaGone> {
+        let early =
+            self.asked.take().is_some_and(|(of, gone)| of == key && gone.contains(&agreed.first_slot));
         let of_key = self.keys.entry(key).or_default();
         of_key.areas.iter_mut().for_each(|area| area.retired = true);
         let free = (agreed.first_slot..agreed.first_slot.saturating_add(agreed.depth)).rev().collect();
-        of_key.areas.push(Area { agreed, free, retired: false });
+        of_key.areas.push(Area { agreed, free, retired: early });
         of_key.collect(key)
     }
 
     /// The server takes an area back. Returns areas to be released.
     #[must_use]
     pub(super) fn revoke(&mut self, gone: AreaGone) -> Vec<AreaGone> {
-        let Some(of_key) = self.keys.get_mut(&gone.key) else { return Vec::new() };
-        let named = of_key.areas.iter_mut().filter(|area| area.agreed.first_slot == gone.first_slot);
-        named.for_each(|area| area.retired = true);
-        of_key.collect(gone.key)
+        if let Some(of_key) = self.keys.get_mut(&gone.key)
+            && of_key.retire(gone.first_slot)
+        {
+            return of_key.collect(gone.key);
+        }
+        if let Some((_, early)) = self.asked.as_mut().filter(|(key, _)| *key == gone.key) {
+            early.push(gone.first_slot);
+        }
+        Vec::new()
     }
 
     /// A slot for a push of so many bytes; `None` when all are taken.
@@ -109,6 +124,12 @@ impl Areas {
 impl KeyAreas {
     fn current(&self, bytes: u64) -> Option<&Area> {
         self.areas.iter().find(|area| !area.retired && area.agreed.capacity >= bytes)
+    }
+
+    /// Takes an area out of use; false if there is none that starts there.
+    fn retire(&mut self, first_slot: u16) -> bool {
+        let named = self.areas.iter_mut().find(|area| area.agreed.first_slot == first_slot);
+        named.map(|area| area.retired = true).is_some()
     }
 
     /// Takes out areas that are retired and empty.

@@ -17,6 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     DownCause, FailureCause, PushPullError,
     areas::{Areas, Room},
+    batches::Batches,
     layouts::Layouts,
     operation::Leg,
     slots::Slots,
@@ -25,8 +26,8 @@ use crate::{
     trace::PeerNumber,
     waiting::Wakers,
     wire::{
-        AgreeArea, AreaAgreed, AreaGone, BatchPart, CancelAnswer, CancelRequest, Immediate, NodeIdentity,
-        ResponseView, kind,
+        AgreeArea, AreaAgreed, AreaGone, CancelAnswer, CancelRequest, Immediate, NodeIdentity, ResponseView,
+        kind,
     },
 };
 
@@ -50,8 +51,7 @@ pub(super) struct State {
     pub(super) slots: Slots,
     pub(super) areas: Areas,
     pub(super) layouts: Layouts,
-    /// The batch whose parts are being submitted: the next part.
-    part: BatchPart,
+    pub(super) batches: Batches,
     fault: Option<DownCause>,
     /// Those who wait for slots.
     wakers: Wakers,
@@ -68,7 +68,7 @@ impl Connection {
             slots: Slots::new(config.requests),
             areas: Areas::default(),
             layouts: Layouts::default(),
-            part: BatchPart { batch: 0, index: 0 },
+            batches: Batches::default(),
             fault: None,
             wakers: Wakers::default(),
         };
@@ -131,14 +131,20 @@ impl Connection {
     fn ask(&self, key: u64, bytes: u64, depth: u16) -> Result<u16, PushPullError> {
         let question = AgreeArea { key, capacity: bytes.max(1), depth };
         let server = self.server.rank;
+        self.live()?.areas.ask(key);
         let agreed: AreaAgreed = self
             .request(kind::AGREE_AREA, &question)
             .map_err(|error| PushPullError::Agreement { server, key, error })?;
         if agreed.capacity < bytes {
             return Err(PushPullError::Capacity { server, key, given: bytes, capacity: agreed.capacity });
         }
-        let released = self.live()?.areas.insert(key, agreed);
+        let mut state = self.live()?;
+        let released = state.areas.insert(key, agreed);
+        let wakers = state.wakers.take();
+        drop(state);
         self.tell_released(&released);
+        // A new area is room as well as one whose slots came back.
+        wakers.wake();
         Ok(agreed.depth)
     }
 
@@ -179,12 +185,22 @@ impl Connection {
         self.tell_released(&released);
     }
 
-    fn tell_released(&self, released: &[AreaGone]) {
+    /// Tells the server which areas nothing is written to any more.
+    pub(super) fn tell_released(&self, released: &[AreaGone]) {
         for gone in released {
             // Postcard fails on lack of memory only; a server that is down has freed the area.
             if let Ok(body) = postcard::to_allocvec(gone) {
                 let _ = self.peer.connection().event(kind::RELEASE_AREA, body);
             }
+        }
+    }
+
+    /// A part of the batch was not sent: those that were must not wait for it, and no more are taken.
+    pub(super) fn give_up_batch(&self, batch: u32) {
+        self.state().batches.forget(batch);
+        if let Ok(body) = postcard::to_allocvec(&batch) {
+            // A server that is down holds nothing back.
+            let _ = self.peer.connection().event(kind::GIVE_UP_BATCH, body);
         }
     }
 
@@ -244,19 +260,8 @@ impl Connection {
         legs.iter().for_each(|leg| leg.give_up(FailureCause::Down(cause.clone())));
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
-    }
-}
-
-impl State {
-    /// Place of the next part: of the batch so far, or of a new one.
-    pub(super) const fn next_part(&mut self, continues: bool) -> BatchPart {
-        self.part = match self.part {
-            BatchPart { batch, index } if continues => BatchPart { batch, index: index.wrapping_add(1) },
-            BatchPart { batch, .. } => BatchPart { batch: batch.wrapping_add(1), index: 0 },
-        };
-        self.part
     }
 }
 

@@ -132,6 +132,14 @@ pub enum PushPullError {
         /// What it said.
         error: RequestError,
     },
+    /// A middle or last part, and this thread has begun no batch to the server, or has ended it.
+    #[error(
+        "no batch to server {server} has been begun by this thread: begin one with its first part, or give a batch that several threads submit a number"
+    )]
+    NoBatch {
+        /// The server's rank.
+        server: u32,
+    },
     /// As many wait for their events as are held.
     #[error("{held} requests wait for their events, and no more are held: wait for one of them")]
     Events {

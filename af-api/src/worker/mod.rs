@@ -24,6 +24,7 @@
 //! [`Handle::cancel`] makes one.
 mod apps;
 mod areas;
+mod batches;
 mod config;
 mod connection;
 mod error;
@@ -299,9 +300,16 @@ impl Worker {
         request: &PushPull,
         (submitted, deadline): (u64, Option<Instant>),
     ) -> Result<Attempt<Handle>, PushPullError> {
-        let reserved = match reserve(pieces)? {
+        let mut reserved = match reserve(pieces)? {
             Ok(reserved) => reserved,
             Err(full) => return Ok(Err(full)),
+        };
+        let places = match batches::place(&mut reserved, request.batch()) {
+            Ok(places) => places,
+            Err(error) => {
+                reserved.into_iter().for_each(|one| drop(one.cancel()));
+                return Err(error);
+            }
         };
         let about = About {
             recorder: self.0.recorder.clone(),
@@ -318,7 +326,9 @@ impl Worker {
         };
         match &request.after {
             None => sending.post(deadline),
-            Some(event) => self.hold(event, &operation, sending)?,
+            Some(event) => {
+                self.hold(event, &operation, sending).inspect_err(|_| places.take_back())?;
+            }
         }
         Ok(Ok(Handle::new(operation, legs)))
     }

@@ -65,6 +65,8 @@ struct State {
     held: Option<Ticket>,
     /// To be set at the end.
     then: Option<(Arc<dyn Flag>, u64)>,
+    /// Whether its caller has a handle, or will.
+    taken: bool,
     wakers: Wakers,
 }
 
@@ -88,6 +90,8 @@ pub(super) struct Leg {
     pub(super) index: usize,
     pub(super) connection: Arc<Connection>,
     pub(super) immediate: Immediate,
+    /// Number of the batch that it is a part of.
+    pub(super) batch: Option<u32>,
     /// Key and slot of each push with bytes.
     pub(super) area_slots: Vec<(u64, u16)>,
     /// Layouts whose meaning the header carries.
@@ -109,8 +113,8 @@ impl Operation {
         let legs: Vec<_> = legs.map(|(server, trace)| Progress::new(server, trace)).collect();
         let About { recorder, number, pulls, then } = about;
         let running = legs.len();
-        let state =
-            State { running, legs, lengths: vec![0; pulls], held: None, then, wakers: Wakers::default() };
+        let (lengths, wakers) = (vec![0; pulls], Wakers::default());
+        let state = State { running, legs, lengths, held: None, then, taken: true, wakers };
         Arc::new(Self { state: Mutex::new(state), recorder, number })
     }
 
@@ -131,9 +135,10 @@ impl Operation {
         ticket.is_some_and(|ticket| ticket.cancel())
     }
 
-    /// It was not taken: nothing waits for its flag.
+    /// It was not taken: nothing waits for its flag, and its places in batches are the next one's.
     pub(super) fn disarm(&self) {
-        self.state().then = None;
+        let mut state = self.state();
+        (state.then, state.taken) = (None, false);
     }
 
     /// Every leg has ended.
@@ -315,6 +320,10 @@ impl Leg {
     fn end(&self, mut state: MutexGuard<'_, State>, result: Result<(), FailureCause>) {
         // The slots are free before anybody can learn of the end.
         self.connection.release(self, result.is_ok());
+        let unsent = result.is_err() && !state.legs[self.index].pushed && state.taken;
+        if let Some(batch) = self.batch.filter(|_| unsent) {
+            self.connection.give_up_batch(batch);
+        }
         let progress = &mut state.legs[self.index];
         progress.end = Some(result);
         let held = (progress.transfer.take(), std::mem::take(&mut progress.memories));

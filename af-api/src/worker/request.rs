@@ -1,8 +1,8 @@
 //! What a push-pull asks for, and its plan: what goes to which server.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, thread};
 
-use super::PushPullError;
+use super::{PushPullError, batches::Owner};
 use crate::event::{Event, Flag};
 use crate::tensor::{Layout, Tensor};
 
@@ -17,6 +17,7 @@ pub struct PushPull {
     pub(super) tag: u32,
     pub(super) up_to: bool,
     pub(super) part: Part,
+    batch: Option<u64>,
     pub(super) after: Option<Arc<dyn Event>>,
     pub(super) then: Option<(Arc<dyn Flag>, u64)>,
 }
@@ -172,11 +173,27 @@ impl PushPull {
         self
     }
 
-    /// Makes it a part of a batch.
+    /// Makes it a part of a batch: the one that this thread has begun and not ended, or with [`Part::Start`] a new one. A new
+    /// one takes the place of what the thread had begun; cancel the parts of that, which would wait for ever.
     #[must_use]
     pub const fn part(mut self, part: Part) -> Self {
         self.part = part;
         self
+    }
+
+    /// As [`PushPull::part`], of the batch with this number, whichever thread has begun it: for tasks that change their thread,
+    /// and several threads that submit one batch together. The application sees to it that the first part is submitted first
+    /// and the last one last.
+    #[must_use]
+    pub const fn part_of(mut self, batch: u64, part: Part) -> Self {
+        (self.batch, self.part) = (Some(batch), part);
+        self
+    }
+
+    /// Whose batch it belongs to, and which part of it this is.
+    pub(super) fn batch(&self) -> (Owner, Part) {
+        let this_thread = || Owner::Thread(thread::current().id());
+        (self.batch.map_or_else(this_thread, Owner::Named), self.part)
     }
 
     /// Tensors pulled.

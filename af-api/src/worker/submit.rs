@@ -21,8 +21,8 @@ use crate::{
     tensor::Memory,
     trace::{self, WorkerStamps},
     wire::{
-        BATCH_BYTES, BatchPart, Definition, Flags, HEADER_BYTES, INLINE, Immediate, NO_SLOT, PULL_BYTES,
-        PUSH_BYTES, PullEntry, PushEntry, RequestHeader, RequestView,
+        AreaGone, BATCH_BYTES, BatchPart, Definition, Flags, HEADER_BYTES, INLINE, Immediate, NO_SLOT,
+        PULL_BYTES, PUSH_BYTES, PullEntry, PushEntry, RequestHeader, RequestView,
     },
 };
 
@@ -96,9 +96,6 @@ pub(super) fn pieces(
         let more = index + 1 < count || matches!(part, Part::Start | Part::Middle);
         piece.flags.set(Flags::CONTINUES, continues);
         piece.flags.set(Flags::MORE, more);
-        if continues || more {
-            piece.batch = Some(connection.live()?.next_part(continues));
-        }
     }
     Ok(pieces)
 }
@@ -148,6 +145,11 @@ impl Piece {
         Ok(())
     }
 
+    /// Gives it its place in its batch.
+    pub(super) const fn place(&mut self, place: BatchPart) {
+        self.batch = Some(place);
+    }
+
     fn take_places(&self, state: &mut State) -> Option<Vec<Option<Place>>> {
         let mut places = Vec::with_capacity(self.pushes.len());
         for push in &self.pushes {
@@ -155,7 +157,8 @@ impl Piece {
             let place = if bytes == 0 { None } else { state.areas.take(push.key, bytes) };
             if bytes > 0 && place.is_none() {
                 let taken = self.pushes.iter().zip(&places);
-                give_back(state, taken.map(|(push, place)| (push.key, *place)));
+                // Of areas that were in use under this very lock: none is to be released.
+                let _ = give_back(state, taken.map(|(push, place)| (push.key, *place)));
                 return None;
             }
             places.push(place);
@@ -164,14 +167,11 @@ impl Piece {
     }
 }
 
-/// Slots that were taken a moment ago: no area can have become empty by them but for one that was revoked meanwhile,
-/// and that is released with its next slot.
-fn give_back(state: &mut State, places: impl Iterator<Item = (u64, Option<Place>)>) {
-    for (key, place) in places {
-        if let Some(place) = place {
-            let _ = state.areas.give(key, place.slot);
-        }
-    }
+/// Gives back slots that were taken a moment ago. Returns the areas to be released: those that were taken back meanwhile.
+#[must_use]
+fn give_back(state: &mut State, places: impl Iterator<Item = (u64, Option<Place>)>) -> Vec<AreaGone> {
+    let taken = places.filter_map(|(key, place)| Some((key, place?)));
+    taken.flat_map(|(key, place)| state.areas.give(key, place.slot)).collect()
 }
 
 impl Reserved {
@@ -181,9 +181,20 @@ impl Reserved {
         if let Ok(mut state) = connection.live() {
             state.slots.give(self.immediate);
             let pushes = self.piece.pushes.iter().zip(&self.places);
-            give_back(&mut state, pushes.map(|(push, place)| (push.key, *place)));
+            let released = give_back(&mut state, pushes.map(|(push, place)| (push.key, *place)));
+            drop(state);
+            connection.tell_released(&released);
         }
         self.piece
+    }
+
+    /// Its server.
+    pub(super) const fn connection(&self) -> &Arc<Connection> {
+        &self.piece.connection
+    }
+
+    pub(super) const fn piece_mut(&mut self) -> &mut Piece {
+        &mut self.piece
     }
 
     /// The server, and what the recorder is told.
@@ -287,6 +298,7 @@ impl Reserved {
             index,
             connection: Arc::clone(&self.piece.connection),
             immediate: self.immediate,
+            batch: self.piece.batch.map(|place| place.batch),
             area_slots: pushes.filter_map(|(push, place)| Some((push.key, (*place)?.slot))).collect(),
             defined: self.definitions.iter().map(|definition| definition.number).collect(),
             pulls: self.piece.pulls.iter().map(target).collect(),

@@ -9,14 +9,15 @@ use pmd_host::{
     control::{DownReason, RequestError},
     endpoint::{Endpoint, EndpointConfig, Peer, PeerService},
     lane::Message,
+    transfer::SendError,
 };
 
 use crate::{
     server::{BatchError, Gather, Server},
     tensor::Layout,
     wire::{
-        AgreeArea, AreaAgreed, BatchPart, CancelAnswer, CancelRequest, Definition, Flags, Introduction,
-        NO_SLOT, PushEntry, Refusal, RequestHeader, RequestView, ResponseView, VERSION, kind,
+        AgreeArea, AreaAgreed, BatchPart, CancelAnswer, CancelRequest, Definition, Flags, INLINE,
+        Introduction, NO_SLOT, PushEntry, Refusal, RequestHeader, RequestView, ResponseView, VERSION, kind,
     },
     worker::{MESSAGE_BYTES, tests::support::*},
 };
@@ -63,7 +64,11 @@ impl FakeWorker {
     fn send(&self, view: &RequestView<'_>) {
         let mut bytes = Vec::new();
         view.emit(&mut bytes);
-        self.peer.route().send(&bytes, None).unwrap();
+        let until = Instant::now() + PATIENCE;
+        while let Err(error) = self.peer.route().send(&bytes, None) {
+            assert!(matches!(error, SendError::Full) && Instant::now() < until, "{error}");
+            std::thread::yield_now();
+        }
     }
 
     fn response(&self) -> (u32, ResponseView<'static>) {
@@ -195,4 +200,94 @@ fn parts_of_a_batch_may_come_in_any_order() {
     let mut answered: Vec<u32> = (0..3).map(|_| worker.response().0 & 0xffff).collect();
     answered.sort_unstable();
     assert_eq!(answered, [0, 2, 3]);
+}
+
+#[test]
+fn what_comes_after_its_cancel_is_not_written() {
+    let server = server(0);
+    let worker = FakeWorker::connect(&server);
+    worker.introduce(VERSION).unwrap();
+    worker.area(1, 100, 1).unwrap();
+    assert_eq!(worker.cancel(0, 1), CancelAnswer::Quiet);
+    // The slot is the next request's, which the server reads first here.
+    let known = Definition { number: 1, layout: Layout::of_bytes(100) };
+    let of = |slot, data| RequestView {
+        pushes: vec![push(100, 1, INLINE)],
+        definitions: vec![known],
+        data,
+        ..request(slot, 1)
+    };
+    worker.send(&of(1, &[2; 100]));
+    let kept = next(&server);
+    worker.send(&of(0, &[1; 100]));
+    worker.send(&request(2, 1));
+    let _later = next(&server);
+    assert_eq!(pushed(&kept), [(1, vec![2; 100])]);
+}
+
+#[test]
+fn what_waits_is_not_handed_out_when_it_is_cancelled_and_its_slot_is_used_again() {
+    let server = server(0);
+    let worker = FakeWorker::connect(&server);
+    worker.introduce(VERSION).unwrap();
+    worker.send(&request(0, 1));
+    worker.send(&request(1, 1));
+    // The second comes after the first, which is there then.
+    until("both are there", || server.inbox().waiting() == 2);
+    assert_eq!(worker.cancel(0, 1), CancelAnswer::Quiet);
+    worker.send(&request(0, 2));
+    until("the third is there", || server.inbox().waiting() == 3);
+    for immediate in [1 << 16 | 1, 2 << 16] {
+        next(&server).respond(&[]).unwrap();
+        assert_eq!(worker.response(), (immediate, ResponseView::Complete));
+    }
+    assert!(server.try_batch(Gather::Any).unwrap().is_none());
+}
+
+/// A part of a batch: its slot, its batch, its place there.
+fn part(slot: u16, batch: u32, index: u16, flags: Flags) -> RequestView<'static> {
+    let header =
+        RequestHeader { slot, generation: 1, flags, batch: Some(BatchPart { batch, index }), tag: 0 };
+    RequestView { header, ..request(slot, 1) }
+}
+
+fn abandoned(slot: u16) -> (u32, ResponseView<'static>) {
+    (1 << 16 | u32::from(slot), ResponseView::Refused(Refusal::Abandoned))
+}
+
+#[test]
+fn a_part_that_is_cancelled_before_it_comes_ends_its_batch() {
+    let server = server(0);
+    let worker = FakeWorker::connect(&server);
+    worker.introduce(VERSION).unwrap();
+    assert_eq!(worker.cancel(0, 1), CancelAnswer::Quiet);
+    worker.send(&part(0, 5, 0, Flags::MORE));
+    worker.send(&part(1, 5, 1, Flags::CONTINUES));
+    worker.send(&request(2, 1));
+    assert!(!next(&server).is_batch());
+    assert_eq!(worker.response(), abandoned(1));
+}
+
+#[test]
+fn batches_that_are_given_up_or_too_many_are_refused() {
+    let server = server(0);
+    let worker = FakeWorker::connect(&server);
+    worker.introduce(VERSION).unwrap();
+    let give_up = |batch: u32| {
+        let body = postcard::to_allocvec(&batch).unwrap();
+        worker.peer.connection().event(kind::GIVE_UP_BATCH, body).unwrap();
+    };
+    worker.send(&part(0, 1, 0, Flags::MORE));
+    give_up(1);
+    assert_eq!(worker.response(), abandoned(0));
+    // What comes later is refused too.
+    worker.send(&part(1, 1, 1, Flags::CONTINUES));
+    assert_eq!(worker.response(), abandoned(1));
+    for batch in 2..2 + 1024 {
+        worker.send(&part(batch as u16, batch, 0, Flags::MORE));
+    }
+    worker.send(&part(2000, 2000, 0, Flags::MORE));
+    assert_eq!(worker.response(), abandoned(2), "the oldest makes way");
+    worker.send(&part(2001, 2000, 1, Flags::CONTINUES));
+    assert!(next(&server).is_batch());
 }

@@ -87,3 +87,26 @@ fn buffers_that_cannot_be_are_refused() {
     let other = super::super::super::worker::tests::support::server(1);
     assert_eq!(server.offer(0, 1, &theirs(&other, 8, 0), 1), Err(OfferError::ForeignMemory));
 }
+
+#[test]
+fn who_waits_for_room_gets_the_buffer_that_takes_its_place() {
+    let server = server(0);
+    let worker = worker(0, &[&server]);
+    worker.declare(0, 1, 1000, 1).unwrap();
+    let (push, buffer) = (ours(&worker, 1000, 1), theirs(&server, 1000, 0));
+    let first = worker.push_pull(&PushPull::new().push(1, &push), soon()).unwrap();
+    let request = next(&server);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| worker.push_pull(&PushPull::new().push(1, &push), soon()));
+        // So that it waits, as a rule; it must come through either way.
+        std::thread::sleep(Duration::from_millis(20));
+        server.offer(0, 1, &buffer, 1).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        request.respond(&[]).unwrap();
+        first.wait(soon()).unwrap();
+        let second = waiting.join().unwrap().unwrap();
+        next(&server).respond(&[]).unwrap();
+        second.wait(soon()).unwrap();
+    });
+    assert!(is_filled(&buffer, 1));
+}

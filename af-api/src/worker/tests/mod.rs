@@ -1,5 +1,7 @@
 //! Workers and servers in one process: the whole way of a push-pull.
 
+mod areas;
+mod batches;
 mod cancel;
 mod counts;
 mod credits;
