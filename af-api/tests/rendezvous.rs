@@ -3,6 +3,7 @@
 
 use std::{
     env,
+    fs::File,
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
@@ -15,7 +16,7 @@ use af_api::{
     config::{Config, ProcessRole},
     rendezvous::{
         Barrier, BarrierError, BarrierFailure, DownCause, Event, Member, MemberId, MemberState, Node, Role,
-        Roles, Scheduler,
+        Roles, Scheduler, SchedulerError, StartError,
     },
 };
 use nix::{
@@ -25,7 +26,7 @@ use nix::{
     },
     unistd::Pid,
 };
-use pmd_host::control::DownReason;
+use pmd_host::control::{ControlError, DownReason};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -37,6 +38,9 @@ const NEVER: Duration = Duration::from_secs(30);
 
 /// Set in the other processes: role, rank, address of the scheduler, bound in milliseconds.
 const ROLE: &str = "PMD_TEST_MEMBER";
+
+/// Where the scheduler listens: no other test does, so that one that is started again finds its port free.
+const APART: ([u8; 4], u16) = ([127, 18, 0, 4], 0);
 
 const WORKERS: u32 = 2;
 
@@ -58,10 +62,11 @@ fn everybody() -> Barrier {
 fn other_process() {
     let Ok(role) = env::var(ROLE) else { return };
     let words: Vec<&str> = role.split(' ').collect();
-    let (rank, address) = (words[1].parse().expect("a rank"), words[2].parse().expect("an address"));
+    let (rank, address) = (words[1].parse().unwrap_or(0), words[2].parse().expect("an address"));
     let bound = Duration::from_millis(words[3].parse().expect("a time"));
     let commands = lines_of(BufReader::new(std::io::stdin()));
     match words[0] {
+        "poor" => poor_process(words[1], address, bound),
         "scheduler" => {
             let scheduler =
                 Scheduler::start(&config(ProcessRole::Scheduler, rank, address, bound)).expect("a scheduler");
@@ -100,6 +105,38 @@ fn node_process(node: &Node, commands: &mpsc::Receiver<String>) {
     }
 }
 
+/// Starts a node and a scheduler where the process may open no more files, or has no memory for another thread, and says
+/// why they did not start.
+fn poor_process(lacking: &str, address: SocketAddr, bound: Duration) {
+    let (mut files, mut memory) = (Vec::new(), Vec::new());
+    if lacking == "files" {
+        files.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
+    } else {
+        // Down to less than the stack of a thread.
+        for power in (20..31).rev() {
+            let reserve = || {
+                let mut block = Vec::<u8>::new();
+                block.try_reserve_exact(1 << power).ok().map(|()| block)
+            };
+            memory.extend(std::iter::from_fn(reserve));
+        }
+    }
+    let node = Node::start(config(ProcessRole::Worker, 0, address, bound)).err();
+    let scheduler = Scheduler::start(&config(ProcessRole::Scheduler, 0, address, bound)).err();
+    drop((files, memory));
+    let node = match node {
+        Some(StartError::Identity(_)) => "identity".to_owned(),
+        Some(StartError::Control(ControlError::Start { .. })) => "control".to_owned(),
+        other => format!("{other:?}"),
+    };
+    let scheduler = match scheduler {
+        Some(SchedulerError::Identity(_)) => "identity".to_owned(),
+        Some(SchedulerError::Control(ControlError::Start { .. })) => "control".to_owned(),
+        other => format!("{other:?}"),
+    };
+    println!("\nfound {node} {scheduler}");
+}
+
 struct Process {
     child: Child,
     input: ChildStdin,
@@ -110,9 +147,22 @@ struct Process {
 
 impl Process {
     fn spawn(role: &str, rank: u32, address: SocketAddr, bound: Duration) -> Self {
-        let mut child = Command::new(env::current_exe().expect("this test"))
+        let role = format!("{role} {rank} {address} {}", bound.as_millis());
+        Self::run(Command::new(env::current_exe().expect("this test")), &role)
+    }
+
+    /// Within a limit, as `ulimit` takes it.
+    fn spawn_within(limit: &str, lacking: &str) -> Self {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &script]).arg(env::current_exe().expect("this test"));
+        Self::run(shell, &format!("poor {lacking} 127.18.0.4:0 1000"))
+    }
+
+    fn run(mut command: Command, role: &str) -> Self {
+        let mut child = command
             .args(["other_process", "--exact", "--nocapture", "--test-threads=1"])
-            .env(ROLE, format!("{role} {rank} {address} {}", bound.as_millis()))
+            .env(ROLE, role)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -196,7 +246,7 @@ struct Cluster {
 
 impl Cluster {
     fn start(bound: Duration) -> Self {
-        let scheduler = Process::spawn("scheduler", 0, ([127, 0, 0, 1], 0).into(), bound).wait_up();
+        let scheduler = Process::spawn("scheduler", 0, APART.into(), bound).wait_up();
         let address = scheduler.up.parse().expect("an address");
         let worker = Process::spawn("worker", 1, address, bound);
         let server = Process::spawn("server", 0, address, bound);
@@ -223,6 +273,12 @@ fn down(event: Event) -> (Member, DownCause) {
         Event::Down { member, cause } => (member, cause),
         other => panic!("not down: {other:?}"),
     }
+}
+
+#[test]
+fn a_process_without_files_or_memory_for_it_is_told_so() {
+    assert_eq!(Process::spawn_within("-n 64", "files").wait("found "), "identity identity");
+    assert_eq!(Process::spawn_within("-v 3000000", "memory").wait("found "), "control control");
 }
 
 #[test]

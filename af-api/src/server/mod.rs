@@ -133,6 +133,12 @@ impl Server {
         self.inbox().recorder()
     }
 
+    /// Closes it for every handle: whoever waits for a batch is told [`BatchError::Closed`], and requests that wait or still
+    /// come are refused. Those that are in hands can be answered.
+    pub fn close(&self) {
+        self.0.shared.stop();
+    }
+
     /// Responds to many requests, each with its tensors. Each is on its own: one that fails does not keep the others
     /// from going.
     pub fn respond_many(

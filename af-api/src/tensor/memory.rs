@@ -34,6 +34,9 @@ struct Inner {
 enum Registration {
     Own(Registered),
     Cached(Cached<Registered>),
+    /// With no device at all: what one transport reaches and the other does not, to the other.
+    #[cfg(test)]
+    Nowhere,
 }
 
 impl Memory {
@@ -147,11 +150,11 @@ impl Memory {
     }
 
     pub(crate) fn local_key(&self, transport: Transport) -> Option<LocalKey> {
-        self.registered().local_key(transport)
+        self.registered()?.local_key(transport)
     }
 
     pub(crate) fn remote_key(&self, transport: Transport) -> Option<RemoteKey> {
-        self.registered().remote_key(transport)
+        self.registered()?.remote_key(transport)
     }
 
     /// Holds the memory for as long as a transfer runs.
@@ -159,11 +162,21 @@ impl Memory {
         KeepAlive(Arc::new(memories))
     }
 
-    fn registered(&self) -> &Registered {
+    fn registered(&self) -> Option<&Registered> {
         match &self.0.registration {
-            Registration::Own(registered) => registered,
-            Registration::Cached(cached) => cached,
+            Registration::Own(registered) => Some(registered),
+            Registration::Cached(cached) => Some(cached),
+            #[cfg(test)]
+            Registration::Nowhere => None,
         }
+    }
+
+    /// An accelerator's memory that no transport to a peer of this host reaches.
+    #[cfg(test)]
+    pub(crate) fn unreachable(endpoint: &Endpoint, bytes: u64) -> Self {
+        let range =
+            RegionDescription { address: 4096, length: bytes, kind: MemoryKind::Device, descriptor: None };
+        Self::new(endpoint, &range, Registration::Nowhere, None)
     }
 }
 

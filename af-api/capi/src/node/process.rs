@@ -59,6 +59,8 @@ impl Process {
     /// Closes worker and server, and leaves; what other threads still do with them fails.
     pub(super) fn leave(self: Arc<Self>, timeout_ms: u64) -> Result<(), Failure> {
         let session = self.session.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Who waits for requests on another thread has a handle of its own.
+        self.server.iter().for_each(Server::close);
         // The last handles of worker and server are the session's then.
         drop(self);
         // Another thread may still be in a call with it: then the last of them leaves.

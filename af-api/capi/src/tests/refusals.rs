@@ -174,15 +174,21 @@ fn a_server_that_leaves_is_down() {
 
 #[test]
 fn nodes_that_cannot_start_say_why() {
-    let nobody = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    // At an address where no other test listens.
+    let nobody = std::net::TcpListener::bind(("127.18.0.3", 0)).expect("a port");
     let port = nobody.local_addr().expect("an address").port();
     drop(nobody);
     let hurried = |roles, port| pmd_af_options { start_timeout_ms: 200, ..options(roles, port) };
-    assert_eq!(start(&hurried(PMD_AF_WORKERS, port)).err(), Some(pmd_af_status::ConnectFailed));
+    let lost = pmd_af_options { scheduler_host: c"127.18.0.3".as_ptr(), ..hurried(PMD_AF_WORKERS, port) };
+    assert_eq!(start(&lost).err(), Some(pmd_af_status::ConnectFailed), "{}", last_error());
     let (scheduler, port) = scheduler();
-    assert_eq!(start(&hurried(PMD_AF_WORKERS, port)).err(), Some(pmd_af_status::Missing));
-    assert!(last_error().contains("server 0"), "{}", last_error());
-    let refused = pmd_af_options { workers: 2, ..hurried(PMD_AF_WORKERS, port) };
+    // A busy machine may need longer to find out who is missing.
+    let missing = [200, 2000, PATIENCE].into_iter().find(|patience| {
+        let patient = pmd_af_options { start_timeout_ms: *patience, ..options(PMD_AF_WORKERS, port) };
+        start(&patient).err() == Some(pmd_af_status::Missing)
+    });
+    assert!(missing.is_some() && last_error().contains("server 0"), "{}", last_error());
+    let refused = pmd_af_options { workers: 2, ..options(PMD_AF_WORKERS, port) };
     assert_eq!(start(&refused).err(), Some(pmd_af_status::Refused), "{}", last_error());
     let invalid = [
         pmd_af_options { rank: 3, ..hurried(PMD_AF_WORKERS, port) },
@@ -207,6 +213,31 @@ fn nodes_that_cannot_start_say_why() {
     assert_eq!(start(&nowhere).err(), Some(pmd_af_status::Unavailable), "{}", last_error());
     assert_eq!(pmd_af_scheduler_close(scheduler), pmd_af_status::Ok);
     assert_eq!(pmd_af_scheduler_close(scheduler), pmd_af_status::InvalidHandle);
+}
+
+#[test]
+fn who_waits_for_requests_of_a_server_that_goes_is_told() {
+    // Whoever asks once it is gone has no server: then the waiting began too late, and is begun earlier.
+    for pause in (0..12).map(|power| std::time::Duration::from_millis(1 << power)) {
+        let cluster = Cluster::new();
+        let server = cluster.server.addr();
+        let waiting = thread::spawn(move || {
+            let (server, mut count) = (std::ptr::without_provenance(server), 0);
+            // SAFETY: room for one request.
+            made(null_mut(), |place| unsafe {
+                pmd_af_get_batch(server, PMD_AF_GATHER_ANY, 0, PATIENCE, place, 1, &mut count)
+            })
+            .map(|_| ())
+        });
+        thread::sleep(pause);
+        assert_eq!(pmd_af_node_leave(cluster.server, PATIENCE), pmd_af_status::Ok);
+        // The worker is still there, and asks for nothing.
+        match waiting.join().expect("it ends") {
+            Err(pmd_af_status::Failed) => return,
+            other => assert_eq!(other, Err(pmd_af_status::InvalidHandle)),
+        }
+    }
+    panic!("the waiting never began in time");
 }
 
 #[test]

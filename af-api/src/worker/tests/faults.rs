@@ -7,6 +7,7 @@ use pmd_host::{control::DownReason, endpoint::EndpointConfig};
 use super::{fake::FakeServer, support::*};
 use crate::{
     server::{BatchError, Gather, RespondError, Server, ServerConfig},
+    tensor::Memory,
     wire::{Immediate, NodeIdentity, Refusal, RequestView, emit_lengths},
     worker::{
         ConnectError, DownCause, Failure, FailureCause, PushPull, PushPullError, Results, WaitError, Worker,
@@ -168,11 +169,7 @@ fn a_rank_is_taken_over_by_its_next_life_and_not_by_its_last() {
     let second = worker_with(at(2), &[&server]);
     let stale = Worker::open(at(1)).unwrap();
     assert!(matches!(stale.connect(0, server.local_address().unwrap()), Err(ConnectError::Request(_))));
-    let until = Instant::now() + PATIENCE;
-    while first.servers()[0].1.is_none() {
-        assert!(Instant::now() < until, "the first life was not told");
-        std::thread::yield_now();
-    }
+    until("the first life is told", || first.servers()[0].1.is_some());
     let handle = second.push_pull(&PushPull::new(), soon()).unwrap();
     next(&server).respond(&[]).unwrap();
     handle.wait(soon()).unwrap();
@@ -231,6 +228,27 @@ fn a_response_that_does_not_fit_or_parse_takes_the_connection_down() {
         assert!(expected, "{cause}");
         assert!(is_filled(&pull, 5));
     }
+}
+
+#[test]
+fn memory_that_the_transport_does_not_reach_is_refused() {
+    let server = server(0);
+    let worker = worker(0, &[&server]);
+    let tensor = bytes_in(&Memory::unreachable(worker.endpoint(), 64), 64);
+    let unreachable = |key| PushPullError::Unreachable { key, server: 0 };
+    let pushing = worker.push_pull(&PushPull::new().push(1, &tensor), soon()).unwrap_err();
+    let pulling = worker.push_pull(&PushPull::new().pull(2, &tensor), soon()).unwrap_err();
+    assert_eq!((pushing, pulling), (unreachable(1), unreachable(2)));
+}
+
+#[test]
+fn a_server_that_is_left_in_the_middle_of_a_push_is_down() {
+    let server = server(0);
+    let worker = worker(0, &[&server]);
+    let push = ours(&worker, 32 << 20, 1);
+    let handle = worker.push_pull(&PushPull::new().push(1, &push), soon()).unwrap();
+    worker.disconnect(0).unwrap();
+    assert_eq!(cause_of(handle.wait(soon())), FailureCause::Down(DownCause::Closed));
 }
 
 #[test]

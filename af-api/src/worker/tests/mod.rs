@@ -2,6 +2,7 @@
 
 mod areas;
 mod batches;
+mod busy;
 mod cancel;
 mod counts;
 mod credits;
