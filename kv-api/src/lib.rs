@@ -160,8 +160,8 @@
 //! - A peer that is **killed** is noticed when its control connection closes, one whose host has gone when nothing
 //!   was heard for [`down_after`](pmd_host::endpoint::EndpointConfig::down_after). Every transfer to it then fails
 //!   with [`TransferError::PeerDown`](pmd_host::transfer::TransferError::PeerDown), or, where the device saw the
-//!   connection break first, [`Flushed`](pmd_host::transfer::TransferError::Flushed), and
-//!   [`wait_down`](engine::Engine::wait_down) tells. Other peers go on. Shared memory has no names in the file
+//!   connection break first, with what the device said; [`is_route_down`](pmd_host::transfer::TransferError::is_route_down)
+//!   is true of all of these, and [`wait_down`](engine::Engine::wait_down) tells. Other peers go on. Shared memory has no names in the file
 //!   system, so nothing of a killed process is left.
 //!
 //! # Errors

@@ -115,9 +115,7 @@ impl From<TransferError> for Failure {
         let status = match error {
             TransferError::Cancelled => pmd_kv_status::Cancelled,
             TransferError::DeadlineExceeded => pmd_kv_status::DeadlineExceeded,
-            TransferError::PeerDown | TransferError::RouteClosed | TransferError::Flushed { .. } => {
-                pmd_kv_status::PeerDown
-            }
+            error if error.is_route_down() => pmd_kv_status::PeerDown,
             _ => pmd_kv_status::Failed,
         };
         Self::of(status, &error)

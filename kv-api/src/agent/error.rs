@@ -2,7 +2,6 @@
 
 use std::{io, net::SocketAddr};
 
-use pmd_core::wire::Syndrome;
 use pmd_host::{
     control::RequestError,
     transfer::{RouteFault, SendError, SubmitError, TransferError},
@@ -267,13 +266,8 @@ const fn is_down(error: &FabricError) -> bool {
 /// A peer that does not answer any more is gone, whether or not the control plane knows it yet.
 const fn transfer_status(error: &TransferError) -> Status {
     match error {
-        TransferError::PeerDown
-        | TransferError::RouteClosed
-        | TransferError::Failed { syndrome: Syndrome::RetryExceeded, .. }
-        | TransferError::NotificationFailed { syndrome: Syndrome::RetryExceeded, .. } => {
-            Status::RemoteDisconnect
-        }
         TransferError::Flushed { cause } => fault_status(cause),
+        error if error.is_route_down() => Status::RemoteDisconnect,
         TransferError::Cancelled => Status::Canceled,
         TransferError::LaneEnded { .. } => Status::Unknown,
         _ => Status::Backend,
@@ -282,10 +276,7 @@ const fn transfer_status(error: &TransferError) -> Status {
 
 const fn fault_status(fault: &RouteFault) -> Status {
     match fault {
-        RouteFault::PeerDown
-        | RouteFault::Disconnected
-        | RouteFault::Closed
-        | RouteFault::WorkRequest { syndrome: Syndrome::RetryExceeded, .. } => Status::RemoteDisconnect,
+        fault if fault.is_disconnect() => Status::RemoteDisconnect,
         RouteFault::LaneEnded(_) => Status::Unknown,
         _ => Status::Backend,
     }

@@ -299,10 +299,10 @@ impl Link {
         }
     }
 
-    fn explain_transfer(&self, error: TransferError, patience: Patience) -> DataDistError {
+    pub(super) fn explain_transfer(&self, error: TransferError, patience: Patience) -> DataDistError {
         match error {
             TransferError::DeadlineExceeded => DataDistError::Timeout { millis: patience.millis() },
-            TransferError::PeerDown | TransferError::RouteClosed | TransferError::Flushed { .. } => {
+            error if error.is_route_down() => {
                 let cause = || LinkFault::Route(RouteFault::PeerDown);
                 self.is_down(self.fault().unwrap_or_else(cause))
             }

@@ -1,5 +1,8 @@
 //! A transfer that failed, as its peer hears of it: which one, why, and which blocks are not valid.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use pmd_host::{endpoint::Peer, transfer::TransferError};
@@ -57,9 +60,10 @@ impl FailureReason {
         match error {
             TransferError::Cancelled => Some(Self::Cancelled),
             TransferError::DeadlineExceeded => Some(Self::DeadlineExceeded),
-            TransferError::Failed { .. } | TransferError::Refused { .. } => Some(Self::WorkRequest),
             TransferError::NotificationFailed { .. } => Some(Self::NotificationLost),
             TransferError::PeerDown => None,
+            error if error.is_route_down() => Some(Self::RouteDown),
+            TransferError::Failed { .. } | TransferError::Refused { .. } => Some(Self::WorkRequest),
             _ => Some(Self::RouteDown),
         }
     }

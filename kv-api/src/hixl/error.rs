@@ -304,9 +304,7 @@ fn of_register(error: &RegisterError) -> Status {
 fn of_transfer(error: &TransferError) -> Status {
     match error {
         TransferError::DeadlineExceeded => Status::Timeout,
-        TransferError::PeerDown | TransferError::RouteClosed | TransferError::Flushed { .. } => {
-            Status::NotConnected
-        }
+        error if error.is_route_down() => Status::NotConnected,
         _ => Status::Failed,
     }
 }

@@ -201,7 +201,7 @@ impl Connection {
         // Queue pairs fail at once when a peer goes; the control plane knows why, maybe a moment later.
         let fault = match (fault, self.peer.down_reason()) {
             (ConnectionFault::Route(_), Some(reason)) => ConnectionFault::PeerDown(reason),
-            (ConnectionFault::Route(RouteFault::Disconnected), None) if state.parting.goodbyes > 0 => {
+            (ConnectionFault::Route(fault), None) if fault.is_disconnect() && state.parting.goodbyes > 0 => {
                 ConnectionFault::PeerDown(DownReason::Goodbye)
             }
             (fault, _) => fault,

@@ -355,7 +355,7 @@ impl Connection {
             }
             Verdict::Failed(
                 error @ (TransferError::Failed { .. } | TransferError::NotificationFailed { .. }),
-            ) => {
+            ) if !error.is_route_down() => {
                 let fault = self.peer.routes().find_map(Route::fault);
                 let fault = fault.unwrap_or(RouteFault::Disconnected);
                 self.break_down(state, ConnectionFault::Route(fault));
@@ -485,6 +485,10 @@ const fn cause(error: TransferError) -> RouteFault {
         TransferError::Flushed { cause } => cause,
         TransferError::RouteClosed => RouteFault::Closed,
         TransferError::LaneEnded { fault } => RouteFault::LaneEnded(fault),
+        TransferError::Failed { syndrome, vendor, .. }
+        | TransferError::NotificationFailed { syndrome, vendor } => {
+            RouteFault::WorkRequest { syndrome, vendor }
+        }
         _ => RouteFault::Disconnected,
     }
 }

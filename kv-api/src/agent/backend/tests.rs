@@ -18,7 +18,10 @@ fn soon() -> Instant {
 }
 
 fn backend(agent: &str) -> Backend {
-    Backend::open(BackendConfig::new(agent)).expect("a backend")
+    let mut config = BackendConfig::new(agent);
+    // None is taken for dead because the machine is busy.
+    config.endpoint.down_after = PATIENCE;
+    Backend::open(config).expect("a backend")
 }
 
 /// Two backends that know each other.

@@ -19,13 +19,20 @@ fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
+/// An agent that takes no other for dead because the machine is busy.
 fn agent(name: &str) -> Agent {
-    Agent::open(AgentConfig::new(name)).expect("an agent")
+    Agent::open(config(name)).expect("an agent")
+}
+
+fn config(name: &str) -> AgentConfig {
+    let mut config = AgentConfig::new(name);
+    config.backend.endpoint.down_after = PATIENCE;
+    config
 }
 
 /// Gives work that is told to stop all the time that a test has.
 fn patient(name: &str) -> Agent {
-    let mut config = AgentConfig::new(name);
+    let mut config = config(name);
     config.backend.endpoint.lane.grace = PATIENCE;
     Agent::open(config).expect("an agent")
 }

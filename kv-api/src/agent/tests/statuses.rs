@@ -1,6 +1,10 @@
 //! Every status of NIXL, and a call that gives it.
 
-use pmd_host::transfer::Direction;
+use pmd_core::{
+    memory::{RemoteAddress, RemoteKey},
+    wire::Syndrome,
+};
+use pmd_host::transfer::{Direction, RouteFault, TransferError};
 
 use super::*;
 use crate::agent::{AgentError, MemoryType};
@@ -118,6 +122,50 @@ fn a_peer_that_goes_ends_what_is_in_flight() {
         outcome.is_err_and(|error| error.status() == Status::RemoteDisconnect)
     });
     within(|| here.notify("there", b"?").is_err_and(|error| error.status() == Status::RemoteDisconnect));
+}
+
+/// Devices may see that a connection broke before the control plane says why.
+#[test]
+fn a_route_that_breaks_is_a_disconnect_or_replaced_whoever_speaks_first() {
+    let (here, there) = pair();
+    let (near, far) = room(&here, &there, 4096);
+    let request = here.create_request(Direction::Write, &whole(&near), &whole(&far), "there").expect("made");
+    let connection = || here.backend().messenger().fabric().endpoint().peers();
+    request.post(None).expect("posted");
+    finish(&request);
+    let before = connection();
+    let peers = there.backend().messenger().fabric().endpoint().peers();
+    peers[0].routes().for_each(|route| route.fail(RouteFault::Closed));
+    within(|| match request.post(None).and_then(|_| request.wait(Some(soon()))) {
+        Err(error) => {
+            assert_eq!(error.status(), Status::RemoteDisconnect, "{error}");
+            true
+        }
+        // It was noticed between two postings: the second went over another route.
+        Ok(_) => connection().iter().any(|peer| !before.contains(peer)),
+    });
+    request.post(None).expect("over another route");
+    finish(&request);
+}
+
+#[test]
+fn every_word_of_a_device_for_a_broken_route_is_a_disconnect() {
+    let remote = RemoteAddress { address: 64, key: RemoteKey(7) };
+    let failed = |syndrome| TransferError::Failed { syndrome, vendor: 0, entry: 0, remote };
+    let flushed = |syndrome| RouteFault::WorkRequest { syndrome, vendor: 0 }.transfer_error();
+    let cases = [
+        (failed(Syndrome::RetryExceeded), Status::RemoteDisconnect),
+        (failed(Syndrome::Flushed), Status::RemoteDisconnect),
+        (failed(Syndrome::RemoteAccess), Status::Backend),
+        (flushed(Syndrome::RetryExceeded), Status::RemoteDisconnect),
+        (flushed(Syndrome::RemoteAccess), Status::Backend),
+        (RouteFault::Disconnected.transfer_error(), Status::RemoteDisconnect),
+        (RouteFault::Unresponsive.transfer_error(), Status::Backend),
+        (TransferError::RouteClosed, Status::RemoteDisconnect),
+    ];
+    for (error, wanted) in cases {
+        assert_eq!(AgentError::Transfer(error).status(), wanted, "{error}");
+    }
 }
 
 #[test]

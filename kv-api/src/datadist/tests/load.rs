@@ -8,7 +8,14 @@ use std::{
     thread,
 };
 
+use pmd_core::{
+    memory::{RemoteAddress, RemoteKey},
+    wire::Syndrome,
+};
+use pmd_host::transfer::{RouteFault, TransferError};
+
 use super::*;
+use crate::datadist::transfer::Patience;
 
 #[test]
 fn ten_thousand_caches_are_registered_found_and_ended() {
@@ -152,6 +159,42 @@ fn ends_in_the_middle_of_pulls_are_told() {
     assert_eq!(unregistered, Status::KvCacheNotExist);
     let remote = last(pull_while(|prompt, _| prompt.unregister_kv_cache(1).expect("unregistered")));
     assert!(matches!(remote, Status::KvCacheNotExist | Status::NotYetLink), "{remote}");
+}
+
+/// Devices may see that a connection broke before the control plane says why.
+#[test]
+fn a_route_that_breaks_before_the_control_plane_speaks_is_a_link_that_is_down() {
+    let mut reasons = Vec::new();
+    let broken = pull_while(|prompt, decoder| {
+        let links = [prompt, decoder].map(|side| side.running().expect("initialised").service.links.all());
+        let [theirs, ours] = links.map(|links| Arc::clone(&links[0]));
+        theirs.peer.route().fail(RouteFault::Closed);
+        within(|| matches!(decoder.check_link_status(0), Err(DataDistError::LinkDown { .. })));
+        reasons.extend([theirs.peer.down_reason(), ours.peer.down_reason()]);
+    });
+    assert_eq!(broken.last(), Some(&Status::NotYetLink));
+    assert_eq!(reasons, [None, None], "the control plane knows nothing of it");
+}
+
+#[test]
+fn every_word_of_a_device_for_a_broken_route_is_a_link_that_is_down() {
+    let (_prompt, decoder) = pair();
+    let link = Arc::clone(&decoder.running().expect("initialised").service.links.all()[0]);
+    let remote = RemoteAddress { address: 64, key: RemoteKey(7) };
+    let failed = |syndrome| TransferError::Failed { syndrome, vendor: 0, entry: 0, remote };
+    let cases = [
+        (failed(Syndrome::RetryExceeded), Status::NotYetLink),
+        (failed(Syndrome::Flushed), Status::NotYetLink),
+        (RouteFault::Disconnected.transfer_error(), Status::NotYetLink),
+        (TransferError::PeerDown, Status::NotYetLink),
+        (TransferError::RouteClosed, Status::NotYetLink),
+        (TransferError::DeadlineExceeded, Status::Timeout),
+        (failed(Syndrome::LocalProtection), Status::Failed),
+    ];
+    for (error, wanted) in cases {
+        let told = link.explain_transfer(error, Patience::new(PATIENCE));
+        assert_eq!(told.status(), wanted, "{told}");
+    }
 }
 
 #[test]

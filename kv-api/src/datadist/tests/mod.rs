@@ -10,7 +10,10 @@ mod numbers;
 mod refusals;
 mod tasks;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use super::*;
 
@@ -33,9 +36,12 @@ pub(super) fn with(mut options: Options, name: &str, value: &str) -> Options {
     options
 }
 
+/// A process that takes no peer for dead because the machine is busy.
 pub(super) fn start(cluster_id: u64, options: &Options) -> LlmDataDist {
     let datadist = LlmDataDist::new(cluster_id, LlmRole::Mix);
-    datadist.initialize(options).expect("initialised");
+    let endpoint = environment::endpoint_config().expect("the environment");
+    let endpoint = EndpointConfig { down_after: PATIENCE, ..endpoint };
+    datadist.initialize_with(options, endpoint).expect("initialised");
     datadist
 }
 
@@ -111,6 +117,15 @@ pub(super) fn filled(first: i32, tensor: i32, row: i32) -> Vec<i32> {
 
 pub(super) fn index(cluster_id: u64, cache_id: i64, batch_index: u32) -> CacheIndex {
     CacheIndex { cluster_id, cache_id, batch_index }
+}
+
+/// Waits for what comes a little later.
+pub(super) fn within(mut is: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 pub(super) fn status(result: Result<(), DataDistError>) -> Status {

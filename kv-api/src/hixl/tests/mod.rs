@@ -36,7 +36,7 @@ fn server(given: &Given) -> (Hixl, String) {
     for _ in 0..16 {
         let name = format!("127.0.0.1:{}", free_port());
         let engine = Hixl::new();
-        if engine.initialize(&name, given).is_ok() {
+        if engine.initialize_with(&name, given, endpoint()).is_ok() {
             return (engine, name);
         }
     }
@@ -45,8 +45,13 @@ fn server(given: &Given) -> (Hixl, String) {
 
 fn client(given: &Given) -> Hixl {
     let engine = Hixl::new();
-    engine.initialize("127.0.0.1", given).expect("a client");
+    engine.initialize_with("127.0.0.1", given, endpoint()).expect("a client");
     engine
+}
+
+/// Takes no peer for dead because the machine is busy.
+fn endpoint() -> EndpointConfig {
+    EndpointConfig { down_after: PATIENCE, ..environment::endpoint_config().expect("the environment") }
 }
 
 /// A client that is connected to a server: client, server, its name.

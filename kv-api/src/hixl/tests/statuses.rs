@@ -1,10 +1,14 @@
 //! The numbers, and those statuses that no other test produces.
 
+use pmd_core::{
+    memory::{RemoteAddress, RemoteKey},
+    wire::Syndrome,
+};
 use pmd_host::{
     backend::Transport,
     control::{DownReason, RequestError},
     endpoint::EndpointError,
-    transfer::{SubmitError, TransferError},
+    transfer::{RouteFault, SubmitError, TransferError},
 };
 
 use super::*;
@@ -62,15 +66,48 @@ fn errors_of_the_layers_below_have_their_number() {
     for (error, wanted) in statuses {
         assert_eq!(HixlError::from(error).status(), wanted);
     }
+    let remote = RemoteAddress { address: 64, key: RemoteKey(7) };
+    let failed = |syndrome| TransferError::Failed { syndrome, vendor: 0, entry: 0, remote };
     let ends = [
         (TransferError::DeadlineExceeded, Status::Timeout),
         (TransferError::PeerDown, Status::NotConnected),
         (TransferError::RouteClosed, Status::NotConnected),
         (TransferError::Cancelled, Status::Failed),
+        (failed(Syndrome::RetryExceeded), Status::NotConnected),
+        (failed(Syndrome::Flushed), Status::NotConnected),
+        (failed(Syndrome::RemoteAccess), Status::Failed),
+        (RouteFault::Disconnected.transfer_error(), Status::NotConnected),
     ];
     for (error, wanted) in ends {
         assert_eq!(HixlError::from(error).status(), wanted);
     }
+}
+
+/// Devices may see that a connection broke before the control plane says why.
+#[test]
+fn a_route_that_breaks_is_a_link_that_is_down_whoever_speaks_first() {
+    let (client, server, name) = pair(&direct());
+    let (mut near, mut far) = (Memory::zeroed(1 << 20), Memory::new(1 << 20, |_| 1));
+    near.register(&client);
+    far.register(&server);
+    let whole = TransferOpDesc { local_addr: near.address(), remote_addr: far.address(), len: 1 << 20 };
+    let read = || transfer(&client, &name, TransferOp::Read, &[whole], PATIENCE);
+    read().expect("read");
+    let peers = server.engine().expect("initialised").fabric().endpoint().peers();
+    peers[0].route().fail(RouteFault::Closed);
+    let deadline = Instant::now() + PATIENCE;
+    let error = loop {
+        match read() {
+            Err(error) => break error,
+            Ok(()) => assert!(Instant::now() < deadline, "nobody notices"),
+        }
+    };
+    assert_eq!(error.status(), Status::NotConnected, "{error}");
+    assert_eq!(peers[0].down_reason(), None, "the control plane knows nothing of it");
+    assert_eq!(status(read()), Status::NotConnected);
+    // What broke is replaced.
+    client.connect(&name, PATIENCE).expect("connected again");
+    read().expect("read again");
 }
 
 /// A transfer that is too large for its time: nothing of it is written after it was given up.

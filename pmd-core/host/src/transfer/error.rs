@@ -68,6 +68,29 @@ pub enum TransferError {
     },
 }
 
+impl TransferError {
+    /// Whether the way to the peer is what failed: the transfer was on a route that went down or was closed, or the peer
+    /// did not answer it any more. The device may see that before the control plane says that the peer is gone, and
+    /// then the first transfer that was outstanding fails with the device's own word; in every order of these events
+    /// this is true. Not for a transfer that took its route down itself, by a key or a range that the peer refused.
+    #[must_use]
+    pub const fn is_route_down(&self) -> bool {
+        match self {
+            Self::PeerDown | Self::RouteClosed | Self::Flushed { .. } => true,
+            Self::Failed { syndrome, .. } | Self::NotificationFailed { syndrome, .. } => {
+                is_unanswered(*syndrome)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether a syndrome tells of a peer that does not answer, rather than of a request that was wrong.
+const fn is_unanswered(syndrome: Syndrome) -> bool {
+    use Syndrome::{Flushed, ReceiverNotReadyExceeded, RemoteAborted, RetryExceeded};
+    matches!(syndrome, RetryExceeded | ReceiverNotReadyExceeded | RemoteAborted | Flushed)
+}
+
 /// What took a route down. Open a new route to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -114,6 +137,16 @@ impl RouteFault {
         match error {
             CompletionError { syndrome: Syndrome::Flushed, .. } => Self::Disconnected,
             CompletionError { syndrome, vendor, .. } => Self::WorkRequest { syndrome, vendor },
+        }
+    }
+
+    /// Whether it says that the peer is gone or does not answer, without more about the cause.
+    #[must_use]
+    pub const fn is_disconnect(&self) -> bool {
+        match self {
+            Self::PeerDown | Self::Disconnected | Self::Closed => true,
+            Self::WorkRequest { syndrome, .. } => is_unanswered(*syndrome),
+            _ => false,
         }
     }
 

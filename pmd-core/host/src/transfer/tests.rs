@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
 
-use pmd_core::memory::{LocalKey, RemoteAddress, RemoteKey};
+use pmd_core::{
+    memory::{LocalKey, RemoteAddress, RemoteKey},
+    wire::Syndrome,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -184,4 +187,35 @@ proptest! {
         let list = build(WorkListLimits { max_sges: 1, max_message }, &pieces);
         prop_assert_eq!(list.entries().len() as u64, at.div_ceil(u64::from(max_message)));
     }
+}
+
+#[test]
+fn errors_tell_a_route_that_broke_from_a_request_that_was_wrong() {
+    let failed = |syndrome| TransferError::Failed { syndrome, vendor: 0, entry: 3, remote: remote(1, 2) };
+    let unnotified = |syndrome| TransferError::NotificationFailed { syndrome, vendor: 0 };
+    let broken = [
+        Syndrome::RetryExceeded,
+        Syndrome::ReceiverNotReadyExceeded,
+        Syndrome::RemoteAborted,
+        Syndrome::Flushed,
+    ];
+    for syndrome in Syndrome::ALL {
+        let is_broken = broken.contains(&syndrome);
+        let fault = RouteFault::WorkRequest { syndrome, vendor: 0 };
+        assert_eq!(failed(syndrome).is_route_down(), is_broken, "{syndrome}");
+        assert_eq!(unnotified(syndrome).is_route_down(), is_broken, "{syndrome}");
+        assert_eq!(fault.is_disconnect(), is_broken, "{syndrome}");
+        // Whatever took the route down, the others on it lost their way and did nothing wrong.
+        assert!(fault.transfer_error().is_route_down(), "{syndrome}");
+    }
+    let disconnects = [RouteFault::PeerDown, RouteFault::Disconnected, RouteFault::Closed];
+    assert!(disconnects.iter().all(|fault| fault.is_disconnect() && fault.transfer_error().is_route_down()));
+    let others = [RouteFault::Unresponsive, RouteFault::HandlerPanicked, RouteFault::Protocol];
+    assert!(others.iter().all(|fault| !fault.is_disconnect() && fault.transfer_error().is_route_down()));
+    let own = [
+        TransferError::Cancelled,
+        TransferError::DeadlineExceeded,
+        TransferError::LaneEnded { fault: LaneFault::Shutdown },
+    ];
+    assert!(own.iter().all(|error| !error.is_route_down()));
 }
