@@ -1,4 +1,4 @@
-//! Programs against `libpmd_af`: in C, and in the classes of StepMesh. Run by the `capi` suite.
+//! Programs against `libpmd_af`: in C, and in the classes of StepMesh. Run by the suites `capi` and `softroce`.
 //!
 //! That the committed C header is what the sources give is a test of `af-api-capi`, in the `unit` suite.
 
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Bench, STRICT};
+use super::{Bench, Installed, STRICT};
 use crate::connectx::{Settings, Simulated};
 use crate::examples::{self, Device};
 use crate::process::Task;
@@ -16,8 +16,10 @@ use crate::process::Task;
 const CLUSTER: Duration = Duration::from_secs(60);
 
 /// A program that is scheduler, server and worker, as its environment and its arguments say.
-struct Program {
-    name: &'static str,
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Program {
+    /// Its name.
+    pub(crate) name: &'static str,
     /// Below `af-api/capi`.
     source: &'static str,
     compiler: &'static str,
@@ -26,7 +28,8 @@ struct Program {
     writes: &'static [&'static str],
 }
 
-const PROGRAMS: &[Program] = &[
+/// The programs, by the time that they take.
+pub(crate) const PROGRAMS: &[Program] = &[
     Program {
         name: "push_pull",
         source: "examples/push_pull.c",
@@ -50,13 +53,43 @@ const PROGRAMS: &[Program] = &[
     },
 ];
 
+impl Installed {
+    /// What installs the library, once it has been built.
+    pub(crate) fn install_attention(&self) -> Task {
+        Task::new("af-api/capi/install.sh", &self.root)
+            .args([self.attention_prefix()])
+            .args(["--from"])
+            .args([self.target.join("debug")])
+    }
+
+    /// What compiles a program with the flags that pkg-config gives: one line for a shell, as the README says it.
+    pub(crate) fn compile_attention(&self, program: &Program) -> Task {
+        let line = format!(
+            "{} {} {} $(pkg-config --cflags --libs pmd_af) -o {}",
+            program.compiler,
+            STRICT.join(" "),
+            self.root.join("af-api/capi").join(program.source).display(),
+            self.attention_program(program).display()
+        );
+        Task::new("sh", &self.folder)
+            .args(["-c", &line])
+            .env("PKG_CONFIG_PATH", self.attention_prefix().join("lib/pkgconfig"))
+    }
+
+    /// A program that has been compiled.
+    pub(crate) fn attention_program(&self, program: &Program) -> PathBuf {
+        self.folder.join(program.name)
+    }
+
+    fn attention_prefix(&self) -> PathBuf {
+        self.folder.join("attention")
+    }
+}
+
 impl Bench<'_, '_> {
     /// Installs the library, compiles each program with one line, and runs it on each device.
     pub(super) fn attention(&mut self) {
-        let install = Task::new("af-api/capi/install.sh", &self.workspace.root)
-            .args([self.attention_prefix()])
-            .args(["--from"])
-            .args([self.workspace.target.join("debug")]);
+        let install = self.installed.install_attention();
         if !self.succeeds("libpmd_af's install.sh installs", &install) {
             return;
         }
@@ -64,11 +97,11 @@ impl Bench<'_, '_> {
             Ok(simulated) => simulated,
             Err(error) => return self.expect(false, &error.to_string()),
         };
-        let library = self.attention_prefix().join("lib/libpmd_af.so");
+        let library = self.installed.attention_prefix().join("lib/libpmd_af.so");
         self.has_a_name(&library, "libpmd_af.so");
         for program in PROGRAMS {
-            let path = self.installed.folder.join(program.name);
-            let compile = self.attention_compile(program, &path);
+            let path = self.installed.attention_program(program);
+            let compile = self.installed.compile_attention(program);
             if self.succeeds(&format!("{} compiles", program.name), &compile) {
                 self.cluster(program, &path, Device::SharedMemory, &[]);
                 self.cluster(program, &path, Device::Mlx5, &simulated.environment());
@@ -98,29 +131,12 @@ impl Bench<'_, '_> {
             self.expect(false, &format!("a CMake project can be written: {error}"));
             return None;
         }
-        let prefix = format!("-DCMAKE_PREFIX_PATH={}", self.attention_prefix().display());
+        let prefix = format!("-DCMAKE_PREFIX_PATH={}", self.installed.attention_prefix().display());
         let configure = Task::new("cmake", &folder).args(["-S", ".", "-B", "build", &prefix]);
         let make = Task::new("cmake", &folder).args(["--build", "build"]);
         let built =
             self.succeeds("CMake finds pmd_af", &configure) && self.succeeds("CMake builds with it", &make);
         built.then(|| folder.join("build/static"))
-    }
-
-    fn attention_prefix(&self) -> PathBuf {
-        self.installed.folder.join("attention")
-    }
-
-    fn attention_compile(&self, program: &Program, path: &Path) -> Task {
-        let line = format!(
-            "{} {} {} $(pkg-config --cflags --libs pmd_af) -o {}",
-            program.compiler,
-            STRICT.join(" "),
-            self.workspace.root.join("af-api/capi").join(program.source).display(),
-            path.display()
-        );
-        Task::new("sh", &self.installed.folder)
-            .args(["-c", &line])
-            .env("PKG_CONFIG_PATH", self.attention_prefix().join("lib/pkgconfig"))
     }
 
     /// Runs a program as scheduler, servers and workers.
@@ -135,33 +151,39 @@ impl Bench<'_, '_> {
             Ok(port) => port,
             Err(error) => return self.expect(false, &format!("there are free ports: {error}")),
         };
-        let script = script(path, program.each);
-        let task = Task::new("sh", &self.installed.folder).args(["-c", &script]);
-        let task = simulation.iter().fold(task, |task, (name, value)| task.env(name, value));
-        let chosen = device.environment().iter();
-        let task = chosen
-            .fold(task, |task, (name, value)| task.env(*name, *value))
-            .env("DMLC_NUM_WORKER", program.each.to_string())
-            .env("DMLC_NUM_SERVER", program.each.to_string())
-            .env("DMLC_PS_ROOT_URI", "127.0.0.1")
-            .env("DMLC_PS_ROOT_PORT", port.to_string())
-            .limit(CLUSTER);
-        if let Some(ended) = self.run(&task) {
-            let writes = program.writes.iter().all(|line| ended.stdout.contains(line));
-            let what = format!("{} on {}: {}", program.name, device.name(), ended.describe());
-            self.expect(ended.succeeded() && writes, &what);
-        }
+        let command = format!("'{}'", path.display());
+        let task =
+            Task::new("sh", &self.installed.folder).args(["-c", &script(program, &command, device, port)]);
+        let task = simulation.iter().fold(task, |task, (name, value)| task.env(name, value)).limit(CLUSTER);
+        self.succeeds(&format!("{} runs on {}", program.name, device.name()), &task);
     }
 }
 
-/// All processes of a cluster; fails where one of them does.
-fn script(program: &Path, each: u32) -> String {
-    let program = program.display();
-    let last = each.saturating_sub(1);
+/// All processes of a cluster, for the shell: fails where one of them does, or does not write what it should.
+/// `command` is the program in words for the shell.
+pub(crate) fn script(program: &Program, command: &str, device: Device, port: u16) -> String {
+    let (each, last) = (program.each, program.each.saturating_sub(1));
+    let chosen: String =
+        device.environment().iter().map(|(name, value)| format!("export {name}={value}\n")).collect();
+    let said: String = program
+        .writes
+        .iter()
+        .map(|text| {
+            format!("grep -qF '{text}' \"$written\" || {{ echo 'nothing says: {text}'; failed=1; }}\n")
+        })
+        .collect();
     format!(
-        "DMLC_ROLE=scheduler {program} & all=$!; \
-         for rank in $(seq 0 {last}); do for role in server worker; do \
-         DMLC_NODE_RANK=$rank DMLC_ROLE=$role {program} & all=\"$all $!\"; done; done; \
-         failed=0; for one in $all; do wait $one || failed=1; done; exit $failed"
+        "{chosen}export DMLC_NUM_WORKER={each} DMLC_NUM_SERVER={each}\n\
+         export DMLC_PS_ROOT_URI=127.0.0.1 DMLC_PS_ROOT_PORT={port}\n\
+         written=$(mktemp)\n\
+         trap 'rm \"$written\"' EXIT\n\
+         start() {{ {command} >>\"$written\" 2>&1 & all=\"$all $!\"; }}\n\
+         all= failed=0\n\
+         export DMLC_ROLE=scheduler; start\n\
+         for DMLC_NODE_RANK in $(seq 0 {last}); do for DMLC_ROLE in server worker; do\n\
+         export DMLC_NODE_RANK DMLC_ROLE; start; done; done\n\
+         for one in $all; do wait $one || failed=1; done\n\
+         cat \"$written\"\n\
+         {said}exit $failed\n"
     )
 }

@@ -3,7 +3,7 @@
 //!
 //! That the committed C header is what the sources give is a test of `kv-api-capi`, in the `unit` suite.
 
-mod attention;
+pub(crate) mod attention;
 
 use std::fs;
 use std::io;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::errand::quote;
 use super::evidence::Fault;
 use super::programs::Programs;
+use crate::capi::attention;
 use crate::demo;
 use crate::examples::{self, Device};
 
@@ -30,6 +31,9 @@ const GID: &str = "-g 1";
 
 /// Where ping-pongs and perftest listen unless told otherwise.
 const PORT: u16 = 18515;
+
+/// Where the schedulers of af-api's programs listen, one after the other.
+const ATTENTION_PORT: u16 = 19_000;
 
 /// The first port of the examples, of which each has its own.
 const EXAMPLE_PORT: u16 = 20_000;
@@ -206,6 +210,10 @@ fn driver(programs: &Programs) -> Vec<Step> {
         let script = examples::script(example, Device::SoftRoce, port);
         step(format!("example/{}", example.name()), 60, script)
     }));
+    steps.extend(programs.attention.iter().map(|(program, path)| {
+        let script = attention::script(program, &word(path), Device::SoftRoce, ATTENTION_PORT);
+        step(format!("attention/{}", program.name), 60, format!("(\n{script})\n"))
+    }));
     steps
 }
 
@@ -320,6 +328,7 @@ mod tests {
             conformance: path("conformance"),
             verification: path("verification"),
             examples: EXAMPLES.iter().map(|example| Runnable::new(example, "'/it is/an example'")).collect(),
+            attention: attention::PROGRAMS.iter().map(|program| (program, path(program.name))).collect(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::error::SoftroceError;
-use crate::capi::{self, Installed};
+use crate::capi::{self, Installed, attention};
 use crate::examples::{self, Device, Runnable};
 use crate::process::Task;
 use crate::suite::Workspace;
@@ -25,6 +25,8 @@ pub(super) struct Programs {
     pub(super) verification: PathBuf,
     /// Examples of `kv-api`.
     pub(super) examples: Vec<Runnable>,
+    /// Programs of `af-api`, with their paths.
+    pub(super) attention: Vec<(&'static attention::Program, PathBuf)>,
 }
 
 impl Programs {
@@ -51,6 +53,7 @@ impl Programs {
             conformance: build(&conformance, "conformance", watch)?,
             verification: std::env::current_exe().map_err(SoftroceError::file("/proc/self/exe".as_ref()))?,
             examples: examples(workspace, watch)?,
+            attention: attention(workspace, watch)?,
         })
     }
 }
@@ -70,6 +73,20 @@ fn examples(
     let native = examples::of(capi::LANGUAGES).map(|example| installed.runnable(example));
     let all = examples::rust(workspace).chain(native);
     Ok(all.filter(|runnable| runnable.example.left_out(Device::SoftRoce).is_none()).collect())
+}
+
+/// Builds the programs of `af-api` in C and C++; its library is there.
+fn attention(
+    workspace: &Workspace,
+    watch: &mut dyn FnMut(Option<&str>),
+) -> Result<Vec<(&'static attention::Program, PathBuf)>, SoftroceError> {
+    let installed = Installed::of(workspace);
+    output(&installed.install_attention(), "sh", watch)?;
+    let build = |program| {
+        output(&installed.compile_attention(program), "g++", watch)?;
+        Ok((program, installed.attention_program(program)))
+    };
+    attention::PROGRAMS.iter().map(build).collect()
 }
 
 fn build(
