@@ -150,6 +150,34 @@ fn tasks_await_layers() {
 }
 
 #[test]
+fn senders_await_layers_too() {
+    let pair = Pair::new();
+    let (stream, arrivals) = (pair.tagged(), pair.expect());
+    assert_eq!(stream.layers(), 0..LAYERS);
+    let beyond = block_on(stream.sent(LAYERS)).expect_err("no such layer");
+    assert!(matches!(beyond, StreamError::NoSuchLayer { layer: LAYERS, .. }), "{beyond}");
+    // Given up without a trace.
+    drop(stream.sent(0));
+    thread::scope(|scope| {
+        let stream = &stream;
+        let waiting: Vec<_> =
+            (0..LAYERS).map(|layer| scope.spawn(move || block_on(stream.sent(layer)))).collect();
+        (1..LAYERS).for_each(|layer| stream.release(layer).unwrap());
+        block_on(stream.sent(1)).expect("it is sent");
+        stream.end();
+        let ends: Vec<_> = waiting.into_iter().map(|sent| sent.join().expect("no panic")).collect();
+        assert!(matches!(ends[0], Err(StreamError::Ended { layer: 0 })), "{:?}", ends[0]);
+        assert!(ends[1..].iter().all(|end| end.as_ref().is_ok_and(|outcome| outcome.bytes > 0)), "{ends:?}");
+    });
+    (1..LAYERS).for_each(|layer| {
+        arrivals.wait(layer + 2, PATIENCE).unwrap();
+        pair.check_layer(layer);
+    });
+    let lost = arrivals.wait(2, PATIENCE).expect_err("it was never released");
+    assert!(matches!(lost, LayerError::Lost { layer: 2, reason: FailureReason::NotPosted, .. }), "{lost}");
+}
+
+#[test]
 fn tasks_hear_of_layers_that_never_come() {
     let pair = Pair::new();
     let (stream, arrivals) = (pair.tagged(), pair.expect());

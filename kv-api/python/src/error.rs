@@ -1,7 +1,12 @@
 //! Errors of the driver as Python exceptions: classes of `pmd_kv.errors`, with the values that explain them as
 //! attributes.
 
-use kv_api::{engine::EngineError, environment::EnvironmentError, fabric::FabricError};
+use kv_api::{
+    engine::{EngineError, LayerError, StreamError},
+    environment::EnvironmentError,
+    fabric::FabricError,
+    planner::BlockSet,
+};
 use pmd_host::{
     control::RequestError,
     endpoint::EndpointError,
@@ -9,6 +14,8 @@ use pmd_host::{
 };
 use pmd_python::raising::{Exceptions, Fields, kind};
 use pyo3::prelude::*;
+
+use crate::{blocks::ranges, peer::Peer};
 
 /// Where the classes are.
 const EXCEPTIONS: Exceptions = Exceptions("pmd_kv.errors");
@@ -39,29 +46,76 @@ pub(crate) fn closed(py: Python<'_>, what: &str) -> PyErr {
     EXCEPTIONS.closed(py, what)
 }
 
-/// What became of a transfer.
-pub(crate) fn transfer(py: Python<'_>, error: TransferError) -> PyErr {
+/// What became of a transfer, and of which blocks that is.
+pub(crate) fn transfer(py: Python<'_>, error: TransferError, blocks: Option<&BlockSet>) -> PyErr {
     let class = match error {
         TransferError::Cancelled => "TransferCancelled",
         TransferError::DeadlineExceeded => "DeadlineExceeded",
-        TransferError::PeerDown | TransferError::RouteClosed => "PeerDown",
+        error if error.is_route_down() => "PeerDown",
         _ => "TransferFailed",
     };
     let (kind, message) = (kind(&error), error.to_string());
-    raise(py, class, &kind, message, &|fields| match error {
-        TransferError::Failed { syndrome, vendor, entry, remote } => {
-            fields.set_item("syndrome", syndrome.to_string())?;
-            fields.set_item("vendor", vendor)?;
-            fields.set_item("entry", entry)?;
-            fields.set_item("remote_address", remote.address)
+    raise(py, class, &kind, message, &|fields| {
+        if let Some(blocks) = blocks {
+            fields.set_item("blocks", ranges(py, blocks)?)?;
         }
-        TransferError::NotificationFailed { syndrome, vendor } => {
-            fields.set_item("syndrome", syndrome.to_string())?;
-            fields.set_item("vendor", vendor)
+        match error {
+            error if error.is_route_down() => Ok(()),
+            TransferError::Failed { syndrome, vendor, entry, remote } => {
+                fields.set_item("syndrome", syndrome.to_string())?;
+                fields.set_item("vendor", vendor)?;
+                fields.set_item("entry", entry)?;
+                fields.set_item("remote_address", remote.address)
+            }
+            TransferError::NotificationFailed { syndrome, vendor } => {
+                fields.set_item("syndrome", syndrome.to_string())?;
+                fields.set_item("vendor", vendor)
+            }
+            TransferError::Refused { entry, .. } => fields.set_item("entry", entry),
+            _ => Ok(()),
         }
-        TransferError::Refused { entry, .. } => fields.set_item("entry", entry),
-        _ => Ok(()),
     })
+}
+
+/// What became of a stream's layer at the sending side.
+pub(crate) fn stream(py: Python<'_>, error: &StreamError) -> PyErr {
+    let of = |class, layer: &u32| {
+        raise(py, class, &kind(error), error.to_string(), &|fields| fields.set_item("layer", layer))
+    };
+    match error {
+        StreamError::NoSuchLayer { layer, .. } | StreamError::AlreadyReleased { layer } => {
+            of("LayerError", layer)
+        }
+        StreamError::Ended { layer } | StreamError::Post { layer, .. } => of("LayerNotSent", layer),
+        StreamError::Failed { layer, error } => {
+            let raised = transfer(py, *error, None);
+            // What fails on the way there is told instead.
+            raised.value(py).setattr("layer", layer).err().unwrap_or(raised)
+        }
+        error => plain(py, "Error", error),
+    }
+}
+
+/// Why a layer will not land at the receiving side.
+pub(crate) fn layer(py: Python<'_>, error: &LayerError) -> PyErr {
+    match error {
+        LayerError::Lost { layer, peer, reason, blocks } => {
+            raise(py, "LayerLost", &kind(reason), error.to_string(), &|fields| {
+                fields.set_item("layer", layer)?;
+                fields.set_item("peer", Bound::new(py, Peer::new(peer.clone()))?)?;
+                fields.set_item("reason", reason.to_string())?;
+                fields.set_item("blocks", ranges(py, blocks)?)
+            })
+        }
+        LayerError::SenderDown { layer, peer, reason } => {
+            raise(py, "PeerDown", "SenderDown", error.to_string(), &|fields| {
+                fields.set_item("layer", layer)?;
+                fields.set_item("peer", Bound::new(py, Peer::new(peer.clone()))?)?;
+                fields.set_item("reason", reason.to_string())
+            })
+        }
+        error => plain(py, "Error", error),
+    }
 }
 
 /// What an engine was asked in vain.
@@ -79,6 +133,9 @@ pub(crate) fn engine(py: Python<'_>, error: EngineError) -> PyErr {
         }
         EngineError::NoSuchCache { name } => {
             named(py, "NoSuchCache", &EngineError::NoSuchCache { name: name.clone() }, &name)
+        }
+        EngineError::TagTaken { tag } => {
+            raise(py, "TagTaken", "TagTaken", error.to_string(), &|fields| fields.set_item("tag", tag))
         }
         other => plain(py, "Error", &other),
     }

@@ -12,12 +12,14 @@
 //! | `engine` | caches, peers' caches, prepared transfers |
 //! | `fabric` | memory by address, plans, messages |
 //! | `transfer` | a transfer in flight: wait, await, cancel |
+//! | `landing`, `blocks` | a layer that is waited for; which blocks are not valid |
 //! | `view` | registered memory as Python objects; memory of Python objects comes through `pmd-python` |
 //! | `error` | exceptions |
 //!
 //! Two rules keep the interpreter's lock and the driver's threads apart: every call that may wait releases the lock
 //! (`pmd_python::waiting`), and no lane ever takes it; callbacks run on control threads and threads of their own.
 
+mod blocks;
 mod config;
 mod datadist;
 mod engine;
@@ -26,6 +28,7 @@ mod fabric;
 mod hixl;
 mod indices;
 mod kvtrans;
+mod landing;
 mod peer;
 mod transfer;
 mod view;
@@ -43,6 +46,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_class::<engine::Cache>()?;
     module.add_class::<engine::RemoteCache>()?;
+    module.add_class::<engine::LayerArrivals>()?;
+    module.add_class::<engine::LayerStream>()?;
+    module.add_class::<engine::TransferFailure>()?;
     module.add_class::<engine::Prepared>()?;
     module.add_class::<engine::TokenFormat>()?;
     module.add_class::<fabric::Fabric>()?;
@@ -52,6 +58,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<hixl::Hixl>()?;
     module.add_class::<hixl::TransferOpDesc>()?;
     module.add_class::<kvtrans::KvTrans>()?;
+    module.add_class::<landing::Landing>()?;
     module.add_class::<peer::Peer>()?;
     module.add_class::<transfer::Transfer>()?;
     module.add_class::<view::View>()?;

@@ -33,6 +33,7 @@ EXCEPTIONS = {
     "llm_datadist.v2.llm_types.BlocksCacheKey()": _FORMS,
     "llm_datadist.v2.llm_types.CacheKey()": _FORMS,
     "pmd_kv.Array": _ANNOTATION,
+    "pmd_kv.BlockRanges": _ANNOTATION,
     "pmd_kv.Counters": _ANNOTATION,
     "pmd_kv.Descriptors": _ANNOTATION,
     "pmd_kv.LinkFigures": _ANNOTATION,

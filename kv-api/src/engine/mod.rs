@@ -57,7 +57,7 @@ pub use metrics::{Metrics, PeerMetrics, TransferCounters};
 pub use prepared::Prepared;
 pub use remote::RemoteCache;
 pub use stream::{
-    Landing, LayerArrivals, LayerError, LayerStream, LayerSynchronizer, StreamError, StreamOptions,
+    Landing, LayerArrivals, LayerError, LayerStream, LayerSynchronizer, Sent, StreamError, StreamOptions,
 };
 pub use transfer::{CacheTransfer, PostOptions};
 

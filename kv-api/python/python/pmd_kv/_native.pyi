@@ -5,6 +5,9 @@ from typing import Any
 from . import Cache as Cache
 from . import Engine as Engine
 from . import Fabric as Fabric
+from . import Landing as Landing
+from . import LayerArrivals as LayerArrivals
+from . import LayerStream as LayerStream
 from . import Message as Message
 from . import Peer as Peer
 from . import Plan as Plan
@@ -13,6 +16,7 @@ from . import RemoteCache as RemoteCache
 from . import Segment as Segment
 from . import TokenFormat as TokenFormat
 from . import Transfer as Transfer
+from . import TransferFailure as TransferFailure
 from . import View as View
 
 __version__: str

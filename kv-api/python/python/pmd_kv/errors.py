@@ -34,9 +34,12 @@ class EndpointError(Error):
 
 
 class PeerDown(Error, ConnectionError):
-    """The peer is gone, or was closed; connect again."""
+    """The peer is gone, or was closed; connect again. Of a transfer of caches it says which blocks are not valid."""
 
     reason = None
+    blocks = None
+    layer = None
+    peer = None
 
 
 class RequestRefused(Error):
@@ -92,14 +95,49 @@ class TransferFailed(Error):
     remote_address = None
     syndrome = None
     vendor = None
+    blocks = None
+    layer = None
 
 
 class TransferCancelled(Error):
     """A transfer was cancelled; a part of its bytes may have moved. It is quiet."""
 
+    blocks = None
+    layer = None
+
 
 class DeadlineExceeded(Error, TimeoutError):
     """A transfer was given up at its deadline; a part of its bytes may have moved. It is quiet."""
+
+    blocks = None
+    layer = None
+
+
+class TagTaken(Error):
+    """The layers of a stream of this tag are expected already."""
+
+    tag = None
+
+
+class LayerError(Error, ValueError):
+    """The stream has no such layer, or it was released before."""
+
+    layer = None
+
+
+class LayerNotSent(Error):
+    """The stream ended before the layer was sent. What ended it is the cause, if it was an exception."""
+
+    layer = None
+
+
+class LayerLost(Error):
+    """A sender's part of a layer did not land: these blocks of it are not valid."""
+
+    layer = None
+    peer = None
+    reason = None
+    blocks = None
 
 
 class KvTransError(Error):

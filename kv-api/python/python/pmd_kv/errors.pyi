@@ -1,4 +1,6 @@
-from typing import Optional
+from typing import List, Optional, Tuple
+
+from . import Peer
 
 class Error(Exception):
     kind: Optional[str]
@@ -18,6 +20,9 @@ class EndpointError(Error): ...
 
 class PeerDown(Error, ConnectionError):
     reason: Optional[str]
+    blocks: Optional[List[Tuple[range, range]]]
+    layer: Optional[int]
+    peer: Optional[Peer]
 
 class RequestRefused(Error):
     code: Optional[int]
@@ -48,10 +53,31 @@ class TransferFailed(Error):
     remote_address: Optional[int]
     syndrome: Optional[str]
     vendor: Optional[int]
+    blocks: Optional[List[Tuple[range, range]]]
+    layer: Optional[int]
 
-class TransferCancelled(Error): ...
+class TransferCancelled(Error):
+    blocks: Optional[List[Tuple[range, range]]]
+    layer: Optional[int]
 
-class DeadlineExceeded(Error, TimeoutError): ...
+class DeadlineExceeded(Error, TimeoutError):
+    blocks: Optional[List[Tuple[range, range]]]
+    layer: Optional[int]
+
+class TagTaken(Error):
+    tag: Optional[int]
+
+class LayerError(Error, ValueError):
+    layer: Optional[int]
+
+class LayerNotSent(Error):
+    layer: Optional[int]
+
+class LayerLost(Error):
+    layer: Optional[int]
+    peer: Optional[Peer]
+    reason: Optional[str]
+    blocks: Optional[List[Tuple[range, range]]]
 
 class KvTransError(Error): ...
 

@@ -2,10 +2,12 @@
 
 mod application;
 mod cache;
+mod failure;
 mod format;
 mod metrics;
 mod remote;
 mod selection;
+mod stream;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -18,8 +20,10 @@ use pyo3::{
 
 pub(crate) use application::answer;
 pub(crate) use cache::Cache;
+pub(crate) use failure::TransferFailure;
 pub(crate) use format::TokenFormat;
 pub(crate) use remote::{Prepared, RemoteCache};
+pub(crate) use stream::{LayerArrivals, LayerStream};
 
 use crate::{
     config, error,
@@ -147,6 +151,29 @@ impl Engine {
         let found = found.ok_or_else(|| error::timeout(py, "a notification", timeout))?;
         let found = found.map_err(|problem| error::engine(py, problem))?;
         Ok((Peer::new(found.peer), PyBytes::new(py, &found.bytes)))
+    }
+
+    /// The next transfer of a peer that has failed, with a cache of this engine: which of its blocks are not valid.
+    #[pyo3(signature = (timeout=None))]
+    fn wait_failure(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<TransferFailure> {
+        let handle = self.handle(py)?;
+        let found = waiting::until(py, timeout, |patience| arrived(handle.wait_failure(patience)))?;
+        let found = found.ok_or_else(|| error::timeout(py, "a transfer to fail", timeout))?;
+        found.map(TransferFailure::new).map_err(|problem| error::engine(py, problem))
+    }
+
+    /// Expects the layers of a stream: of all of `peers`, each of which sends its part of every layer under this tag.
+    /// Layers that have landed before are not lost.
+    fn expect_layers(
+        &self,
+        py: Python<'_>,
+        tag: u64,
+        peers: Vec<PyRef<'_, Peer>>,
+    ) -> PyResult<LayerArrivals> {
+        let handle = self.handle(py)?;
+        let peers: Vec<_> = peers.iter().filter_map(|peer| peer.handle().cloned()).collect();
+        let arrivals = py.detach(|| handle.expect_layers(tag, &peers));
+        arrivals.map(LayerArrivals::new).map_err(|problem| error::engine(py, problem))
     }
 
     /// Looks up a peer's cache by name.

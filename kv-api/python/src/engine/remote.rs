@@ -1,14 +1,14 @@
 //! A peer's cache, and transfers with it that were planned once.
 
 use kv_api::{
-    engine::{EngineError, Estimate, PostOptions, Prepared as Plan, RemoteCache as Handle},
+    engine::{EngineError, Estimate, PostOptions, Prepared as Plan, RemoteCache as Handle, StreamOptions},
     planner::Selection,
 };
 use pmd_host::transfer::Priority;
 use pyo3::{exceptions::PyValueError, prelude::*};
 
 use super::{
-    Cache,
+    Cache, LayerStream,
     selection::{self, Blocks, Both, Tokens},
 };
 use crate::{
@@ -35,16 +35,28 @@ impl RemoteCache {
     }
 
     fn plan(&self, py: Python<'_>, local: &Cache, what: Wanted<'_>, pulls: bool) -> PyResult<Prepared> {
+        let planner: Planner = if pulls { Handle::pull } else { Handle::push };
+        let prepared = self.select(py, local, what, pulls, planner)?;
+        Ok(Prepared(Detached::new(prepared)))
+    }
+
+    /// Plans what a call selects.
+    fn select<T: Send>(
+        &self,
+        py: Python<'_>,
+        local: &Cache,
+        what: Wanted<'_>,
+        pulls: bool,
+        planner: impl FnOnce(&Handle, &kv_api::engine::Cache, Selection<'_>) -> Result<T, EngineError> + Send,
+    ) -> PyResult<T> {
         let (handle, local) = (self.handle(py)?, local.handle(py)?);
         let here = *local.layout();
         let there = handle.descriptor().layout;
         let (source, destination) = if pulls { (there, here) } else { (here, there) };
         let blocks = Blocks::read(what.blocks, what.tokens, (source.blocks(), destination.blocks()))?;
         let layers = selection::layers(what.layers, what.to_layer, here.layers());
-        let planner: Planner = if pulls { Handle::pull } else { Handle::push };
-        let prepared = py.detach(|| planner(handle, &local, Selection { layers, blocks: blocks.map() }));
-        let prepared = prepared.map_err(|problem| error::engine(py, problem))?;
-        Ok(Prepared(Detached::new(prepared)))
+        let planned = py.detach(|| planner(handle, &local, Selection { layers, blocks: blocks.map() }));
+        planned.map_err(|problem| error::engine(py, problem))
     }
 }
 
@@ -54,6 +66,14 @@ struct Wanted<'py> {
     layers: Option<(u32, u32)>,
     to_layer: Option<u32>,
     tokens: Option<Tokens>,
+}
+
+fn urgency(priority: &str) -> PyResult<Priority> {
+    match priority {
+        "normal" => Ok(Priority::Normal),
+        "high" => Ok(Priority::High),
+        other => Err(PyValueError::new_err(format!("priority {other:?}: \"normal\" or \"high\""))),
+    }
 }
 
 /// Seconds, and whether they come from transfers to this peer.
@@ -131,6 +151,33 @@ impl RemoteCache {
         self.plan(py, local, Wanted { blocks, layers, to_layer, tokens }, false)
     }
 
+    /// Plans pushing blocks of `local` into the peer's cache layer by layer, each when it is released. What moves is as
+    /// for push. The peer waits for the layers with `Engine.expect_layers` and the tag; each has to be there `timeout`
+    /// seconds from now.
+    #[pyo3(signature = (
+        local, blocks=None, *, layers=None, to_layer=None, tokens=None, tag=0, timeout=None, priority="normal"
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "Python names them")]
+    fn stream(
+        &self,
+        py: Python<'_>,
+        local: &Cache,
+        blocks: Both<'_>,
+        layers: Option<(u32, u32)>,
+        to_layer: Option<u32>,
+        tokens: Option<Tokens>,
+        tag: u64,
+        timeout: Option<f64>,
+        priority: &str,
+    ) -> PyResult<LayerStream> {
+        let (deadline, priority) = (waiting::deadline(timeout)?, urgency(priority)?);
+        let options = StreamOptions { tag, deadline, priority };
+        let what = Wanted { blocks, layers, to_layer, tokens };
+        let planner =
+            |handle: &Handle, local: &_, selection: Selection<'_>| handle.stream(local, selection, options);
+        self.select(py, local, what, false, planner).map(LayerStream::new)
+    }
+
     /// How many seconds a transfer of so many bytes and work requests will take, and whether that comes from transfers
     /// to this peer; otherwise it is a guess of the transport's usual figures.
     fn estimate(&self, py: Python<'_>, nbytes: u64, work_requests: u64) -> PyResult<(f64, bool)> {
@@ -184,20 +231,13 @@ impl Prepared {
         timeout: Option<f64>,
         priority: &str,
     ) -> PyResult<Transfer> {
-        let priority = match priority {
-            "normal" => Priority::Normal,
-            "high" => Priority::High,
-            other => {
-                return Err(PyValueError::new_err(format!("priority {other:?}: \"normal\" or \"high\"")));
-            }
-        };
-        let (plan, options) =
-            (self.plan(py)?, PostOptions { deadline: waiting::deadline(timeout)?, priority });
+        let (deadline, priority) = (waiting::deadline(timeout)?, urgency(priority)?);
+        let (plan, options) = (self.plan(py)?, PostOptions { deadline, priority });
         let posted = py.detach(|| match notify {
             Some(bytes) => plan.clone().notifying(bytes).post_with(options),
             None => plan.post_with(options),
         });
         let posted = posted.map_err(|problem| error::engine(py, problem))?;
-        Ok(Transfer::new(posted.into_transfer()))
+        Ok(Transfer::of_blocks(posted))
     }
 }

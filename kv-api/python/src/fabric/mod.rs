@@ -85,7 +85,7 @@ fn post(
 ) -> PyResult<Transfer> {
     let options = PostOptions { notify, immediate, deadline };
     let posted = py.detach(|| plan.post(options));
-    posted.map(Transfer::new).map_err(|problem| error::fabric(py, problem))
+    posted.map(Transfer::of_memory).map_err(|problem| error::fabric(py, problem))
 }
 
 #[pymethods]

@@ -12,9 +12,11 @@
 
 mod arrivals;
 mod sender;
+mod sent;
 
 pub use arrivals::{Landing, LayerArrivals, LayerError};
 pub use sender::{LayerStream, LayerSynchronizer, StreamError, StreamOptions};
+pub use sent::Sent;
 
 pub(super) use arrivals::Incoming;
 pub(super) use sender::StreamEnd;

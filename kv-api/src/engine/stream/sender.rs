@@ -1,9 +1,11 @@
 //! The sending side of a stream.
 
 use std::{
+    mem,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+    task::Waker,
     thread,
     time::{Duration, Instant},
 };
@@ -11,6 +13,7 @@ use std::{
 use pmd_host::transfer::{Outcome, Priority, TransferError};
 use thiserror::Error;
 
+use super::sent::Sent;
 use crate::engine::{
     CacheTransfer, EngineError, PostOptions, Prepared, TransferId,
     failure::{FailureReason, LayerNote},
@@ -128,6 +131,8 @@ struct State {
     releasing: u32,
     /// The last handle is going.
     closed: bool,
+    /// Of tasks that wait for a layer: all look again whenever something changes.
+    wakers: Vec<Waker>,
 }
 
 /// Where a layer stands.
@@ -156,7 +161,7 @@ impl LayerStream {
     /// A stream of layers that were planned one by one, the first of them being `first` on the sending side.
     pub(in crate::engine) fn new(first: u32, layers: Vec<(Prepared, u32)>, options: StreamOptions) -> Self {
         let held = layers.iter().map(|_| Layer::Held).collect();
-        let state = Mutex::new(State { layers: held, releasing: 0, closed: false });
+        let state = Mutex::new(State { layers: held, releasing: 0, closed: false, wakers: Vec::new() });
         let progress = Arc::new(Progress { state, changed: Condvar::new() });
         Self(Arc::new(Handle(Arc::new(Inner { first, layers, options, progress }))))
     }
@@ -205,10 +210,43 @@ impl LayerStream {
         Ok(Outcome { bytes })
     }
 
+    /// The same for tasks: resolves when [`LayerStream::wait_layer`] would return. Who gives up drops it; the stream goes
+    /// on.
+    pub const fn sent(&self, layer: u32) -> Sent<'_> {
+        Sent::new(self, layer)
+    }
+
+    /// Layers of the stream, by their numbers on the sending side.
+    #[must_use]
+    pub fn layers(&self) -> Range<u32> {
+        self.inner().range()
+    }
+
+    /// Ends the stream as the last handle's going does: no layer is sent any more that was not released, and the receiver
+    /// is told. What is in flight goes on.
+    pub fn end(&self) {
+        self.inner().abandon();
+    }
+
     /// Ends the stream: no layer is sent any more, what is in flight is cancelled, and the receiver is told which layers
     /// will not come. When this returns nothing writes the receiver's memory on the stream's behalf.
     pub fn cancel(&self) {
         self.inner().cancel();
+    }
+
+    /// Where a layer stands: its outcome, or nothing yet, and then the waker is kept for the next change.
+    pub(super) fn look(&self, layer: u32, waker: &Waker) -> Option<Result<Outcome, StreamError>> {
+        let inner = self.inner();
+        let index = match inner.index(layer) {
+            Ok(index) => index,
+            Err(error) => return Some(Err(error)),
+        };
+        let mut state = inner.progress.state();
+        let outcome = state.outcome(index, layer);
+        if outcome.is_none() && !state.wakers.iter().any(|known| known.will_wake(waker)) {
+            state.wakers.push(waker.clone());
+        }
+        outcome
     }
 
     fn inner(&self) -> &Arc<Inner> {
@@ -272,13 +310,8 @@ impl Inner {
         let layer = self.first + index as u32;
         let mut state = self.progress.state();
         loop {
-            match &state.layers[index] {
-                // A thread that still holds the stream is about to let go.
-                _ if state.releasing > 0 => {}
-                Layer::Done(outcome) => return Ok(*outcome),
-                Layer::Failed(error) => return Err(StreamError::Failed { layer, error: *error }),
-                Layer::NotSent => return Err(StreamError::Ended { layer }),
-                Layer::Held | Layer::Posting { .. } | Layer::InFlight(_) => {}
+            if let Some(outcome) = state.outcome(index, layer) {
+                return outcome;
             }
             let left = patience.saturating_sub(begun.elapsed());
             if left.is_zero() {
@@ -314,7 +347,7 @@ impl Inner {
                 held.push(index);
             }
         }
-        self.progress.changed.notify_all();
+        self.progress.wake();
         self.tell_not_sent(&held);
     }
 
@@ -347,6 +380,20 @@ impl Inner {
     }
 }
 
+impl State {
+    /// How a layer ended, if it has.
+    fn outcome(&self, index: usize, layer: u32) -> Option<Result<Outcome, StreamError>> {
+        match &self.layers[index] {
+            // A thread that still holds the stream is about to let go.
+            _ if self.releasing > 0 => None,
+            Layer::Done(outcome) => Some(Ok(*outcome)),
+            Layer::Failed(error) => Some(Err(StreamError::Failed { layer, error: *error })),
+            Layer::NotSent => Some(Err(StreamError::Ended { layer })),
+            Layer::Held | Layer::Posting { .. } | Layer::InFlight(_) => None,
+        }
+    }
+}
+
 impl Progress {
     /// Keeps the handle, unless the transfer has ended already.
     fn posted(&self, index: usize, transfer: CacheTransfer) {
@@ -360,8 +407,8 @@ impl Progress {
     }
 
     fn set(&self, index: usize, layer: Layer) {
-        let before = std::mem::replace(&mut self.state().layers[index], layer);
-        self.changed.notify_all();
+        let before = mem::replace(&mut self.state().layers[index], layer);
+        self.wake();
         // Not under the lock: a handle may be the last of much.
         drop(before);
     }
@@ -377,8 +424,15 @@ impl Progress {
         }
         let released = release();
         self.state().releasing -= 1;
-        self.changed.notify_all();
+        self.wake();
         released
+    }
+
+    /// Something has changed: whoever waits looks again.
+    fn wake(&self) {
+        let wakers = mem::take(&mut self.state().wakers);
+        self.changed.notify_all();
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn wait<'a>(&self, state: MutexGuard<'a, State>, longest: Duration) -> MutexGuard<'a, State> {

@@ -40,7 +40,7 @@ class KvCacheManager(CacheManager):
         **kwargs: Unpack[_Layers],
     ) -> None: ...
     # Upstream's names, which are not those of CacheManager.
-    def pull_blocks(  # type: ignore[override]
+    def pull_blocks(
         self,
         prompt_cache_key: Union[CacheKey, CacheKeyByIdAndIndex, BlocksCacheKey],
         decoder_kv_cache: Cache,
