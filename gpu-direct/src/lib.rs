@@ -1,29 +1,70 @@
-//! CUDA memory for the poll-mode driver.
+//! CUDA memory and streams for the poll-mode driver.
 //!
 //! # Place in the flow
 //!
-//! An accelerator crate *describes* memory and `pmd-host` *registers* it. This crate stands beside the driver:
-//! it knows the CUDA driver, and neither queue pairs nor the NIC. Its callers are `pmd info`, which reports what is
-//! on a machine, and the applications that keep activations or KV caches in GPU memory.
+//! An accelerator crate *describes* memory, moves bytes and follows streams; `pmd-host` *registers* what it describes.
+//! This crate stands beside the driver: it knows the CUDA driver, and neither queue pairs nor the NIC. Whoever keeps
+//! activations or KV caches on a GPU opens a [`CudaAccelerator`] and hands it, as `Arc<dyn Accelerator>`, to `pmd-host`,
+//! `kv-api` or `af-api`; `pmd info` calls [`probe`].
 //!
-//! # What it does today
+//! ```text
+//!  tensor --> adopt --> CudaMemory --> dma-buf descriptor --> NIC
+//!                            \-------> share --> other process: import --> copies of a CudaStream
 //!
-//! [`probe`] loads the CUDA driver at run time and answers with its version and its devices, or with an
-//! [`Unavailable`] that names what is missing and what to do about it. A build needs no CUDA toolkit, and a program
-//! that links this crate starts on a machine without a GPU.
+//!  CudaAccelerator --- Context: primary context, driver's functions, pools of events, flags and staging areas
+//! ```
+//! | module | holds |
+//! |---|---|
+//! | `accelerator` | [`CudaAccelerator`] and why it does not open |
+//! | `context` | the primary context and what is kept for it |
+//! | `memory` | [`CudaMemory`]: allocated, pinned, adopted, opened; dma-buf and IPC handles |
+//! | `stream`, `event`, `flag` | copies and their order |
+//! | `blocks` | many blocks by one launch |
+//! | `driver` | the driver's functions, found at run time |
+//! | `probe` | what is on this machine |
+//!
+//! A build needs no CUDA toolkit, and a program that links this crate starts on a machine without a GPU.
 //!
 //! ```
-//! match gpu_direct::probe() {
-//!     Ok(runtime) => println!("CUDA {}: {} devices", runtime.driver_version, runtime.devices.len()),
-//!     Err(unavailable) => println!("{unavailable}"),
+//! use gpu_direct::{CudaAccelerator, OpenError, Unavailable};
+//! use pmd_core::accelerator::Accelerator;
+//!
+//! match CudaAccelerator::open(0) {
+//!     Ok(gpu) => println!("{}: {}", gpu.identity().ordinal, gpu.identity().name),
+//!     Err(OpenError::Unavailable(Unavailable::Absent { library })) => println!("no {library} here"),
+//!     Err(error) => println!("{error}"),
 //! }
 //! ```
 //!
-//! # What it does not do yet
+//! # What is kept to
+//! - Functions that the oldest supported driver (CUDA 11.3) has are looked for when a device is opened; newer ones may be
+//!   absent: batched copies (12.8) become single ones, without dma-bufs (11.7) memory is described without a descriptor
+//!   ([`without_descriptor`] says why), without 64-bit stream memory operations (11.7) there are no flags.
+//! - The calling thread's current context is as it was when a call returns.
+//! - Dropping memory waits for copies that touch it (`cuMemFree` does), except that of another process, which is closed
+//!   later, when copies that were begun before are done.
+//! - Values of flags from 2^63 - 1 on are one value, which is read as 2^64 - 1: the device compares cyclically.
 //!
-//! It does not describe device memory (dma-buf export), copy blocks, share memory between processes, or wait for
-//! stream events. A caller with data in GPU memory copies it to host memory before it posts.
+//! # What is unproven
+//! Nothing of this has run on a GPU. The tests run every path against a stand-in for the driver (`fake-cuda`), which
+//! recognises the block kernel by its name and does its job on the processor; the kernel's own text has been assembled by
+//! no GPU driver. So on hardware the following is to be shown first: that the text compiles and moves blocks at the
+//! memory's speed; that the codes of a dead owner's IPC handle are those that are taken for [`Gone`]; that a NIC takes
+//! the exported descriptors; what batches, flags and flushes cost.
+//!
+//! [`without_descriptor`]: pmd_core::accelerator::DeviceMemory::without_descriptor
+//! [`Gone`]: pmd_core::accelerator::AcceleratorError::Gone
 
+mod accelerator;
+mod blocks;
+mod context;
+mod driver;
+mod event;
+mod flag;
+mod memory;
 mod probe;
+mod stream;
 
+pub use accelerator::{CudaAccelerator, OpenError};
+pub use memory::CudaMemory;
 pub use probe::{Device, Runtime, Unavailable, Version, probe};

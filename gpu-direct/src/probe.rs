@@ -13,7 +13,7 @@ use cudarc::driver::sys;
 const NO_DEVICE: u32 = 100;
 
 /// Room for a device's name with its closing zero; longer names are cut by the driver.
-const NAME_BYTES: usize = 256;
+pub(crate) const NAME_BYTES: usize = 256;
 
 /// The CUDA driver on this machine and the devices that it drives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +111,7 @@ pub fn probe() -> Result<Runtime, Unavailable> {
 type Query = unsafe extern "C" fn(*mut c_int) -> CallResult;
 
 /// `CUresult` as the number that it is: a newer driver may give a code that no enum of ours lists.
-type CallResult = c_uint;
+pub(crate) type CallResult = c_uint;
 
 /// The driver functions that a probe needs, resolved once: cudarc's own wrappers panic on a missing symbol.
 struct Driver {
@@ -125,10 +125,7 @@ struct Driver {
 
 impl Driver {
     fn load() -> Result<Self, Unavailable> {
-        // SAFETY: loading the driver runs its initialisers, which is what a CUDA program does at its start.
-        if !unsafe { sys::is_culib_present() } {
-            return Err(Unavailable::Absent { library: "libcuda.so.1" });
-        }
+        require_library()?;
         // SAFETY: every field's type is the function's prototype in cuda.h, with CUresult as its unsigned integer.
         unsafe {
             Ok(Self {
@@ -159,12 +156,19 @@ impl Driver {
     }
 }
 
+/// Whether the driver's library can be loaded.
+pub(crate) fn require_library() -> Result<(), Unavailable> {
+    // SAFETY: loading the driver runs its initialisers, which is what a CUDA program does at its start.
+    let present = unsafe { sys::is_culib_present() };
+    if present { Ok(()) } else { Err(Unavailable::Absent { library: "libcuda.so.1" }) }
+}
+
 /// Resolves one driver function.
 ///
 /// # Safety
 ///
 /// The driver's library is present, and `Function` is the function's C prototype.
-unsafe fn symbol<Function: Copy>(name: &'static str) -> Result<Function, Unavailable> {
+pub(crate) unsafe fn symbol<Function: Copy>(name: &'static str) -> Result<Function, Unavailable> {
     // SAFETY: the caller has seen that the library is present, so that this finds it and does not panic.
     let library = unsafe { sys::culib() };
     // SAFETY: the caller gives the prototype; the library is never unloaded, so the pointer stays good.
@@ -180,7 +184,7 @@ fn query(call: &'static str, ask: Query) -> Result<u32, Unavailable> {
     u32::try_from(answer).map_err(|_| Unavailable::Call { call, code: 0 })
 }
 
-fn check(call: &'static str, result: CallResult) -> Result<(), Unavailable> {
+pub(crate) fn check(call: &'static str, result: CallResult) -> Result<(), Unavailable> {
     match result {
         0 => Ok(()),
         NO_DEVICE => Err(Unavailable::NoDevice),
@@ -188,7 +192,7 @@ fn check(call: &'static str, result: CallResult) -> Result<(), Unavailable> {
     }
 }
 
-fn text(name: &[c_char; NAME_BYTES]) -> String {
+pub(crate) fn text(name: &[c_char; NAME_BYTES]) -> String {
     let bytes = name.map(c_char::cast_unsigned);
     CStr::from_bytes_until_nul(&bytes)
         .map_or_else(|_| String::new(), |name| name.to_string_lossy().into_owned())
