@@ -1,0 +1,227 @@
+//! Streams, events and the words that streams write and wait for.
+#![allow(unsafe_code)] // C functions take addresses on the caller's word
+
+use std::ffi::{c_uint, c_void};
+
+use fake_device::{Event, Progress, Stream};
+
+use super::put;
+use crate::{
+    code::{Code, INVALID_HANDLE, INVALID_VALUE, NOT_READY, UNKNOWN, call, code},
+    state::{self, runtime},
+};
+
+/// Handles up to this one are default streams: of the device, the same by another name, the thread's.
+const DEFAULTS: usize = 2;
+
+/// A call on a stream's thread.
+type HostFunction = unsafe extern "C" fn(*mut c_void);
+
+/// What a host function is called with.
+struct Argument(*mut c_void);
+
+// SAFETY: the address is passed to the program's own function and not looked at.
+unsafe impl Send for Argument {}
+
+/// The stream of a handle, if it is one of the current context's device.
+pub(super) fn of(handle: usize) -> Result<Stream, Code> {
+    let device = state::current_device()?;
+    if handle <= DEFAULTS {
+        return runtime().default_stream(device).map_err(code);
+    }
+    let stream = runtime().stream(handle).map_err(code)?;
+    if stream.device() == device { Ok(stream) } else { Err(INVALID_HANDLE) }
+}
+
+pub(super) fn synchronise(stream: &Stream) -> Result<(), Code> {
+    stream.synchronise(None).map(drop).map_err(failure)
+}
+
+/// `cuStreamCreate`.
+///
+/// # Safety
+/// `stream` is null or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuStreamCreate(stream: *mut usize, flags: c_uint) -> Code {
+    let create = || match flags {
+        0 | 1 => Ok(runtime().create_stream(state::current_device()?).map_err(code)?.handle()),
+        _ => Err(INVALID_VALUE),
+    };
+    // SAFETY: the caller's promise.
+    call("cuStreamCreate", || unsafe { put(stream, create) })
+}
+
+/// `cuStreamDestroy`: what is in it still happens.
+#[unsafe(no_mangle)]
+pub extern "C" fn cuStreamDestroy_v2(stream: usize) -> Code {
+    call("cuStreamDestroy", || {
+        state::current_device()?;
+        if stream <= DEFAULTS {
+            return Err(INVALID_HANDLE);
+        }
+        runtime().destroy_stream(stream).map_err(code)
+    })
+}
+
+/// `cuStreamGetCtx`.
+///
+/// # Safety
+/// `context` is null or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuStreamGetCtx(stream: usize, context: *mut usize) -> Code {
+    let find = || match stream {
+        0..=DEFAULTS => state::current_device().map(state::context_of),
+        _ => runtime().stream(stream).map(|stream| state::context_of(stream.device())).map_err(code),
+    };
+    // SAFETY: the caller's promise.
+    call("cuStreamGetCtx", || unsafe { put(context, find) })
+}
+
+/// `cuStreamSynchronize`.
+#[unsafe(no_mangle)]
+pub extern "C" fn cuStreamSynchronize(stream: usize) -> Code {
+    call("cuStreamSynchronize", || synchronise(&of(stream)?))
+}
+
+/// `cuStreamQuery`.
+#[unsafe(no_mangle)]
+pub extern "C" fn cuStreamQuery(stream: usize) -> Code {
+    call("cuStreamQuery", || match of(stream)?.query().map_err(failure)? {
+        true => Ok(()),
+        false => Err(NOT_READY),
+    })
+}
+
+/// `cuStreamWaitEvent`.
+#[unsafe(no_mangle)]
+pub extern "C" fn cuStreamWaitEvent(stream: usize, event: usize, flags: c_uint) -> Code {
+    call("cuStreamWaitEvent", || {
+        let (stream, event) = (of(stream)?, runtime().event(event).map_err(code)?);
+        if flags > 1 {
+            return Err(INVALID_VALUE);
+        }
+        stream.wait_event(&event);
+        Ok(())
+    })
+}
+
+/// `cuLaunchHostFunc`.
+///
+/// # Safety
+/// `function` may be called with `argument` when the stream comes to it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuLaunchHostFunc(
+    stream: usize,
+    function: Option<HostFunction>,
+    argument: *mut c_void,
+) -> Code {
+    call("cuLaunchHostFunc", || {
+        let (stream, function) = (of(stream)?, function.ok_or(INVALID_VALUE)?);
+        let argument = Argument(argument);
+        stream.post(move || {
+            let Argument(address) = { argument };
+            // SAFETY: the caller's promise.
+            unsafe { function(address) };
+            Ok(())
+        });
+        Ok(())
+    })
+}
+
+/// `cuStreamWriteValue64`.
+#[unsafe(no_mangle)]
+pub extern "C" fn cuStreamWriteValue64_v2(stream: usize, address: u64, value: u64, flags: c_uint) -> Code {
+    call("cuStreamWriteValue64", || {
+        let stream = of(stream)?;
+        if flags > 1 {
+            return Err(INVALID_VALUE);
+        }
+        stream.write_word(runtime().prepare_word(address, true).map_err(code)?, value);
+        Ok(())
+    })
+}
+
+/// `cuStreamWaitValue64`: at least (cyclically), equal, any bit, or not all.
+#[unsafe(no_mangle)]
+pub extern "C" fn cuStreamWaitValue64_v2(stream: usize, address: u64, value: u64, flags: c_uint) -> Code {
+    call("cuStreamWaitValue64", || {
+        let stream = of(stream)?;
+        let condition: fn(u64, u64) -> bool = match flags {
+            0 => |word, value| word.wrapping_sub(value).cast_signed() >= 0,
+            1 => |word, value| word == value,
+            2 => |word, value| word & value != 0,
+            3 => |word, value| !(word | value) != 0,
+            _ => return Err(INVALID_VALUE),
+        };
+        let word = runtime().prepare_word(address, true).map_err(code)?;
+        stream.wait_word(word, move |word| condition(word, value));
+        Ok(())
+    })
+}
+
+/// `cuEventCreate`.
+///
+/// # Safety
+/// `event` is null or may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuEventCreate(event: *mut usize, flags: c_uint) -> Code {
+    let create = || match flags {
+        0..=7 => Ok(runtime().create_event(state::current_device()?).map_err(code)?.handle()),
+        _ => Err(INVALID_VALUE),
+    };
+    // SAFETY: the caller's promise.
+    call("cuEventCreate", || unsafe { put(event, create) })
+}
+
+/// `cuEventDestroy`.
+#[unsafe(no_mangle)]
+pub extern "C" fn cuEventDestroy_v2(event: usize) -> Code {
+    call("cuEventDestroy", || {
+        state::current_device()?;
+        runtime().destroy_event(event).map_err(code)
+    })
+}
+
+/// `cuEventRecord`: both of one device.
+#[unsafe(no_mangle)]
+pub extern "C" fn cuEventRecord(event: usize, stream: usize) -> Code {
+    call("cuEventRecord", || {
+        let (event, stream) = (runtime().event(event).map_err(code)?, of(stream)?);
+        if event.device() != stream.device() {
+            return Err(INVALID_HANDLE);
+        }
+        stream.record(&event);
+        Ok(())
+    })
+}
+
+/// `cuEventQuery`.
+#[unsafe(no_mangle)]
+pub extern "C" fn cuEventQuery(event: usize) -> Code {
+    call("cuEventQuery", || {
+        state::current_device()?;
+        progress(runtime().event(event).map_err(code)?.query())
+    })
+}
+
+/// `cuEventSynchronize`.
+#[unsafe(no_mangle)]
+pub extern "C" fn cuEventSynchronize(event: usize) -> Code {
+    call("cuEventSynchronize", || {
+        let event: Event = runtime().event(event).map_err(code)?;
+        progress(event.synchronise(None))
+    })
+}
+
+fn progress(progress: Progress) -> Result<(), Code> {
+    match progress {
+        Progress::Fresh | Progress::Done => Ok(()),
+        Progress::Pending => Err(NOT_READY),
+        Progress::Failed(code) => Err(failure(code)),
+    }
+}
+
+/// The code with which a stream failed.
+fn failure(code: i64) -> Code {
+    Code::try_from(code).unwrap_or(UNKNOWN)
+}
