@@ -178,17 +178,18 @@ impl Shared {
     /// The stream's thread.
     fn run(&self) {
         while let Some((operation, failure)) = self.next() {
-            let failed = match operation {
-                Operation::Record(event, recording) => {
-                    event.reach(recording, failure);
-                    None
-                }
-                Operation::Work(_) if failure.is_some() => None,
-                Operation::Work(work) => self.faults.hit("stream").or_else(|| work(self).err()),
+            let (failed, recorded) = match operation {
+                Operation::Record(event, recording) => (None, Some((event, recording))),
+                Operation::Work(_) if failure.is_some() => (None, None),
+                Operation::Work(work) => (self.faults.hit("stream").or_else(|| work(self).err()), None),
             };
             let mut queue = lock(&self.queue);
             queue.failure = queue.failure.or(failed);
             queue.done += 1;
+            // Whoever sees the event sees the stream as far.
+            if let Some((event, recording)) = recorded {
+                event.reach(recording, failure);
+            }
             drop(queue);
             self.changed.notify_all();
         }
