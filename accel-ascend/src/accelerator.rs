@@ -37,8 +37,8 @@ impl AscendAccelerator {
     ///
     /// # Errors
     /// [`Unavailable`]: no runtime, one that is too old, no device of this number, or a call that failed.
-    pub fn open(ordinal: u32) -> Result<Arc<Self>, Unavailable> {
-        Device::open(ordinal).map(|device| Arc::new(Self { device }))
+    pub fn open(ordinal: u32) -> Result<Self, Unavailable> {
+        Device::open(ordinal).map(|device| Self { device })
     }
 
     pub(crate) const fn of(device: &'static Device) -> Self {

@@ -26,6 +26,9 @@ const PROVIDERS: &[&str] = &["libibverbs1", "ibverbs-providers"];
 const PEERS: &[&str] =
     &["gcc", "libc6-dev", "libibverbs-dev", "libibverbs1", "ibverbs-providers", "ibverbs-utils"];
 
+/// HIP's runtime as Debian has it, which finds no device.
+const HIP: &[&str] = &["libamdhip64-5"];
+
 /// libFuzzer's compiler.
 const FUZZER: &[&str] = &["g++"];
 
@@ -106,6 +109,13 @@ fn beside(workspace: &Workspace) -> impl Iterator<Item = Suite> {
         commands("no_std", "pmd-core links and works without std or libc", &[], 300, no_std(workspace)),
         commands("loom", "models of rings, queues and protocols hold always", &[], 900, loom(workspace)),
         own("weaken", "every ordering and barrier is needed by a model", 900, weaken::check),
+        commands(
+            "accelerators",
+            "every accelerator passes the one suite of cases on a stand-in for its runtime",
+            HIP,
+            300,
+            accelerators(workspace),
+        ),
         own(
             "tsan",
             "rings and soft HCA have no data race that the thread sanitiser sees",
@@ -274,6 +284,41 @@ fn conformance(workspace: &Workspace) -> Vec<Step> {
     let program = workspace.target.join("debug/conformance");
     let run = Task::new(program, &workspace.root).args(["--bed", "fake", "--bed", "soft"]);
     vec![Step { task: build, count: Count::Nothing }, Step { task: run, count: Count::TestResults }]
+}
+
+/// The stand-ins under the names by which runtimes are loaded, then a run over each, with devices and without; last,
+/// HIP's own runtime.
+fn accelerators(workspace: &Workspace) -> Vec<Step> {
+    const STAND_INS: &[(&str, &str, &str)] = &[("ascend", "libascendcl.so", "libascendcl.so")];
+    let build = workspace.cargo().args(["build", "--workspace", "--lib", "--bin", "accelerators"]);
+    let folder = workspace.target.join("accelerators");
+    let link = |(_, built, loaded): &(&str, &str, &str)| {
+        format!(
+            "ln -sf '{}' '{}'",
+            workspace.target.join("debug").join(built).display(),
+            folder.join(loaded).display()
+        )
+    };
+    let make = format!("mkdir -p '{}'", folder.display());
+    let lines: Vec<String> = std::iter::once(make).chain(STAND_INS.iter().map(link)).collect();
+    let install = Task::new("sh", &workspace.root).args(["-c", &lines.join(" && ")]);
+    let run = |name: &'static str| {
+        let program = workspace.target.join("debug/accelerators");
+        Task::new(program, &workspace.root).env("LD_LIBRARY_PATH", &folder).args(["--accelerator", name])
+    };
+    let runs = STAND_INS
+        .iter()
+        .flat_map(|(name, _, _)| [run(name), run(name).args(["--absent"]).env("FAKE_DEVICE_COUNT", "0")]);
+    let installed = Task::new(workspace.target.join("debug/accelerators"), &workspace.root).args([
+        "--accelerator",
+        "rocm",
+        "--absent",
+    ]);
+    let prepare = [build, install].map(|task| Step { task, count: Count::Nothing });
+    prepare
+        .into_iter()
+        .chain(runs.chain([installed]).map(|task| Step { task, count: Count::TestResults }))
+        .collect()
 }
 
 /// libmlx5 itself, unmodified, on the simulated ConnectX.

@@ -1,0 +1,73 @@
+//! What there is to run on. The only place that knows the accelerators' crates.
+
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use pmd_core::accelerator::Accelerator;
+
+use crate::selected::Manner;
+
+/// Names of accelerators on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Name {
+    /// AMD's, through HIP.
+    Rocm,
+    /// Huawei's, through ACL.
+    Ascend,
+}
+
+impl Name {
+    /// As the command line has it.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Rocm => "rocm",
+            Self::Ascend => "ascend",
+        }
+    }
+
+    /// The name of a text.
+    pub(crate) fn of_text(text: &str) -> Option<Self> {
+        Self::value_variants().iter().copied().find(|name| name.text() == text)
+    }
+
+    /// Opens a device; the reason if there is none.
+    pub(crate) fn open(self, ordinal: u32) -> Result<Arc<dyn Accelerator>, String> {
+        match self {
+            Self::Rocm => opened(accel_rocm::RocmAccelerator::open(ordinal)),
+            Self::Ascend => opened(accel_ascend::AscendAccelerator::open(ordinal)),
+        }
+    }
+
+    /// What the runtime's library is called, of which a stand-in has one function more.
+    pub(crate) const fn libraries(self) -> &'static [&'static str] {
+        match self {
+            // In the order in which they are looked for.
+            Self::Rocm => &["libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so.5", "libamdhip64.so"],
+            Self::Ascend => &["libascendcl.so"],
+        }
+    }
+
+    /// How the runtime is asked for the thread's device.
+    pub(crate) const fn manner(self) -> Option<Manner> {
+        match self {
+            Self::Rocm => Some(Manner::Device { set: "hipSetDevice", get: "hipGetDevice" }),
+            Self::Ascend => Some(Manner::Device { set: "aclrtSetDevice", get: "aclrtGetDevice" }),
+        }
+    }
+
+    /// A code with which work in a stream fails.
+    pub(crate) const fn stream_fault(self) -> i64 {
+        match self {
+            // hipErrorLaunchFailure
+            Self::Rocm => 719,
+            // ACL_ERROR_RT_AICORE_EXCEPTION
+            Self::Ascend => 507_015,
+        }
+    }
+}
+
+fn opened<A: Accelerator + 'static, E: std::fmt::Display>(
+    opened: Result<A, E>,
+) -> Result<Arc<dyn Accelerator>, String> {
+    opened.map(|accelerator| Arc::new(accelerator) as Arc<dyn Accelerator>).map_err(|error| error.to_string())
+}

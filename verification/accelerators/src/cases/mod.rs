@@ -1,0 +1,42 @@
+//! The cases: what every accelerator keeps to, whatever its runtime.
+
+mod addresses;
+mod blocks;
+mod copies;
+mod events;
+mod faults;
+mod flags;
+mod memory;
+pub(crate) mod processes;
+mod streams;
+
+use crate::context::{Context, Outcome};
+
+/// One case.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    /// Group and name.
+    pub(crate) name: &'static str,
+    /// What it does; a failure is a panic.
+    pub(crate) run: fn(&Context) -> Outcome,
+}
+
+const fn case(name: &'static str, run: fn(&Context) -> Outcome) -> Case {
+    Case { name, run }
+}
+
+/// All of them, those first on which others build.
+pub(crate) fn all() -> impl Iterator<Item = Case> {
+    let groups = [
+        memory::CASES,
+        copies::CASES,
+        blocks::CASES,
+        events::CASES,
+        flags::CASES,
+        streams::CASES,
+        addresses::CASES,
+        processes::CASES,
+        faults::CASES,
+    ];
+    groups.into_iter().flatten().copied()
+}

@@ -1,0 +1,76 @@
+//! The command that runs the suite of all accelerators on some of them.
+//!
+//! ```text
+//! accelerators --accelerator ascend                 # the runtime that the loader finds, or a stand-in for it
+//! accelerators --accelerator ascend copies --list
+//! accelerators --accelerator rocm --absent          # passes where the runtime says cleanly that it has no device
+//! ```
+//! # Place in the flow
+//! The verification suite `accelerators` runs it over each stand-in (`LD_LIBRARY_PATH` decides which library is found);
+//! on a machine with a device it runs as it is, and leaves out what only a stand-in can show.
+//!
+//! The output is that of libtest. Exit codes: 0 everything passed, 101 a case failed or hung, 2 wrong usage, 3 a device
+//! is not there; 70 a stand-in saw misuse.
+
+mod bench;
+mod cases;
+mod child;
+mod context;
+mod fake;
+mod selected;
+mod trial;
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Parser;
+use libtest_mimic::Arguments;
+
+use crate::{bench::Name, context::Context};
+
+/// Something that was asked for is not on this machine.
+const NOT_HERE: u8 = 3;
+
+/// Runs the suite.
+#[derive(Debug, Parser)]
+#[command(name = "accelerators")]
+struct Options {
+    /// What to run on; several may be given.
+    #[arg(long = "accelerator", value_enum, required = true)]
+    accelerators: Vec<Name>,
+    /// Instead of the cases: opening must fail, and say in one line that there is no device or no runtime.
+    #[arg(long)]
+    absent: bool,
+    /// Seconds that a case may wait for one thing; after five times as long it is taken to hang.
+    #[arg(long, default_value_t = 60)]
+    patience: u64,
+    #[command(flatten)]
+    arguments: Arguments,
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = child::run_if_asked() {
+        return code;
+    }
+    let options = Options::parse();
+    let mut trials = Vec::new();
+    for name in options.accelerators {
+        if options.absent {
+            trials.push(trial::absent(name));
+            continue;
+        }
+        let accelerator = match name.open(0) {
+            Ok(accelerator) => accelerator,
+            Err(unavailable) => {
+                eprintln!("{unavailable}");
+                return ExitCode::from(NOT_HERE);
+            }
+        };
+        let patience = Duration::from_secs(options.patience);
+        let context = Context { name, accelerator, patience };
+        trials.extend(cases::all().map(|case| trial::make(case, context.clone())));
+    }
+    let mut arguments = options.arguments;
+    // Cases count what is alive in the whole process.
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
