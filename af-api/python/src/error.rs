@@ -3,8 +3,10 @@
 
 use af_api::{
     environment::EnvironmentError,
+    event::{EventError, GateError},
     rendezvous::{BarrierError, MemberId, SchedulerError, StartError},
     server::{BatchError, OfferError, RespondError},
+    simple::{AppError, KvError},
     tensor::{MemoryError, TensorError},
     worker::{ConnectError, Failure, FailureCause, PushPullError, TraceError},
 };
@@ -115,6 +117,7 @@ pub(crate) fn push_pull(py: Python<'_>, error: &PushPullError) -> PyErr {
         PushPullError::UnknownServer { server }
         | PushPullError::Full { server }
         | PushPullError::Timeout { server }
+        | PushPullError::NoBatch { server }
         | PushPullError::MessageTooShort { server } => fields.set_item("server", server),
         PushPullError::ServerDown { server, cause } => {
             fields.set_item("server", server)?;
@@ -144,6 +147,7 @@ pub(crate) fn failure(py: Python<'_>, failure: &Failure) -> PyErr {
         FailureCause::Refused(_) => "Refused",
         FailureCause::Cancelled => "Cancelled",
         FailureCause::Busy => "Full",
+        FailureCause::Event(_) => "StreamError",
         _ => "TransferFailed",
     };
     EXCEPTIONS.raise(py, class, &kind(&failure.cause), failure.to_string(), &|fields| {
@@ -153,6 +157,37 @@ pub(crate) fn failure(py: Python<'_>, failure: &Failure) -> PyErr {
         }
         Ok(())
     })
+}
+
+/// What a stream was given failed, or it takes nothing more.
+pub(crate) fn event(py: Python<'_>, error: &EventError) -> PyErr {
+    plain(py, "StreamError", error)
+}
+
+/// A response was not held back for its event; the request is refused.
+pub(crate) fn gate(py: Python<'_>, error: &GateError) -> PyErr {
+    plain(py, if matches!(error, GateError::Full { .. }) { "Full" } else { "StreamError" }, error)
+}
+
+/// Key-values were not pushed or pulled.
+pub(crate) fn key_values(py: Python<'_>, error: &KvError) -> PyErr {
+    match error {
+        KvError::Post(error) => push_pull(py, error),
+        KvError::Failed(error) => failure(py, error),
+        KvError::Track(error) => plain(py, "UnknownHandle", error),
+        _ => plain(py, "PushPullError", error),
+    }
+}
+
+/// An application's request was not sent, or not answered.
+pub(crate) fn app(py: Python<'_>, error: &AppError) -> PyErr {
+    let class = match error {
+        AppError::Down(_) | AppError::Nobody => "PeerDown",
+        AppError::Busy { .. } => "Full",
+        AppError::Track(_) => "UnknownHandle",
+        _ => "PushPullError",
+    };
+    plain(py, class, error)
 }
 
 /// A server did not tell its stamps.

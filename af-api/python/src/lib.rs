@@ -12,6 +12,8 @@
 //! | `node` | the scheduler, and a process's place in the cluster |
 //! | `worker`, `pending` | push-pulls and what is in flight |
 //! | `server`, `request` | batches and responses |
+//! | `event`, `traces` | what a push waits for; what became of its time |
+//! | `simple` | ps-lite's key-values and requests |
 //! | `tensor`, `registry` | registered memory as Python objects, and memory of Python objects |
 //! | `config`, `error` | options and exceptions |
 //!
@@ -19,12 +21,15 @@
 
 mod config;
 mod error;
+mod event;
 mod node;
 mod pending;
 mod registry;
 mod request;
 mod server;
+mod simple;
 mod tensor;
+mod traces;
 mod worker;
 
 use pyo3::prelude::*;
@@ -33,6 +38,11 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<event::Event>()?;
+    module.add_class::<event::Stream>()?;
+    module.add_class::<simple::app::NativeSimpleApp>()?;
+    module.add_class::<simple::kv::NativeKvServer>()?;
+    module.add_class::<simple::kv::NativeKvWorker>()?;
     module.add_class::<node::Node>()?;
     module.add_class::<node::Scheduler>()?;
     module.add_class::<pending::Pending>()?;

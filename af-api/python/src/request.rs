@@ -55,6 +55,19 @@ impl Request {
         held.ok_or_else(|| error::answered(py, self.worker))
     }
 
+    /// The request, to be answered, and its answer.
+    pub(crate) fn answer(
+        &self,
+        py: Python<'_>,
+        tensors: Option<Vec<Bound<'_, PyAny>>>,
+    ) -> PyResult<(Handle, Vec<af_api::tensor::Tensor>)> {
+        let registry = self.registry.as_ref().ok_or_else(|| error::closed(py, "request"))?;
+        let given = tensors.unwrap_or_default();
+        let tensors = given.iter().map(|array| registry.tensor(array, Use::Read));
+        let tensors = tensors.collect::<PyResult<Vec<_>>>()?;
+        Ok((self.take(py)?, tensors))
+    }
+
     fn ask(&self, look: impl FnOnce(&Handle) -> bool) -> bool {
         let held = self.handle.as_ref().map(|held| held.lock().unwrap_or_else(PoisonError::into_inner));
         held.is_some_and(|held| held.as_ref().is_some_and(look))
@@ -115,11 +128,7 @@ impl Request {
     /// worker's request fails too.
     #[pyo3(signature = (tensors=None))]
     fn respond(&self, py: Python<'_>, tensors: Option<Vec<Bound<'_, PyAny>>>) -> PyResult<Response> {
-        let registry = self.registry.as_ref().ok_or_else(|| error::closed(py, "request"))?;
-        let given = tensors.unwrap_or_default();
-        let tensors = given.iter().map(|array| registry.tensor(array, Use::Read));
-        let tensors = tensors.collect::<PyResult<Vec<_>>>()?;
-        let handle = self.take(py)?;
+        let (handle, tensors) = self.answer(py, tensors)?;
         let response = py.detach(|| handle.respond(&tensors));
         response.map(Response::new).map_err(|problem| error::respond(py, self.worker, &problem))
     }

@@ -34,11 +34,12 @@ use pyo3::{
 use crate::{
     config::{self, Limits},
     error,
+    event::Event,
     node::Node,
     registry::{Registry, Use},
     request::Request,
     tensor::{self, Tensor},
-    worker,
+    traces, worker,
 };
 
 /// Takes requests of workers batch by batch.
@@ -67,6 +68,11 @@ impl Server {
         let held =
             self.open.as_ref().and_then(|held| held.lock().unwrap_or_else(PoisonError::into_inner).clone());
         held.ok_or_else(|| error::closed(py, "server"))
+    }
+
+    /// The driver's server, for what stands on it.
+    pub(crate) fn driver(&self, py: Python<'_>) -> PyResult<Handle> {
+        Ok(self.open(py)?.handle)
     }
 }
 
@@ -153,6 +159,34 @@ impl Server {
         Ok(Gathering(Detached::new(Waiting { open: self.open(py)?, gather: gather_of(gather)?, found })))
     }
 
+    /// Answers a request as `Request.respond` does, once an event is done; returns at once. If the event fails, or this
+    /// server closes before, the request is refused. Leave the arrays alone until the worker has its answer.
+    #[pyo3(signature = (event, request, tensors=None))]
+    fn respond_after(
+        &self,
+        py: Python<'_>,
+        event: &Bound<'_, Event>,
+        request: &Bound<'_, Request>,
+        tensors: Option<Vec<Bound<'_, PyAny>>>,
+    ) -> PyResult<()> {
+        let (open, event) = (self.open(py)?, Arc::clone(event.get().handle(py)?));
+        let answer = request.get().answer(py, tensors)?;
+        // Whoever asked has been told of what fails then.
+        let held = py.detach(|| open.handle.respond_after(&event, answer, None, drop));
+        held.map_err(|problem| error::gate(py, &problem))
+    }
+
+    /// Figures of this server's requests for each worker, in nanoseconds, as `Worker.trace_report`.
+    fn trace_report<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        traces::peers(py, &self.open(py)?.handle.recorder().peers())
+    }
+
+    /// Forgets the figures.
+    fn reset_traces(&self, py: Python<'_>) -> PyResult<()> {
+        self.open(py)?.handle.recorder().reset();
+        Ok(())
+    }
+
     /// A zeroed array in memory that peers of this host map: the fastest kind.
     #[pyo3(signature = (shape, dtype="float32"))]
     fn allocate(&self, py: Python<'_>, shape: Vec<usize>, dtype: &str) -> PyResult<Tensor> {
@@ -198,7 +232,11 @@ impl Server {
     fn close(&self, py: Python<'_>) {
         let held =
             self.open.as_ref().and_then(|held| held.lock().unwrap_or_else(PoisonError::into_inner).take());
-        py.detach(|| drop(held));
+        py.detach(|| {
+            // Who waits for a batch on another thread has a handle of its own.
+            held.iter().for_each(|open| open.handle.close());
+            drop(held);
+        });
         self.node.get().close(py);
     }
 }

@@ -1,12 +1,16 @@
 //! The attention side: pushes arrays to servers and pulls their answers.
 
 use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
 use af_api::{
     config::Config,
+    event::Event as EventHandle,
     rendezvous::{MemberId, Role},
     wire::NodeIdentity,
     worker::{MESSAGE_BYTES, Part, PushPull, Worker as Handle, WorkerConfig},
@@ -24,10 +28,12 @@ use pyo3::{
 use crate::{
     config::{self, Limits},
     error,
+    event::Event,
     node::Node,
     pending::Pending,
     registry::{Registry, Use},
     tensor::{self, Tensor},
+    traces,
 };
 
 /// Longest time for which Python's signal handlers go unheard while too much is in flight.
@@ -58,8 +64,20 @@ impl Worker {
         held.ok_or_else(|| error::closed(py, "worker"))
     }
 
+    /// The driver's worker, for what stands on it.
+    pub(crate) fn driver(&self, py: Python<'_>) -> PyResult<Handle> {
+        Ok(self.open(py)?.handle)
+    }
+
     fn request(&self, py: Python<'_>, open: &Open, items: &Items<'_>) -> PyResult<PushPull> {
-        let mut request = PushPull::new().tag(items.tag).part(items.part);
+        let mut request = PushPull::new().tag(items.tag);
+        request = match items.batch {
+            Some(batch) => request.part_of(batch, items.part),
+            None => request.part(items.part),
+        };
+        if let Some(event) = &items.after {
+            request = request.after(event);
+        }
         if let Some(servers) = &items.servers {
             request = request.servers(servers.iter().copied());
         }
@@ -106,6 +124,8 @@ struct Items<'py> {
     tag: u32,
     up_to: bool,
     part: Part,
+    batch: Option<u64>,
+    after: Option<Arc<dyn EventHandle>>,
 }
 
 impl<'py> Items<'py> {
@@ -117,12 +137,20 @@ impl<'py> Items<'py> {
     ) -> PyResult<Self> {
         let (push, pull) = (items(push)?, items(pull)?);
         let rows = rows.unwrap_or_default();
-        let mut made = Self { push, pull, rows, servers: None, tag: 0, up_to: false, part: Part::Single };
+        let part = Part::Single;
+        let mut made =
+            Self { push, pull, rows, servers: None, tag: 0, up_to: false, part, batch: None, after: None };
         for (name, value) in options.into_iter().flatten() {
             match name.extract::<String>()?.as_str() {
                 "servers" => made.servers = value.extract()?,
                 "tag" => made.tag = value.extract()?,
                 "up_to" => made.up_to = value.extract()?,
+                "batch" => made.batch = value.extract()?,
+                "after" if value.is_none() => made.after = None,
+                "after" => {
+                    let event = value.cast::<Event>()?;
+                    made.after = Some(Arc::clone(event.get().handle(value.py())?));
+                }
                 "part" => made.part = part_of(&value.extract::<String>()?)?,
                 name => return Err(PyTypeError::new_err(format!("no option named {name:?}"))),
             }
@@ -259,6 +287,43 @@ impl Worker {
         let traces = py.detach(|| open.handle.fetch_trace(number, patience));
         let traces = traces.map_err(|problem| error::trace(py, &problem))?;
         Ok(traces.iter().map(af_api::trace::RequestTrace::numbers).collect())
+    }
+
+    /// Figures of this worker's push-pulls at each server, in nanoseconds: a dictionary each, whose `phases` have a summary
+    /// for each phase. What servers know of them is missing until `fetch_traces`.
+    fn trace_report<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        traces::peers(py, &self.open(py)?.handle.recorder().peers())
+    }
+
+    /// For how long each server kept push-pulls waiting that all others had answered, the worst first.
+    fn stragglers<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        traces::stragglers(py, &self.open(py)?.handle.recorder().stragglers())
+    }
+
+    /// Asks the servers for their moments of the push-pulls that are kept.
+    #[pyo3(signature = (timeout=10.0))]
+    fn fetch_traces(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
+        let (handle, patience) = (self.open(py)?.handle, waiting::duration(timeout)?);
+        py.detach(|| handle.fetch_traces(patience)).map_err(|problem| error::trace(py, &problem))
+    }
+
+    /// Writes the push-pulls that are kept as a Chrome trace (chrome://tracing, Perfetto): a row for each server.
+    #[pyo3(signature = (path, process=None))]
+    fn write_chrome_trace(&self, py: Python<'_>, path: PathBuf, process: Option<&str>) -> PyResult<()> {
+        let handle = self.open(py)?.handle;
+        let process = process.map_or_else(|| format!("worker {}", handle.identity().rank), str::to_owned);
+        py.detach(|| {
+            let mut file = BufWriter::new(File::create(path)?);
+            handle.recorder().write_chrome_trace(&process, &mut file)?;
+            file.flush()
+        })
+        .map_err(PyErr::from)
+    }
+
+    /// Forgets the figures and the push-pulls that are kept.
+    fn reset_traces(&self, py: Python<'_>) -> PyResult<()> {
+        self.open(py)?.handle.recorder().reset();
+        Ok(())
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {

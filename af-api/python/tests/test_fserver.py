@@ -19,8 +19,8 @@ workers, servers = int(os.environ["DMLC_NUM_WORKER"]), int(os.environ["DMLC_NUM_
 """
 
 
-def run(script, workers=1, servers=1, **variables):
-    """Runs a script as every process of a cluster."""
+def run(script, workers=1, servers=1, joint=False, **variables):
+    """Runs a script as every process of a cluster; a joint one is a worker and a server."""
     cluster = {
         "DMLC_NUM_WORKER": workers,
         "DMLC_NUM_SERVER": servers,
@@ -29,8 +29,8 @@ def run(script, workers=1, servers=1, **variables):
         "STEPMESH_GPU": 0,
         **variables,
     }
-    places = [("scheduler", 0)] + [("server", rank) for rank in range(servers)]
-    places += [("worker", rank) for rank in range(workers)]
+    roles = {"joint": workers} if joint else {"server": servers, "worker": workers}
+    places = [("scheduler", 0)] + [(role, rank) for role, count in roles.items() for rank in range(count)]
     with Processes() as processes:
         nodes = [processes.start("-c", BEGIN + script, DMLC_ROLE=role, DMLC_NODE_RANK=rank, **cluster)
                  for role, rank in places]
@@ -184,12 +184,68 @@ f.stop()
 """)
 
 
+def test_joint_processes_are_workers_and_servers():
+    run("""
+f.init()
+if role == "joint":
+    f.barrier(True, True)
+    f.barrier(True, False)
+    for turn in range(5):
+        pulled = [np.zeros(4) for _ in range(servers)]
+        handle = f.push_pull([np.full(4, rank + 1.0)], [7], pulled, [1, 2])
+        batch = f.get_batch()
+        assert [(tensors[0][0], keys) for _, tensors, keys in batch] == [(1, [7]), (2, [7])]
+        for handler, tensors, _ in batch:
+            f.respond([tensors[0] * 10 + rank], handler)
+        f.wait(handle)
+        assert [tensor[0] for tensor in pulled] == [(rank + 1) * 10, (rank + 1) * 10 + 1], pulled
+f.stop()
+""", workers=2, servers=2, joint=True)
+
+
+def test_an_event_is_waited_for_where_it_is_needed():
+    run("""
+import threading, pmd_af
+f.init()
+stream, go = pmd_af.Stream(), threading.Event()
+def fill(array, value):
+    assert go.wait(30)
+    array[:] = value
+if role == "worker":
+    pushed, pulled = np.zeros(1000), np.zeros(1000)
+    with pmd_af.stream(stream):
+        stream.launch(fill, pushed, 7)
+        at_once = f.push_pull([pushed], [0], [], [], need_event=False)
+        f.wait(at_once)
+        later = f.push_pull([pushed], [0], [pulled], [1], need_event=True)
+        raises(TimeoutError, f.wait, later, 20)
+        go.set()
+        f.wait(later)
+    assert pmd_af.current_stream() is None and (pulled == 8).all()
+elif role == "server":
+    ((handler, tensors, _),) = f.get_batch()
+    assert (tensors[0] == 0).all()
+    f.respond([], handler)
+    ((handler, tensors, _),) = f.get_batch()
+    assert (tensors[0] == 7).all()
+    answer = np.zeros(1000)
+    with pmd_af.stream(stream):
+        stream.launch(fill, answer, 8)
+        f.respond([answer], handler, need_event=True)
+    raises(errors.UnknownHandle, f.respond, [answer], handler)
+    go.set()
+    stream.synchronize(30)
+f.stop()
+""")
+
+
 def test_what_cannot_start_says_why():
     run("""
-os.environ["DMLC_ROLE"] = "joint"
+os.environ["DMLC_ROLE"] = "chief"
 assert raises(errors.ConfigurationError, f.init).variable == "DMLC_ROLE"
 os.environ["DMLC_ROLE"] = role
-os.environ["PMD_START_TIMEOUT"] = "4" if role == "scheduler" else "1"
+# A busy machine starts some of them later than others.
+os.environ["PMD_START_TIMEOUT"] = "7" if role == "scheduler" else "5"
 os.environ["DMLC_NUM_WORKER"] = "2"
 if role != "scheduler":
     assert "worker 1" in raises(errors.StartError, f.init).missing

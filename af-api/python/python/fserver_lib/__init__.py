@@ -4,6 +4,10 @@ Roles, ranks and addresses come from the environment, by the names that StepMesh
 these cannot say, `PMD_TRANSPORT`, `PMD_DEVICE`, `PMD_IDLE` and `PMD_START_TIMEOUT` do. Tensors are in host memory. Those
 that arrive are PyTorch's where PyTorch is installed, else NumPy's; they are valid until the request is answered.
 
+With `need_event` a push or a response waits for what the thread's stream has been given before. For host memory that is
+the stream of `pmd_af.stream(...)`; without one everything that was called has been done, and there is nothing to wait for.
+A process of the role `joint` is a worker and a server, and may call what either can.
+
 What went wrong is an exception (`pmd_af.errors`) and never the end of the process: a server or worker that is gone, a
 wait that took too long, a response of another size.
 """
@@ -15,7 +19,7 @@ import pmd_af
 from pmd_af import errors
 
 from ._cuda import SimpleNotify, map_pinned_tensor, seq_add_one, wait_flag, write_flag
-from ._state import Role, arrived
+from ._state import Role, arrived, now_in_stream, start
 
 __all__ = [
     "SimpleNotify",
@@ -48,22 +52,13 @@ def init():
     """Takes this process's place in the cluster, and waits until everybody has come."""
     global _role
     with _lock:
-        if _role.member is not None:
+        if _role.members:
             raise errors.ConfigurationError("init() was called before: call stop() first")
         name = os.environ.get("DMLC_ROLE", "server")
-        if name == "joint":
-            message = "DMLC_ROLE is joint: one process is one role here, start a worker and a server"
+        if name not in ("scheduler", "server", "worker", "joint"):
+            message = f"DMLC_ROLE is {name!r}, it takes scheduler, server, worker or joint"
             raise errors.ConfigurationError(message, variable="DMLC_ROLE")
-        if name == "scheduler":
-            member = pmd_af.Scheduler()
-            try:
-                member.wait_formed(float(os.environ.get("PMD_START_TIMEOUT") or 60))
-            except BaseException:
-                member.close()
-                raise
-        else:
-            member = (pmd_af.Worker if name == "worker" else pmd_af.Server)(rail=True)
-        _role = Role(name, member)
+        _role = Role(name, start(name))
     if name != "scheduler":
         barrier(True, True)
 
@@ -73,22 +68,24 @@ def stop():
     global _role
     with _lock:
         role, _role = _role, Role()
-    member = role.some()
+    members = role.some()
     try:
         if role.name == "scheduler":
-            member.barrier("stop", _ALL)
-            member.wait_finished(_LEAVE)
+            members["scheduler"].barrier("stop", _ALL)
+            members["scheduler"].wait_finished(_LEAVE)
         else:
-            member.node.barrier("stop", _ALL)
+            role.barrier("stop", _ALL)
     except errors.WaitTimeout:
         pass
     finally:
-        member.close()
+        for member in members.values():
+            member.close()
 
 
 def push_pull(push_tensors, push_keys, pull_tensors, pull_keys, need_event=True):
     """Pushes tensors to every server and pulls others, server by server; a number for `wait`."""
-    return _role.of("worker").push_pull(push_tensors, push_keys, pull_tensors, pull_keys)
+    role = _role.of("worker")
+    return role.push_pull(push_tensors, push_keys, pull_tensors, pull_keys, now_in_stream(need_event))
 
 
 def wait(handler, timeout_ms=10000):
@@ -112,13 +109,13 @@ def fetch_trace(handler):
 def get_batch():
     """Waits for a request of every worker: (handler, [tensors], [keys]) of each, in the order of ranks."""
     role = _role.of("server")
-    batch = role.member.get_batch()
+    batch = role.server.get_batch()
     return [(role.keep(request), [arrived(tensor) for tensor in request.tensors], request.keys) for request in batch]
 
 
 def respond(tensors, handler, need_event=False):
     """Answers a request with one tensor for each that is pulled."""
-    _role.of("server").respond(handler, list(tensors))
+    _role.of("server").respond(handler, list(tensors), now_in_stream(need_event))
 
 
 def respond_vec(ret_buffer, tensors_vec, handler_vec):
@@ -126,16 +123,16 @@ def respond_vec(ret_buffer, tensors_vec, handler_vec):
     if len(tensors_vec) != len(handler_vec):
         raise errors.ResponseError(f"{len(tensors_vec)} tensors for {len(handler_vec)} handlers")
     role = _role.of("server")
-    buffer = role.member.register(ret_buffer)
+    buffer = role.server.register(ret_buffer)
     for tensor, handler in zip(tensors_vec, handler_vec):
-        role.respond(handler, [buffer.rows(0, tensor.shape[0])])
+        role.respond(handler, [buffer.rows(0, tensor.shape[0])], None)
 
 
 def register_recv_buffer(tensor, worker_ranks, push_keys):
     """Gives a tensor for pushes, in even chunks: one for each worker and key, in their order."""
     if len(worker_ranks) != len(push_keys):
         raise errors.TensorError(f"{len(worker_ranks)} ranks for {len(push_keys)} keys")
-    _role.of("server").member.offer(tensor, list(zip(worker_ranks, push_keys)))
+    _role.of("server").server.offer(tensor, list(zip(worker_ranks, push_keys)))
 
 
 def barrier(include_server, include_client, instance_barrier=True):
@@ -145,7 +142,7 @@ def barrier(include_server, include_client, instance_barrier=True):
     roles = [name for name, included in (("server", include_server), ("worker", include_client)) if included]
     if role.name == "scheduler":
         raise errors.BarrierFailed("a scheduler takes part in no barrier of workers and servers", name="fserver")
-    role.member.node.barrier("fserver", roles, "all" if instance_barrier else "one")
+    role.barrier("fserver", roles, "all" if instance_barrier else "one")
 
 
 def get_nanosecond():

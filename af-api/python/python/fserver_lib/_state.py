@@ -1,9 +1,10 @@
 """What this process is, and the numbers that it gave for push-pulls and requests."""
 
-import itertools
+import os
 import threading
 from collections import OrderedDict
 
+import pmd_af
 from pmd_af import errors
 
 try:
@@ -26,12 +27,61 @@ class Record:
         self.handlers = handlers
 
 
-class Role:
-    """A worker, a server or a scheduler; none before `init` and after `stop`."""
+def start(name):
+    """What a process of this name is: its members by their roles."""
+    if name == "scheduler":
+        return {"scheduler": _scheduler()}
+    if name == "joint":
+        return _joint()
+    return {name: _node(name)}
 
-    def __init__(self, name=None, member=None):
+
+def _node(role):
+    return (pmd_af.Worker if role == "worker" else pmd_af.Server)(rail=True)
+
+
+def _scheduler():
+    scheduler = pmd_af.Scheduler()
+    try:
+        scheduler.wait_formed(float(os.environ.get("PMD_START_TIMEOUT") or 60))
+    except BaseException:
+        scheduler.close()
+        raise
+    return scheduler
+
+
+def _joint():
+    """A worker and a server, each of which waits for the other to come."""
+    members, failed = {}, []
+
+    def serve():
+        try:
+            members["server"] = _node("server")
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=serve, name="fserver-joint")
+    thread.start()
+    try:
+        members["worker"] = _node("worker")
+    except BaseException as error:
+        failed.append(error)
+    thread.join()
+    if failed:
+        for member in members.values():
+            member.close()
+        raise failed[0]
+    return members
+
+
+class Role:
+    """A worker, a server, both, or a scheduler; none before `init` and after `stop`."""
+
+    def __init__(self, name=None, members=None):
         self.name = name
-        self.member = member
+        self.members = members or {}
+        self.worker = self.members.get("worker")
+        self.server = self.members.get("server")
         self.lock = threading.Lock()
         self.next = 0
         self.records = {}
@@ -39,22 +89,42 @@ class Role:
         self.requests = {}
 
     def some(self):
-        if self.member is None:
+        if not self.members:
             raise errors.Closed("there is no cluster: call init() first")
-        return self.member
+        return self.members
 
     def of(self, name):
-        self.some()
-        if self.name != name:
+        if name not in self.some():
             raise errors.ConfigurationError(f"this process is a {self.name}: only a {name} can do that")
         return self
 
-    def push_pull(self, push_tensors, push_keys, pull_tensors, pull_keys):
+    def barrier(self, name, roles, instances="all"):
+        """Enters for each role that this process has of these; for its own where it has none of them, to be told so."""
+        members = [member for role, member in self.members.items() if role in roles] or list(self.members.values())[:1]
+        failed = []
+
+        def enter(member):
+            try:
+                member.node.barrier(name, roles, instances)
+            except errors.Error as error:
+                failed.append(error)
+
+        # Nobody is released before all of them have entered.
+        others = [threading.Thread(target=enter, args=(member,), daemon=True) for member in members[1:]]
+        for other in others:
+            other.start()
+        members[0].node.barrier(name, roles, instances)
+        for other in others:
+            other.join()
+        if failed:
+            raise failed[0]
+
+    def push_pull(self, push_tensors, push_keys, pull_tensors, pull_keys, event):
         pushes, pulls = pairs(push_tensors, push_keys, "push"), pairs(pull_tensors, pull_keys, "pull")
         if not pushes and not pulls:
             raise errors.PushPullError("neither a tensor to push nor one to pull")
-        pending = self.member.push_pull(pushes, pulls)
-        servers = max(len(self.member.servers()), 1)
+        pending = self.worker.push_pull(pushes, pulls, after=event)
+        servers = max(len(self.worker.servers()), 1)
         with self.lock:
             first = self.next
             self.next += len(pushes) + len(pulls) // servers
@@ -98,7 +168,7 @@ class Role:
 
     def trace(self, handler):
         record = self.record(handler) or self.finished.get(handler)
-        traces = self.member.fetch_trace(record.pending) if record is not None else []
+        traces = self.worker.fetch_trace(record.pending) if record is not None else []
         # With several servers StepMesh tells of the last that answered; here it is the last by rank.
         return traces[-1] if traces else [0] * 8
 
@@ -106,16 +176,25 @@ class Role:
         self.requests[request.id] = request
         return request.id
 
-    def respond(self, handler, tensors):
+    def respond(self, handler, tensors, event):
         request = self.requests.get(handler)
         if request is None:
             raise errors.UnknownHandle(f"no request has the number {handler}, or it was answered", handle=handler)
         try:
-            request.respond(tensors)
+            if event is None:
+                request.respond(tensors)
+            else:
+                self.server.respond_after(event, request, tensors)
         finally:
             # Where the tensors were none, nothing was said: another answer may be given.
             if request.answered:
                 del self.requests[handler]
+
+
+def now_in_stream(wanted):
+    """An event of the stream that this thread has chosen; None without one: what was called has been done."""
+    chosen = pmd_af.current_stream() if wanted else None
+    return None if chosen is None else chosen.record()
 
 
 def pairs(tensors, keys, what):

@@ -1,5 +1,22 @@
+from os import PathLike
 from types import TracebackType
-from typing import Any, Dict, Generator, List, Mapping, Optional, Protocol, Sequence, Tuple, Type, TypedDict, Union, final
+from typing import (
+    Any,
+    Callable,
+    ContextManager,
+    Dict,
+    Generator,
+    List,
+    Mapping,
+    Optional,
+    Protocol,
+    Sequence,
+    Tuple,
+    Type,
+    TypedDict,
+    Union,
+    final,
+)
 
 from typing_extensions import Buffer, Self, Unpack
 
@@ -10,6 +27,7 @@ __version__: str
 
 __all__ = [
     "Error",
+    "Event",
     "Gathering",
     "Node",
     "Pending",
@@ -17,11 +35,14 @@ __all__ = [
     "Response",
     "Scheduler",
     "Server",
+    "Stream",
     "Tensor",
     "Worker",
     "__version__",
+    "current_stream",
     "errors",
     "now",
+    "stream",
     "wait_any",
 ]
 
@@ -79,6 +100,30 @@ class PushPullOptions(TypedDict, total=False):
     tag: int
     up_to: bool
     part: str
+    batch: Optional[int]
+    after: Optional[Event]
+
+class Summary(TypedDict):
+    count: int
+    mean: int
+    minimum: int
+    p50: int
+    p90: int
+    p99: int
+    maximum: int
+
+class PeerReport(TypedDict):
+    name: str
+    requests: int
+    failed: int
+    offset: Optional[Tuple[int, int]]
+    phases: Dict[str, Summary]
+
+class StragglerReport(TypedDict):
+    name: str
+    shared: int
+    behind: Summary
+    cost: int
 
 class _Closes:
     def __enter__(self) -> Self: ...
@@ -149,6 +194,18 @@ class Node:
     def close(self) -> None: ...
 
 @final
+class Event:
+    def done(self) -> bool: ...
+    def wait(self, timeout: Optional[float] = None) -> None: ...
+
+@final
+class Stream:
+    def __new__(cls) -> Self: ...
+    def launch(self, function: Callable[..., object], *arguments: object) -> None: ...
+    def record(self) -> Event: ...
+    def synchronize(self, timeout: Optional[float] = None) -> None: ...
+
+@final
 class Pending:
     def done(self) -> bool: ...
     def poll(self) -> Optional[List[int]]: ...
@@ -186,6 +243,11 @@ class Worker(_Closes):
         **options: Unpack[PushPullOptions],
     ) -> Pending: ...
     def fetch_trace(self, pending: Pending, timeout: float = 10.0) -> List[List[int]]: ...
+    def fetch_traces(self, timeout: float = 10.0) -> None: ...
+    def trace_report(self) -> List[PeerReport]: ...
+    def stragglers(self) -> List[StragglerReport]: ...
+    def write_chrome_trace(self, path: Union[str, PathLike[str]], process: Optional[str] = None) -> None: ...
+    def reset_traces(self) -> None: ...
 
 @final
 class Response:
@@ -231,10 +293,15 @@ class Server(_Closes):
     def get_batch_within(self, timeout: float) -> List[Request]: ...
     def try_batch(self, gather: Gather = "all") -> Optional[List[Request]]: ...
     def next_batch(self, gather: Gather = "all") -> Gathering: ...
+    def respond_after(self, event: Event, request: Request, tensors: Optional[Sequence[Array]] = None) -> None: ...
+    def trace_report(self) -> List[PeerReport]: ...
+    def reset_traces(self) -> None: ...
     def allocate(self, shape: Sequence[int], dtype: str = "float32") -> Tensor: ...
     def register(self, array: Array) -> Tensor: ...
     def offer(self, array: Array, pairs: Sequence[Tuple[int, int]]) -> None: ...
     def take_back(self, worker: int, key: int, timeout: Optional[float] = None) -> None: ...
 
+def stream(chosen: Stream) -> ContextManager[Stream]: ...
+def current_stream() -> Optional[Stream]: ...
 def wait_any(pending: Sequence[Pending], timeout: Optional[float] = None) -> int: ...
 def now() -> int: ...

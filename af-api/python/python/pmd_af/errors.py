@@ -54,6 +54,10 @@ class BarrierTimeout(BarrierFailed, TimeoutError):
     missing = None
 
 
+class StreamError(Error):
+    """What a stream was given failed, or it takes nothing more; nothing that waited for it was sent."""
+
+
 class SchedulerLost(Error, ConnectionError):
     """The scheduler is gone: no barriers, no word of who comes. Push-pulls go on."""
 
