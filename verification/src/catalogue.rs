@@ -365,7 +365,7 @@ fn nixl(workspace: &Workspace) -> Vec<Step> {
     let tests = Task::new("python3", &workspace.root)
         .args(["kv-api/nixl/tests/run.py".into(), workspace.target.join("nixl")])
         .env("CARGO_TARGET_DIR", &workspace.target);
-    vec![Step { task: tests, count: Count::OkLines }]
+    vec![Step { task: workspace.building(tests), count: Count::OkLines }]
 }
 
 /// This command again, to run a program on the simulated ConnectX.

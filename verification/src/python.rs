@@ -4,10 +4,12 @@
 //! The environment stays under the target folder. Only what changed is installed again: a user's `pip install` builds
 //! for release, this one with the workspace's dev profile, whose dependencies other suites have built.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::connectx::{Settings, Simulated};
 use crate::count::Tally;
 use crate::examples::{self, Device, Example, Language, Runnable};
 use crate::process::Task;
@@ -34,9 +36,10 @@ pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Dur
     let mut bench = Bench { workspace, journal, environment, deadline, tally: Tally::default() };
     if bench.prepare() && ALL.iter().all(|package| bench.install(package)) {
         for package in ALL {
-            bench.tests(package);
+            bench.tests(&format!("{package}/tests"), &[]);
         }
         bench.examples();
+        bench.clusters();
     }
     bench.tally
 }
@@ -94,16 +97,16 @@ impl Bench<'_, '_> {
             .env("CARGO_TARGET_DIR", &self.workspace.target)
             .env("MATURIN_PEP517_ARGS", "--profile dev")
             .limit(self.left());
-        let installed = self.succeeds(&install);
+        let installed = self.succeeds(&self.workspace.building(install));
         self.tally += Tally { passed: usize::from(installed), failed: usize::from(!installed), ignored: 0 };
         installed
     }
 
-    fn tests(&mut self, package: &str) {
-        let what = format!("the tests of {package} pass");
+    fn tests(&mut self, tests: &str, variables: &[(OsString, OsString)]) {
+        let what = format!("{tests} pass");
         let quiet = ["-m", "pytest", "--quiet", "--no-header", "-p", "no:cacheprovider"];
-        let tests = format!("{package}/tests");
         let task = self.python().args(quiet).args([tests]);
+        let task = variables.iter().fold(task, |task, (name, value)| task.env(name, value));
         let task = task.env("PYTHONDONTWRITEBYTECODE", "1").limit(TESTS.min(self.left()));
         self.journal.line(format!("$ {}", task.line()));
         let ended = match task.run(self.journal.watch()) {
@@ -124,6 +127,18 @@ impl Bench<'_, '_> {
         let (left, journal) = (self.left(), &mut *self.journal);
         let runnables: Vec<Runnable> = runnables(self.workspace).collect();
         self.tally += examples::run(self.workspace, journal, &Device::CONNECTX, &runnables, left);
+    }
+
+    /// `af-api`'s examples on a simulated ConnectX: they are clusters, which a test of the package starts.
+    fn clusters(&mut self) {
+        let simulated = match Simulated::new(self.workspace, &Settings::default(), self.journal.watch()) {
+            Ok(simulated) => simulated,
+            Err(error) => return self.failed(error.to_string()),
+        };
+        let device = Device::Mlx5.environment().iter().map(|(name, value)| (name.into(), value.into()));
+        let variables: Vec<_> = simulated.environment().into_iter().chain(device).collect();
+        self.tests("af-api/python/tests/test_examples.py", &variables);
+        self.tally += examples::inspect(&simulated, self.journal);
     }
 
     fn failed(&mut self, problem: String) {

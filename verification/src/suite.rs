@@ -73,7 +73,11 @@ impl Workspace {
 
     /// A cargo command at the root.
     pub(crate) fn cargo(&self) -> Task {
-        let task = Task::new("cargo", &self.root);
+        self.building(Task::new("cargo", &self.root))
+    }
+
+    /// A command that starts cargo: with the same settings it finds what other suites have built.
+    pub(crate) fn building(&self, task: Task) -> Task {
         if self.incremental {
             return task;
         }
