@@ -10,6 +10,8 @@ use crate::selected::Manner;
 /// Names of accelerators on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
+    /// NVIDIA's, through the CUDA driver.
+    Cuda,
     /// AMD's, through HIP.
     Rocm,
     /// Huawei's, through ACL.
@@ -20,6 +22,7 @@ impl Name {
     /// As the command line has it.
     pub(crate) const fn text(self) -> &'static str {
         match self {
+            Self::Cuda => "cuda",
             Self::Rocm => "rocm",
             Self::Ascend => "ascend",
         }
@@ -33,6 +36,7 @@ impl Name {
     /// Opens a device; the reason if there is none.
     pub(crate) fn open(self, ordinal: u32) -> Result<Arc<dyn Accelerator>, String> {
         match self {
+            Self::Cuda => opened(gpu_direct::CudaAccelerator::open(ordinal)),
             Self::Rocm => opened(accel_rocm::RocmAccelerator::open(ordinal)),
             Self::Ascend => opened(accel_ascend::AscendAccelerator::open(ordinal)),
         }
@@ -41,6 +45,7 @@ impl Name {
     /// What the runtime's library is called, of which a stand-in has one function more.
     pub(crate) const fn libraries(self) -> &'static [&'static str] {
         match self {
+            Self::Cuda => &["libcuda.so.1"],
             // In the order in which they are looked for.
             Self::Rocm => &["libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so.5", "libamdhip64.so"],
             Self::Ascend => &["libascendcl.so"],
@@ -50,6 +55,7 @@ impl Name {
     /// How the runtime is asked for the thread's device.
     pub(crate) const fn manner(self) -> Option<Manner> {
         match self {
+            Self::Cuda => Some(Manner::Context),
             Self::Rocm => Some(Manner::Device { set: "hipSetDevice", get: "hipGetDevice" }),
             Self::Ascend => Some(Manner::Device { set: "aclrtSetDevice", get: "aclrtGetDevice" }),
         }
@@ -58,6 +64,8 @@ impl Name {
     /// A code with which work in a stream fails.
     pub(crate) const fn stream_fault(self) -> i64 {
         match self {
+            // CUDA_ERROR_LAUNCH_FAILED
+            Self::Cuda => 719,
             // hipErrorLaunchFailure
             Self::Rocm => 719,
             // ACL_ERROR_RT_AICORE_EXCEPTION

@@ -22,7 +22,6 @@ type SetContext = unsafe extern "C" fn(*mut c_void) -> c_int;
 
 /// How a runtime is asked.
 #[derive(Clone, Copy, Debug)]
-#[allow(dead_code, reason = "which of them are needed depends on the accelerators there are")]
 pub(crate) enum Manner {
     /// By a function that sets the thread's device and one that tells it.
     Device { set: &'static str, get: &'static str },
@@ -55,7 +54,7 @@ impl Selected {
                 let mut context = null_mut();
                 let retained = self.function::<Retain>("cuDevicePrimaryCtxRetain")(&mut context, device);
                 assert_eq!(retained, 0);
-                self.function::<SetContext>("cuCtxSetCurrent")(context)
+                self.function::<SetContext>("cuCtxPushCurrent_v2")(context)
             },
         };
         assert_eq!(code, 0, "device {device} cannot be selected");
