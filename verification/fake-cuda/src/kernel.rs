@@ -1,8 +1,9 @@
-//! Modules and launches: the one kernel that is known, done on the processor. Called by `api::module`.
+//! Modules and launches: the one kernel that is known, done on the processor, or its text run. Called by `api::module`.
 #![allow(unsafe_code)] // reads a launch's parameters
 
 use std::{
     collections::BTreeMap,
+    env,
     ffi::{CStr, c_void},
     sync::Mutex,
 };
@@ -13,6 +14,7 @@ use crate::{
     code::{
         Code, ILLEGAL_ADDRESS, INVALID_HANDLE, INVALID_PTX, INVALID_VALUE, MISALIGNED_ADDRESS, NOT_FOUND,
     },
+    interpret::{Place, Program},
     state::{lock, runtime},
 };
 
@@ -24,19 +26,26 @@ static MODULES: Mutex<Modules> = Mutex::new(Modules { made: 0, loaded: BTreeMap:
 
 struct Modules {
     made: usize,
-    /// Names of entries by the module's handle.
-    loaded: BTreeMap<usize, Vec<String>>,
+    /// By their handles.
+    loaded: BTreeMap<usize, Module>,
+}
+
+struct Module {
+    text: String,
+    /// Names of its entries.
+    names: Vec<String>,
 }
 
 /// Entries that a module has room for; functions are numbered within their modules.
 const ENTRIES: usize = 256;
 
-/// What is launched: six numbers, as the kernel's entries declare them.
+/// What is launched: six numbers, as the kernel's entries declare them, and the shape of the grid.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Launch {
-    pub(crate) width: u64,
-    pub(crate) pairs: u64,
     numbers: [u64; 6],
+    pairs: u32,
+    parts: u32,
+    threads: u32,
 }
 
 /// # Safety
@@ -60,7 +69,7 @@ pub(crate) unsafe fn load(image: *const c_void) -> Result<usize, Code> {
     let mut modules = lock(&MODULES);
     modules.made += 1;
     let handle = 0x10_0000 + modules.made * ENTRIES;
-    modules.loaded.insert(handle, names);
+    modules.loaded.insert(handle, Module { text: text.to_owned(), names });
     Ok(handle)
 }
 
@@ -70,7 +79,7 @@ pub(crate) fn unload(module: usize) -> Result<(), Code> {
 
 pub(crate) fn function(module: usize, name: &CStr) -> Result<usize, Code> {
     let modules = lock(&MODULES);
-    let names = modules.loaded.get(&module).ok_or(INVALID_HANDLE)?;
+    let names = &modules.loaded.get(&module).ok_or(INVALID_HANDLE)?.names;
     let at = names.iter().position(|known| Some(known.as_str()) == name.to_str().ok()).ok_or(NOT_FOUND)?;
     Ok(module + at)
 }
@@ -80,25 +89,45 @@ pub(crate) fn loaded() -> u64 {
     lock(&MODULES).loaded.len() as u64
 }
 
-/// Bytes of the words that a function moves, if it is known.
-pub(crate) fn width(function: usize) -> Result<u64, Code> {
+/// What a launch of a known function does: bytes of the words that it moves, and its text where that is to be run.
+pub(crate) fn known(function: usize) -> Result<(u64, Option<Program>), Code> {
     let modules = lock(&MODULES);
-    let names = modules.loaded.get(&(function & !(ENTRIES - 1))).ok_or(INVALID_HANDLE)?;
+    let Module { text, names } = modules.loaded.get(&(function & !(ENTRIES - 1))).ok_or(INVALID_HANDLE)?;
     let name = names.get(function % ENTRIES).ok_or(INVALID_HANDLE)?;
-    name.strip_prefix(KNOWN).and_then(|width| width.parse().ok()).ok_or(NOT_FOUND)
+    let width = name.strip_prefix(KNOWN).and_then(|width| width.parse().ok()).ok_or(NOT_FOUND)?;
+    let interpreted = env::var_os("FAKE_CUDA_INTERPRET").map(|_| Program::parse(text, name));
+    Ok((width, interpreted.transpose()?))
 }
 
 impl Launch {
     /// # Safety
     /// `parameters` is a list of six addresses of 64-bit numbers.
-    pub(crate) unsafe fn read(width: u64, pairs: u64, parameters: *const *const c_void) -> Self {
+    pub(crate) unsafe fn read(
+        pairs: u32,
+        parts: u32,
+        threads: u32,
+        parameters: *const *const c_void,
+    ) -> Self {
         // SAFETY: the caller's promise.
         let number = |at| unsafe { (*parameters.add(at)).cast::<u64>().read_unaligned() };
-        Self { width, pairs, numbers: std::array::from_fn(number) }
+        Self { numbers: std::array::from_fn(number), pairs, parts, threads }
+    }
+
+    /// Runs every thread of the program, one after the other; called on the stream's thread.
+    pub(crate) fn interpret(&self, program: &Program) -> Result<(), Code> {
+        let Self { pairs, parts, threads, .. } = *self;
+        for group in 0..u64::from(pairs) * u64::from(parts) {
+            let (x, y) = ((group % u64::from(pairs)) as u32, (group / u64::from(pairs)) as u32);
+            for thread in 0..threads {
+                let place: Place = [threads, 1, pairs, parts, thread, 0, x, y];
+                program.run(&self.numbers, &place)?;
+            }
+        }
+        Ok(())
     }
 
     /// Moves the blocks; called on the stream's thread.
-    pub(crate) fn run(&self) -> Result<(), Code> {
+    pub(crate) fn run(&self, width: u64) -> Result<(), Code> {
         let [from_base, from_stride, to_base, to_stride, units, list] = self.numbers;
         let mut pairs = vec![[0_u32; 2]; self.pairs as usize];
         let illegal = |_: FakeError| ILLEGAL_ADDRESS;
@@ -108,11 +137,11 @@ impl Launch {
         for [from, to] in pairs {
             let from = from_base.wrapping_add(from_stride.wrapping_mul(from.into()));
             let to = to_base.wrapping_add(to_stride.wrapping_mul(to.into()));
-            if !from.is_multiple_of(self.width) || !to.is_multiple_of(self.width) {
+            if !from.is_multiple_of(width) || !to.is_multiple_of(width) {
                 return Err(MISALIGNED_ADDRESS);
             }
             let within = Some(Direction::DeviceToDevice);
-            let copy = runtime().prepare_copy(to, from, units * self.width, within).map_err(illegal)?;
+            let copy = runtime().prepare_copy(to, from, units * width, within).map_err(illegal)?;
             copy.run();
         }
         Ok(())

@@ -12,7 +12,7 @@
 //! numbers that are looked up, and streams of another device than the current context's are refused.
 //!
 //! There is one kernel: functions whose names begin with `pmd_copy_blocks_` are recognised, and move blocks on their
-//! stream's thread. A module must be PTX text; the text itself is not run.
+//! stream's thread. A module must be PTX text; the text itself is run, thread by thread, only where that is asked for.
 //!
 //! Beside the driver's functions there is `void fake_device_counts(struct fake_device_counts *)`, which tells what is
 //! alive ([`fake_device::Counts`]): `others` counts retained contexts and loaded modules.
@@ -20,6 +20,7 @@
 //! | variable | means |
 //! |---|---|
 //! | `FAKE_CUDA_ATTRIBUTES` | `number=value` of device attributes, separated by commas: `124=0` is a driver without dma-bufs |
+//! | `FAKE_CUDA_INTERPRET` | launches run the kernel's text |
 //! | those of [`fake_device`] | devices, memory, faults (by names without `_v2`), misuse |
 //!
 //! | module | holds |
@@ -27,10 +28,12 @@
 //! | `api` | the C functions, by what they are about |
 //! | `state` | the devices, contexts and their threads' stacks |
 //! | `kernel` | modules, and what a launch does |
+//! | `interpret` | runs a kernel's text |
 //! | `code` | results |
 
 pub mod api;
 mod code;
+mod interpret;
 mod kernel;
 mod state;
 #[cfg(test)]

@@ -78,15 +78,18 @@ pub unsafe extern "C" fn cuLaunchKernel(
     extra: *const *const c_void,
 ) -> Code {
     call("cuLaunchKernel", || {
-        let (stream, width) = (stream::of(handle)?, kernel::width(function)?);
+        let (stream, (width, program)) = (stream::of(handle)?, kernel::known(function)?);
         let group = u64::from(threads) * u64::from(threads_y) * u64::from(threads_z);
         let grid = pairs > 0 && (1..=65_535).contains(&parts) && (1..=65_535).contains(&depth);
         if !grid || !(1..=THREADS).contains(&group) || parameters.is_null() || !extra.is_null() {
             return Err(INVALID_VALUE);
         }
         // SAFETY: the caller's promise.
-        let launch = unsafe { Launch::read(width, pairs.into(), parameters) };
-        stream.post(move || launch.run().map_err(i64::from));
+        let launch = unsafe { Launch::read(pairs, parts, threads, parameters) };
+        stream.post(move || {
+            let ended = program.map_or_else(|| launch.run(width), |program| launch.interpret(&program));
+            ended.map_err(i64::from)
+        });
         Ok(())
     })
 }

@@ -53,6 +53,30 @@ case!(blocks_of_every_alignment_move, ["FAKE_DEVICE_FAULTS" = "cuMemcpyBatchAsyn
     assert_nothing_left();
 });
 
+case!(
+    the_kernels_text_moves_every_word_once,
+    ["FAKE_CUDA_INTERPRET" = "1", "FAKE_DEVICE_FAULTS" = "cuMemcpyBatchAsync@1=1"],
+    {
+        let gpu = open(0);
+        let stream = gpu.open_stream().unwrap();
+        // One word for some threads, four and more for each, several parts of a block, every width.
+        for (block, stride) in [
+            (48, 64),
+            (16_384, 16_400),
+            (33_808, 33_808),
+            (4_104, 4_104),
+            (20, 28),
+            (8_196, 8_204),
+            (13, 17),
+            (2_600, 2_601),
+        ] {
+            permute(&gpu, &stream, 6, block, stride);
+        }
+        drop((stream, gpu));
+        assert_nothing_left();
+    }
+);
+
 case!(thousands_of_blocks_are_one_launch, ["FAKE_DEVICE_FAULTS" = "cuLaunchKernel@2=719"], {
     let gpu = open(0);
     let stream = gpu.open_stream().unwrap();

@@ -1,6 +1,6 @@
 //! What `open` says of a machine.
 
-use gpu_direct::{CudaAccelerator, OpenError, Unavailable};
+use gpu_direct::{CudaAccelerator, OpenError, Unavailable, Version, probe};
 
 use crate::support::*;
 
@@ -72,3 +72,20 @@ case!(the_callers_context_stays, [], {
     drop((first, second));
     assert_eq!((current(), counts().others), (context, 1));
 });
+
+case!(
+    a_probe_counts_devices_and_retains_nothing,
+    ["FAKE_DEVICE_COUNT" = "3", "FAKE_DEVICE_MEMORY" = "4096"],
+    {
+        let found = probe().unwrap();
+        assert_eq!(found.driver_version, Version { major: 12, minor: 8 });
+        let devices: Vec<_> = found
+            .devices
+            .iter()
+            .map(|device| (device.ordinal, device.name.as_str(), device.memory_bytes))
+            .collect();
+        let name = "Fake CUDA device";
+        assert_eq!(devices, [(0, name, 4096), (1, name, 4096), (2, name, 4096)]);
+        assert_nothing_left();
+    }
+);
