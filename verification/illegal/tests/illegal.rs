@@ -1,11 +1,11 @@
-//! Uses that must not compile.
+//! The uses, one file each, with what the compiler must say beside it.
 
 use pmd_core::queue::QueueProvider;
 
 #[test]
 fn illegal_uses_do_not_compile() {
     let cases = trybuild::TestCases::new();
-    cases.compile_fail("tests/queue_illegal/*.rs");
+    cases.compile_fail("tests/illegal/*.rs");
 }
 
 /// Two blanket implementations: the second one makes `marker` ambiguous for every type that is `Sync`.
