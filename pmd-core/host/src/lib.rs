@@ -22,6 +22,7 @@
 //! | [`control`] | the control connections: who the peers are and whether they live |
 //! | [`registration`], [`region`] | the cache of registrations; registered memory |
 //! | [`backend`] | what a lane needs of a device; implemented by [`soft`], [`mlx5`] and [`verbs`] |
+//! | [`accelerator`] | the accelerator without a device; waiting for events of any accelerator |
 //! | [`nic`] | the open NIC that `mlx5` and `verbs` share |
 //! | [`identity`] | who a device and its host are |
 //! | [`environment`], [`interface`] | settings from the environment; addresses by the name of an interface |
@@ -89,6 +90,10 @@
 //! - **Registration**: [`Endpoint::register`](endpoint::Endpoint::register) registers memory with every device of the
 //!   endpoint that reaches it; the caller keeps the registration. Callers that meet the same ranges again and again
 //!   take [`register_cached`](endpoint::Endpoint::register_cached), and tell the cache before the memory is unmapped.
+//! - **Device memory**: memory of an accelerator, described by `pmd_core::accelerator`, is registered with
+//!   [`Endpoint::register_device`](endpoint::Endpoint::register_device) and moved as memory of the host is. A NIC reaches it by
+//!   a dma-buf or as peer memory; within a host the accelerator's streams copy it, between processes too, where both were
+//!   given the accelerator. [`RegionPath`](region::RegionPath) tells which.
 //! - **Control plane** ([`ControlPlane`](control::ControlPlane)): versioned, length-checked frames over TCP. It opens
 //!   routes, carries the application's requests and events, and decides that a peer is down. No transfer waits for
 //!   it.
@@ -165,7 +170,9 @@
 //!   closes waits for the lane.
 //! - What a lane does when it is idle is [`Idle`](lane::Idle): `Spin` and `Yield` keep a core busy; `Park`, the
 //!   default, polls a while and sleeps until the device or a submission wakes it.
-//! - The soft HCA has no thread of its own: its engine runs in the lane, when it posts and when it polls.
+//! - The soft HCA has no thread of its own: its engine runs in the lane, when it posts and when it polls. One that was
+//!   opened with [accelerators](soft::DeviceConfig::accelerators) has a thread beside each engine that drives their
+//!   streams, since lanes never wait for a device.
 //!
 //! # Clean-up
 //! - A transfer with an outcome is **quiet**, whatever the outcome: nothing of it is outstanding. To be sure of that,
@@ -199,6 +206,7 @@
 //!
 //! # Features
 //! There are no Cargo features. libibverbs, libmlx5 and librdmacm are loaded at run time where they are needed.
+pub mod accelerator;
 pub mod backend;
 pub mod control;
 pub mod endpoint;

@@ -110,6 +110,10 @@ pub enum RegionPath {
     Pinned,
     /// The NIC reaches an accelerator's memory through a dma-buf.
     DmaBuf,
+    /// The NIC reaches an accelerator's memory through the accelerator's kernel module (peer memory).
+    PeerMemory,
+    /// The accelerator's streams copy it, with that of peers of this host too.
+    DeviceCopy,
 }
 
 impl RegionPath {
@@ -121,6 +125,8 @@ impl RegionPath {
             Self::ProcessMemory => "process memory",
             Self::Pinned => "pinned",
             Self::DmaBuf => "dma-buf",
+            Self::PeerMemory => "peer memory",
+            Self::DeviceCopy => "device copy",
         }
     }
 }

@@ -7,7 +7,7 @@
 //!   main       options -> beds x cases -> tests, each under a deadline
 //!     cases    what must hold
 //!       stage  two places, queue pairs between them, completions sorted by queue pair
-//!         bed  fake | soft (four paths) | verbs | mlx5: devices, back ends, memory, and what is not possible there
+//!         bed  fake | soft (five paths) | verbs | mlx5: devices, back ends, memory, and what is not possible there
 //! ```
 //! What a bed cannot do is a stated limit: the case is reported as ignored, with the reason. Nothing is skipped
 //! silently. A case that takes longer than its patience allows is reported as hanging, which is a failure; nothing else
@@ -26,6 +26,7 @@
 //! | fences | wait until earlier reads and atomics have put their results into memory |
 //! | reset | silent: nothing of before completes, no packet of before is taken |
 //! | deregistration | when it returns, the memory is neither read nor written any more |
+//! | memory of an accelerator | written and read as memory of the host is, in order with it, by WRITE, WRITE with immediate and READ; nobody else touches it; atomics give `RemoteInvalidRequest`, SEND from it `LocalProtection`, a receive in it `RemoteOperation` to its sender |
 //! | events | an armed completion queue wakes its owner for every completion, of errors and of receives too |
 //! | threads | back ends of one device are used by several threads at once |
 //!

@@ -1,9 +1,20 @@
 //! Registered memory that cases fill and look at. Beds make it.
 #![allow(unsafe_code)] // memory that a device writes is reached by pointer only
 
-use std::{alloc::Layout, any::Any, fmt, ptr::NonNull};
+use std::{
+    alloc::Layout,
+    any::Any,
+    fmt,
+    ptr::NonNull,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use pmd_core::memory::{LocalKey, RemoteAddress, RemoteKey, Sge};
+use pmd_core::{
+    accelerator::{CopyDirection, CopyRange, Stream},
+    memory::{LocalKey, RemoteAddress, RemoteKey, Sge},
+};
+use pmd_host::accelerator::wait_for;
 
 /// Registered memory. The registration is taken back before the memory is freed.
 pub struct Memory {
@@ -12,6 +23,8 @@ pub struct Memory {
     local: LocalKey,
     remote: RemoteKey,
     registration: Option<Box<dyn Any + Send + Sync>>,
+    /// Copies to and from memory that only an accelerator touches.
+    stream: Option<Arc<dyn Stream>>,
     _backing: Box<dyn Any + Send + Sync>,
 }
 
@@ -33,7 +46,30 @@ impl Memory {
         backing: Box<dyn Any + Send + Sync>,
     ) -> Self {
         let _ = base.as_ptr().expose_provenance();
-        Self { base, length, local, remote, registration: Some(registration), _backing: backing }
+        Self {
+            base,
+            length,
+            local,
+            remote,
+            registration: Some(registration),
+            stream: None,
+            _backing: backing,
+        }
+    }
+
+    /// The same, of an accelerator: bytes are read and written by this stream only.
+    pub(crate) fn behind(mut self, stream: Arc<dyn Stream>) -> Self {
+        self.stream = Some(stream);
+        self
+    }
+
+    fn copy(stream: &Arc<dyn Stream>, (from, to): (u64, u64), length: usize, direction: CopyDirection) {
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let range = CopyRange { from, to, length: length as u64, direction };
+        // SAFETY: both sides live until the copy is done, which is waited for.
+        unsafe { stream.copy(&[range]) }.expect("a copy within the memory");
+        let copied = stream.record().expect("an event");
+        assert_eq!(wait_for(&*copied, Some(Instant::now() + PATIENCE)), Ok(true));
     }
 
     /// Bytes.
@@ -74,12 +110,19 @@ impl Memory {
     /// Writes bytes, while no transfer touches them.
     pub fn write(&self, offset: usize, bytes: &[u8]) {
         assert!(offset + bytes.len() <= self.length, "a case stays inside of its memory");
+        if let Some(stream) = &self.stream {
+            let range = (bytes.as_ptr() as u64, self.address() + offset as u64);
+            return Self::copy(stream, range, bytes.len(), CopyDirection::HostToDevice);
+        }
         // SAFETY: in range, and no transfer runs.
         unsafe { self.base.as_ptr().add(offset).copy_from(bytes.as_ptr(), bytes.len()) };
     }
 
     /// Sets all bytes.
     pub fn fill(&self, byte: u8) {
+        if self.stream.is_some() {
+            return self.write(0, &vec![byte; self.length]);
+        }
         // SAFETY: all of the memory.
         unsafe { self.base.as_ptr().write_bytes(byte, self.length) };
     }
@@ -89,6 +132,11 @@ impl Memory {
     pub fn read(&self, offset: usize, length: usize) -> Vec<u8> {
         assert!(offset + length <= self.length, "a case stays inside of its memory");
         let mut bytes = vec![0; length];
+        if let Some(stream) = &self.stream {
+            let range = (self.address() + offset as u64, bytes.as_mut_ptr() as u64);
+            Self::copy(stream, range, length, CopyDirection::DeviceToHost);
+            return bytes;
+        }
         // SAFETY: in range; what a transfer may change meanwhile is copied as it is.
         unsafe { self.base.as_ptr().add(offset).copy_to(bytes.as_mut_ptr(), length) };
         bytes

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pmd_core::memory::{Access, MemoryKind, RegionDescription};
+use pmd_core::{
+    accelerator::DeviceMemory,
+    memory::{Access, MemoryKind, RegionDescription},
+};
 
 use super::{
     EndpointConfig, EndpointError, MissingReason, RegisterError, Registered, TransportChoice,
@@ -103,7 +106,45 @@ impl Devices {
         if regions.is_empty() {
             return Err(RegisterError::Unreachable { kind: memory.kind });
         }
-        Ok(Registered { address: memory.address, length: memory.length, regions })
+        Ok(Registered { address: memory.address, length: memory.length, regions, _device: None })
+    }
+
+    /// Registers with every device that reaches the memory. That the soft HCA does not drive its accelerator matters
+    /// only where there is no NIC.
+    pub(super) fn register_device(
+        &self,
+        memory: Arc<dyn DeviceMemory>,
+        access: Access,
+    ) -> Result<Registered, RegisterError> {
+        let described = memory.description();
+        let mut regions = Vec::with_capacity(self.transports.len());
+        let mut undriven = None;
+        for transport in &self.transports {
+            let region = match (transport, &self.nic) {
+                (Transport::SharedMemory, _) => {
+                    match self.soft.register_device(memory.clone(), access, ProtectionDomain::default()) {
+                        Err(error @ soft::RegisterError::NoAccelerator { .. }) => {
+                            undriven = Some(error);
+                            continue;
+                        }
+                        registered => registered?,
+                    }
+                }
+                (Transport::Mlx5 | Transport::Verbs, Some(nic)) => nic.register_source(&*memory, access)?,
+                (Transport::Mlx5 | Transport::Verbs, None) => continue,
+            };
+            regions.push((*transport, region));
+        }
+        match undriven {
+            Some(error) if regions.is_empty() => Err(error.into()),
+            None if regions.is_empty() => Err(RegisterError::Unreachable { kind: described.kind }),
+            _ => Ok(Registered {
+                address: described.address,
+                length: described.length,
+                regions,
+                _device: Some(memory),
+            }),
+        }
     }
 
     /// One lane of a transport, started at its first use.

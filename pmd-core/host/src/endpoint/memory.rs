@@ -1,9 +1,12 @@
 //! Memory registered with every device of an endpoint.
 #![allow(unsafe_code)] // passes on promises about memory
 
-use std::{fmt, ptr::NonNull};
+use std::{fmt, ptr::NonNull, sync::Arc};
 
-use pmd_core::memory::{Access, LocalKey, MemoryKind, RegionDescription, RegionSource, RemoteKey};
+use pmd_core::{
+    accelerator::DeviceMemory,
+    memory::{Access, LocalKey, MemoryKind, RegionDescription, RegionSource, RemoteKey},
+};
 use thiserror::Error;
 
 use crate::{
@@ -19,7 +22,9 @@ use crate::{
 pub struct Registered {
     pub(super) address: u64,
     pub(super) length: u64,
+    // Deregistered before the memory goes.
     pub(super) regions: Vec<(Transport, Region)>,
+    pub(super) _device: Option<Arc<dyn DeviceMemory>>,
 }
 
 impl Registered {

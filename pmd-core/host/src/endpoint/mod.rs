@@ -37,7 +37,10 @@ use std::{
 pub use error::{EndpointError, MissingReason};
 pub use memory::{RegisterError, Registered};
 pub use peer::{Peer, PeerService, TransportChoice};
-use pmd_core::memory::{Access, RegionDescription, RegionSource};
+use pmd_core::{
+    accelerator::DeviceMemory,
+    memory::{Access, RegionDescription, RegionSource},
+};
 
 use self::{
     devices::Devices,
@@ -259,6 +262,22 @@ impl Endpoint {
     pub fn register(&self, source: &impl RegionSource, access: Access) -> Result<Registered, RegisterError> {
         // SAFETY: the implementer of `RegionSource` promises exactly this of what it describes.
         unsafe { self.0.inner.devices.register(&source.description(), access) }
+    }
+
+    /// Registers memory of an accelerator with every device of the endpoint that reaches it: the NIC by a dma-buf or as
+    /// peer memory, the soft HCA where it was opened with the accelerator
+    /// ([`DeviceConfig::accelerators`](crate::soft::DeviceConfig::accelerators) in [`EndpointConfig::soft`]).
+    /// [`Registered::path`] tells how. The registration keeps the memory.
+    ///
+    /// # Errors
+    /// [`RegisterError`]. Over shared memory alone,
+    /// [`NoAccelerator`](crate::soft::RegisterError::NoAccelerator) where the endpoint was opened without it.
+    pub fn register_device(
+        &self,
+        memory: Arc<dyn DeviceMemory>,
+        access: Access,
+    ) -> Result<Registered, RegisterError> {
+        self.0.inner.devices.register_device(memory, access)
     }
 
     /// Registers a range of this process's memory with every device of the endpoint.

@@ -5,12 +5,17 @@ use std::{
     time::Instant,
 };
 
-use pmd_core::memory::{Access, RemoteAddress};
+use pmd_core::{
+    accelerator::{Accelerator, DeviceMemory},
+    memory::{Access, RemoteAddress},
+};
 
 use super::*;
 use crate::{
+    accelerator::{CpuAccelerator, CpuOptions},
     control::ConnectError,
     lane::{Idle, Message},
+    region::RegionPath,
     transfer::{Direction, LocalPiece, SubmitError, TransferOptions, WorkListBuilder, WorkListLimits},
 };
 
@@ -305,6 +310,27 @@ fn memory_that_no_device_reaches_is_refused() {
     #[expect(unsafe_code, reason = "describes memory that is not there, to be refused")]
     let result = unsafe { endpoint.register_memory(&memory, Access::LOCAL_WRITE) };
     assert!(matches!(result, Err(RegisterError::Unreachable { .. })), "{result:?}");
+}
+
+#[test]
+fn device_memory_needs_its_accelerator() {
+    let accelerator = CpuAccelerator::new(CpuOptions { shielded: true, ..CpuOptions::default() });
+    let allocate = || Arc::<dyn DeviceMemory>::from(accelerator.allocate(4096).unwrap());
+    let (plain, _saw) = open("alone", false);
+    let refused = plain.register_device(allocate(), Access::READ_WRITE).unwrap_err();
+    let expected = matches!(refused, RegisterError::Soft(soft::RegisterError::NoAccelerator { .. }));
+    assert!(expected, "{refused}");
+    let accelerators = soft::Accelerators::new(vec![Arc::new(accelerator.clone())]);
+    let soft = soft::DeviceConfig { accelerators, ..soft::DeviceConfig::default() };
+    let transport = TransportChoice::Only(Transport::SharedMemory);
+    let config = EndpointConfig { soft, transport, ..EndpointConfig::default() };
+    let (sender, _saw) = mpsc::channel();
+    let endpoint = Endpoint::open(config, Arc::new(Watcher(Mutex::new(sender)))).unwrap();
+    let registered = endpoint.register_device(allocate(), Access::READ_WRITE).unwrap();
+    assert_eq!(registered.path(Transport::SharedMemory), Some(RegionPath::DeviceCopy));
+    assert_eq!(accelerator.allocations(), 1);
+    drop(registered);
+    assert_eq!(accelerator.allocations(), 0);
 }
 
 #[test]

@@ -31,11 +31,16 @@ pub enum RegisterError {
         /// What was asked for.
         access: Access,
     },
-    /// The accelerator gave no dma-buf for its memory.
-    #[error("device memory at {address:#x} has no dma-buf descriptor: let its accelerator export one")]
+    /// The accelerator gave no dma-buf for its memory, and no kernel module lets the NIC in by its address (peer memory).
+    #[error(
+        "device memory at {address:#x} has no dma-buf descriptor: let its accelerator export one, load its peer memory \
+         module, or copy to pinned memory of the host first ({peer_memory})"
+    )]
     NoDescriptor {
         /// First byte.
         address: u64,
+        /// What the kernel said to the address.
+        peer_memory: io::Error,
     },
     /// The installed library cannot register such memory.
     #[error(transparent)]
@@ -86,6 +91,53 @@ impl Device {
         length: u64,
         access: Access,
     ) -> Result<Region, RegisterError> {
+        // SAFETY: passed on.
+        unsafe { self.register_address(address, length, access, RegionPath::Pinned) }
+    }
+
+    /// Registers what `source` describes: host memory by its address, device memory by its dma-buf descriptor, or by its
+    /// address where there is none and the accelerator's kernel module lets NICs in. [`Region::path`] tells which.
+    ///
+    /// # Errors
+    /// [`RegisterError`].
+    pub fn register_source(
+        &self,
+        source: &(impl RegionSource + ?Sized),
+        access: Access,
+    ) -> Result<Region, RegisterError> {
+        let described = source.description();
+        let (address, length) = (described.address, described.length);
+        match (described.kind, described.descriptor) {
+            (MemoryKind::Device, Some((descriptor, offset))) => {
+                self.register_dma_buf(descriptor, offset, address, length, access)
+            }
+            (MemoryKind::Device, None) => {
+                // SAFETY: as below.
+                let region =
+                    unsafe { self.register_address(address, length, access, RegionPath::PeerMemory) };
+                region.map_err(|error| match error {
+                    RegisterError::System { source, .. } => {
+                        RegisterError::NoDescriptor { address, peer_memory: source }
+                    }
+                    other => other,
+                })
+            }
+            // SAFETY: the implementer of `RegionSource` promises exactly this of what it describes.
+            _ => unsafe { self.register(address, length, access) },
+        }
+    }
+
+    /// Has the kernel look up the memory at an address.
+    ///
+    /// # Safety
+    /// As [`Device::register`].
+    unsafe fn register_address(
+        &self,
+        address: u64,
+        length: u64,
+        access: Access,
+        path: RegionPath,
+    ) -> Result<Region, RegisterError> {
         check(address, length, access)?;
         // SAFETY: the caller's promise.
         let answer = unsafe {
@@ -97,28 +149,7 @@ impl Device {
                 access.bits(),
             )
         }?;
-        self.region(answer, "ibv_reg_mr", address, length, access, RegionPath::Pinned)
-    }
-
-    /// Registers what `source` describes: host memory by its address, device memory by its dma-buf descriptor.
-    ///
-    /// # Errors
-    /// [`RegisterError`].
-    pub fn register_source(
-        &self,
-        source: &impl RegionSource,
-        access: Access,
-    ) -> Result<Region, RegisterError> {
-        let described = source.description();
-        let (address, length) = (described.address, described.length);
-        match (described.kind, described.descriptor) {
-            (MemoryKind::Device, Some((descriptor, offset))) => {
-                self.register_dma_buf(descriptor, offset, address, length, access)
-            }
-            (MemoryKind::Device, None) => Err(RegisterError::NoDescriptor { address }),
-            // SAFETY: the implementer of `RegionSource` promises exactly this of what it describes.
-            _ => unsafe { self.register(address, length, access) },
-        }
+        self.region(answer, "ibv_reg_mr", address, length, access, path)
     }
 
     /// Registers `length` bytes from `offset` of a dma-buf, under the addresses that its accelerator uses. The kernel

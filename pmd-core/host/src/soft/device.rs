@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::{
     arena::Arenas,
+    device_memory::{Accelerators, Memories},
     exchange::{Exchange, ExchangeCell},
     peer::Token,
     regions::RegionTable,
@@ -24,6 +25,9 @@ use crate::identity::{DeviceId, HostId};
 /// How a soft HCA behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceConfig {
+    /// Whose memory the device reaches, its own process's and that of peers: each engine has a thread then that drives
+    /// their streams. None is needed for memory of the host.
+    pub accelerators: Accelerators,
     /// Copy straight between the memory of devices of the same process.
     pub same_process: bool,
     /// Map the arenas of peers and copy into them and out of them.
@@ -39,7 +43,13 @@ pub struct DeviceConfig {
 
 impl Default for DeviceConfig {
     fn default() -> Self {
-        Self { same_process: true, mapping: true, process_memory: true, ring_bytes: 128 << 10 }
+        Self {
+            accelerators: Accelerators::default(),
+            same_process: true,
+            mapping: true,
+            process_memory: true,
+            ring_bytes: 128 << 10,
+        }
     }
 }
 
@@ -61,6 +71,7 @@ struct Inner {
     regions: RegionTable,
     seats: Seats,
     arenas: Arenas,
+    memories: Memories,
     exchange: ExchangeCell,
     next_domain: AtomicU32,
     /// Process that opened it.
@@ -127,6 +138,7 @@ impl Device {
             regions: RegionTable::new(segment),
             seats: Seats::new(),
             arenas: Arenas::default(),
+            memories: Memories::default(),
             exchange: ExchangeCell::new(exchange),
             next_domain: AtomicU32::new(1),
             owner: std::process::id(),
@@ -203,6 +215,10 @@ impl Device {
 
     pub(super) fn arenas(&self) -> &Arenas {
         &self.inner.arenas
+    }
+
+    pub(super) fn memories(&self) -> &Memories {
+        &self.inner.memories
     }
 
     pub(super) fn token(&self) -> &Token {

@@ -21,7 +21,7 @@ use pmd_core::{
         quiesce::{Active, Revoked},
         side::{Side, SideState},
     },
-    sync::{AtomicU32, AtomicU64, Ordering},
+    sync::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 use super::{
@@ -202,6 +202,48 @@ pub(super) struct Sides {
     pub(super) theirs: usize,
 }
 
+/// A link as the thread that moves device memory knows it.
+#[derive(Debug)]
+pub(crate) struct Route {
+    peer: Arc<Peer>,
+    memory: Arc<LinkMemory>,
+    sides: Sides,
+    domain: ProtectionDomain,
+    peer_domain: ProtectionDomain,
+    /// One of its moves failed: nothing behind it is begun. Only the mover's thread looks and sets.
+    failed: AtomicBool,
+}
+
+impl Route {
+    pub(crate) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    /// Of the own queue pair.
+    pub(crate) fn domain(&self) -> ProtectionDomain {
+        self.domain
+    }
+
+    /// Of the queue pair at the other end.
+    pub(crate) fn peer_domain(&self) -> ProtectionDomain {
+        self.peer_domain
+    }
+
+    /// Whether bytes may be moved in this round: neither end has been closed.
+    pub(crate) fn is_open(&self, active: &Active<'_>) -> bool {
+        let open = |side| self.memory.lane(side).side.is_open(active);
+        open(self.sides.theirs) && open(self.sides.mine)
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_failed(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What completes a link.
 #[derive(Debug)]
 pub(super) struct LinkParts {
@@ -284,6 +326,20 @@ impl Link {
     #[inline]
     pub(crate) fn is_open(&self, active: &Active<'_>) -> bool {
         self.shared.theirs().side.is_open(active)
+    }
+
+    /// What the mover needs of the link, for a queue pair of `domain`.
+    pub(crate) fn route(&self, domain: ProtectionDomain) -> Route {
+        let Shared { peer, sides, memory, peer_domain, .. } = &self.shared;
+        let (peer, memory) = (peer.clone(), memory.clone());
+        Route {
+            peer,
+            memory,
+            sides: *sides,
+            domain,
+            peer_domain: *peer_domain,
+            failed: AtomicBool::new(false),
+        }
     }
 
     /// Closes this end: the peer's engine begins no more direct copies for this queue pair. Once the result is

@@ -34,18 +34,21 @@ unsafe impl Send for Mapping {}
 // SAFETY: as above; the methods only read the two fields.
 unsafe impl Sync for Mapping {}
 
-/// Whether this process may write through a mapping.
+/// What this process may do through a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protection {
+pub(crate) enum Protection {
+    /// No access: the address range only.
+    None,
     Read,
     ReadWrite,
 }
 
 impl Mapping {
     /// Maps the first `length` bytes of `file`.
-    pub(super) fn new(file: impl AsFd, length: usize, protection: Protection) -> Result<Self, Errno> {
+    pub(crate) fn new(file: impl AsFd, length: usize, protection: Protection) -> Result<Self, Errno> {
         let length = NonZeroUsize::new(length).ok_or(Errno::EINVAL)?;
         let flags = match protection {
+            Protection::None => ProtFlags::PROT_NONE,
             Protection::Read => ProtFlags::PROT_READ,
             Protection::ReadWrite => ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
         };
@@ -100,7 +103,7 @@ pub(super) fn pieces(start: u64, bytes: u64) -> impl Iterator<Item = (u64, u64)>
 
 /// Creates a memory file of `length` bytes (`huge`: of 2 MiB pages), zeroed, nameless but for `label` in /proc.
 /// It has no storage yet.
-pub(super) fn memory_file(label: &CStr, length: usize, huge: bool) -> Result<OwnedFd, Errno> {
+pub(crate) fn memory_file(label: &CStr, length: usize, huge: bool) -> Result<OwnedFd, Errno> {
     let mut flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     if huge {
         flags |= MFdFlags::MFD_HUGETLB | MFdFlags::MFD_HUGE_2MB;

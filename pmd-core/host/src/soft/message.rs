@@ -14,7 +14,7 @@ use super::peer::Token;
 use crate::identity::DeviceId;
 
 /// Version of frames, segments and links together: peers of another version are not spoken to.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const MAGIC: [u8; 4] = *b"pmd\x01";
 const BODY_AT: usize = 6;
 /// Longest frame; all messages are far shorter.
@@ -39,6 +39,13 @@ pub(super) enum Message {
         /// Which.
         id: u32,
     },
+    /// Memory of an accelerator that may be opened.
+    Share(Share),
+    /// That memory is not used any more.
+    ShareGone {
+        /// Which.
+        number: u32,
+    },
     /// A link for two queue pairs. With its descriptor and the sender's wake-up event.
     Offer(Letter),
     /// The link is accepted. With the sender's wake-up event.
@@ -54,6 +61,23 @@ pub(super) struct Hello {
     pub(super) token_address: u64,
     /// Proves that this process's memory is meant.
     pub(super) token: Token,
+}
+
+/// A [`ShareHandle`](pmd_core::accelerator::ShareHandle) under the number that its owner's regions have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Share {
+    /// Unique for the life of the device, never 0.
+    pub(super) number: u32,
+    /// [`AcceleratorKind::name`](pmd_core::accelerator::AcceleratorKind::name).
+    pub(super) kind: String,
+    /// The accelerator's unique id.
+    pub(super) device: [u8; 16],
+    /// What its runtime opens the allocation with.
+    pub(super) opaque: Vec<u8>,
+    /// Where in the allocation the memory begins.
+    pub(super) offset: u64,
+    /// Bytes.
+    pub(super) length: u64,
 }
 
 /// From queue pair to queue pair.
@@ -114,7 +138,7 @@ impl Message {
         match self {
             Self::Hello(_) | Self::Arena { .. } | Self::Answer(_) => 1,
             Self::Offer(_) => 2,
-            Self::ArenaGone { .. } => 0,
+            Self::ArenaGone { .. } | Self::Share(_) | Self::ShareGone { .. } => 0,
         }
     }
 }

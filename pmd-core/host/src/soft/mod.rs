@@ -14,7 +14,7 @@
 //!
 //! # What is shared
 //! Each [`Device`] has one **segment** (memfd, written by its owner, mapped read-only by peers): a header, one
-//! `Activity` line per engine, and the region table. Each connected queue pair has one **link** (memfd, written by both
+//! `Activity` line per engine (and per mover), and the region table. Each connected queue pair has one **link** (memfd, written by both
 //! sides): request and response packet rings in both directions, a state word and a parked word per side.
 //! Each **arena** (memfd) holds memory from [`Device::allocate`]; peers map it when they first hear of it.
 //! All are anonymous files: nothing has a name, so nothing is left behind when a process is killed.
@@ -30,6 +30,7 @@
 //! | in an arena that is mapped | `memcpy` to or from the mapping | 1 |
 //! | any other memory | `process_vm_readv` / `process_vm_writev`, many entries per call, over neighbouring WQEs | 1 |
 //! | where the kernel refuses that | packets through the rings, moved by the peer's engine when it polls | 2 |
+//! | memory of an accelerator | by its streams, which a thread of the engine's drives: see the module `mover` | 1, or 2 with memory of the host |
 //!
 //! # Order
 //! WQEs of a queue pair are begun in order and retired in order. SEND, immediates and packet-borne operations travel
@@ -48,11 +49,13 @@ mod arena;
 mod backend;
 mod connect;
 mod device;
+mod device_memory;
 mod engine;
 mod exchange;
 mod link;
 mod memory;
 mod message;
+mod mover;
 mod peer;
 mod quiet;
 mod reach;
@@ -68,11 +71,14 @@ mod tests;
 pub use arena::{AllocateError, Arena, ArenaOptions, HugePages};
 pub use backend::SoftBackend;
 pub use device::{Device, DeviceConfig, OpenError, ProtectionDomain};
+pub use device_memory::Accelerators;
 pub use engine::{SoftHardware, Tuning};
 pub use register::RegisterError;
 
 pub(crate) use connect::{Endpoint, PendingLink};
-pub(crate) use link::Link;
+pub(crate) use link::{Link, Route};
+pub(crate) use memory::{Mapping, Protection, memory_file};
+pub(crate) use mover::{Direction as MoveDirection, Job, Local, Moved, Mover};
 pub(crate) use quiet::Quiet;
 pub(crate) use reach::{MappingCache, Reach};
 pub(crate) use seat::Seat;

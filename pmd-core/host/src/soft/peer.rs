@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // takes ownership of a descriptor that the kernel hands over as a number
 
 use std::{
+    collections::HashMap,
     io::{self, IoSliceMut},
     os::fd::{AsFd, FromRawFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,7 +17,10 @@ use nix::{
     },
     unistd::Pid,
 };
-use pmd_core::sync::{AtomicBool, AtomicU64, Ordering};
+use pmd_core::{
+    accelerator::ShareHandle,
+    sync::{AtomicBool, AtomicU64, Ordering},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Device, memory::Mapping, message::Hello, segment::Segment, socket};
@@ -39,6 +43,8 @@ pub(crate) struct Peer {
     arenas: Mutex<Vec<(u32, Arc<Mapping>)>>,
     /// Changes with `arenas`.
     generation: AtomicU64,
+    /// Device memory that it shares, by number.
+    shares: Mutex<HashMap<u32, ShareHandle>>,
 }
 
 impl Peer {
@@ -63,6 +69,7 @@ impl Peer {
             segment,
             arenas: Mutex::default(),
             generation: AtomicU64::new(0),
+            shares: Mutex::default(),
         })
     }
 
@@ -160,6 +167,27 @@ impl Peer {
     pub(super) fn remove_arena(&self, id: u32) {
         self.lock_arenas().retain(|arena| arena.0 != id);
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// What opens its device memory of this number.
+    pub(super) fn share(&self, number: u32) -> Option<ShareHandle> {
+        self.lock_shares().get(&number).cloned()
+    }
+
+    pub(super) fn add_share(&self, number: u32, handle: ShareHandle) {
+        self.lock_shares().insert(number, handle);
+    }
+
+    pub(super) fn remove_share(&self, number: u32) {
+        self.lock_shares().remove(&number);
+    }
+
+    pub(super) fn has_share(&self, number: u32) -> bool {
+        self.lock_shares().contains_key(&number)
+    }
+
+    fn lock_shares(&self) -> MutexGuard<'_, HashMap<u32, ShareHandle>> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_arenas(&self) -> MutexGuard<'_, Vec<(u32, Arc<Mapping>)>> {

@@ -25,6 +25,19 @@ pub(crate) enum Reach {
     },
     /// Out of reach: the peer's engine has to move them.
     Packets,
+    /// In memory of an accelerator: its streams have to move them.
+    Device(Shared),
+}
+
+/// A range of device memory, as its owner numbers and addresses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shared {
+    /// Which memory of the owner's.
+    pub(crate) number: u32,
+    /// Where in it the range begins.
+    pub(crate) offset: u64,
+    /// First byte, in the owner's address space.
+    pub(crate) address: u64,
 }
 
 impl Peer {
@@ -49,6 +62,10 @@ impl Peer {
     ) -> Result<Reach, KeyFault> {
         let wanted = Wanted { address, length, access, protection_domain };
         let grant = self.segment().check(active, key, &wanted)?;
+        if let Some(number) = grant.device {
+            let offset = address.wrapping_sub(grant.address);
+            return Ok(Reach::Device(Shared { number, offset, address }));
+        }
         if self.is_direct() {
             return Ok(Reach::Direct(address as *mut u8));
         }

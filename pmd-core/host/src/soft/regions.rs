@@ -34,6 +34,8 @@ pub(super) struct Entry {
     length: AtomicU64,
     /// Offset of the range in the arena.
     arena_offset: AtomicU64,
+    /// Number of the device memory that the range is, or 0.
+    device: AtomicU32,
 }
 
 /// What an entry says.
@@ -45,6 +47,8 @@ pub(super) struct Grant {
     pub(super) protection_domain: ProtectionDomain,
     /// Arena and offset in it.
     pub(super) arena: Option<(u32, u64)>,
+    /// The range is memory of an accelerator, under this number: only streams touch it.
+    pub(super) device: Option<u32>,
 }
 
 /// What an operation wants to do under a key.
@@ -138,6 +142,7 @@ impl Entry {
             access: Access::from_bits_retain(self.access.load(Ordering::Relaxed)),
             protection_domain: ProtectionDomain(self.protection_domain.load(Ordering::Relaxed)),
             arena: (arena != 0).then(|| (arena, self.arena_offset.load(Ordering::Relaxed))),
+            device: Some(self.device.load(Ordering::Relaxed)).filter(|number| *number != 0),
         }
     }
 
@@ -146,6 +151,7 @@ impl Entry {
         self.access.store(grant.access.bits(), Ordering::Relaxed);
         self.protection_domain.store(grant.protection_domain.0, Ordering::Relaxed);
         self.arena.store(arena, Ordering::Relaxed);
+        self.device.store(grant.device.unwrap_or(0), Ordering::Relaxed);
         self.arena_offset.store(offset, Ordering::Relaxed);
         self.address.store(grant.address, Ordering::Relaxed);
         self.length.store(grant.length, Ordering::Relaxed);
@@ -183,7 +189,8 @@ impl RegionTable {
         &self.segment
     }
 
-    /// Checks a key of this device for an access by one of its own queue pairs, or by a peer's packet.
+    /// Checks a key of this device for an access by one of its own queue pairs, or by a peer's packet. Of memory of an
+    /// accelerator the number comes back.
     ///
     /// # Errors
     /// [`KeyFault`]; a zero length is inside of every region.
@@ -196,8 +203,9 @@ impl RegionTable {
         length: u64,
         access: Access,
         protection_domain: ProtectionDomain,
-    ) -> Result<(), KeyFault> {
-        self.segment.check(active, key, &Wanted { address, length, access, protection_domain }).map(drop)
+    ) -> Result<Option<u32>, KeyFault> {
+        let wanted = Wanted { address, length, access, protection_domain };
+        self.segment.check(active, key, &wanted).map(|grant| grant.device)
     }
 
     /// Gives `grant` a key.

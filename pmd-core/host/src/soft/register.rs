@@ -4,7 +4,10 @@
 use std::{io, sync::Arc};
 
 use nix::errno::Errno;
-use pmd_core::memory::{Access, LocalKey, MemoryKind, RegionSource, RemoteKey};
+use pmd_core::{
+    accelerator::{AcceleratorError, AcceleratorKind, DeviceMemory},
+    memory::{Access, LocalKey, MemoryKind, RegionSource, RemoteKey},
+};
 use thiserror::Error;
 
 use super::{
@@ -51,12 +54,23 @@ pub enum RegisterError {
         /// What was asked for.
         access: Access,
     },
-    /// The memory is an accelerator's.
-    #[error("the soft HCA does not reach memory of kind {kind:?}: copy it to host memory first")]
+    /// The memory is an accelerator's, and described only.
+    #[error("memory of kind {kind:?} is copied by its accelerator: register it with register_device")]
     UnsupportedMemory {
         /// What the source says it is.
         kind: MemoryKind,
     },
+    /// The soft HCA was opened without the accelerator that the memory belongs to.
+    #[error("the soft HCA does not drive {kind} {ordinal}: open it with that in DeviceConfig::accelerators")]
+    NoAccelerator {
+        /// The runtime.
+        kind: AcceleratorKind,
+        /// Its device.
+        ordinal: u32,
+    },
+    /// The accelerator does not share the memory with the peers that are to reach it.
+    #[error("peers cannot be let into the memory")]
+    Accelerator(#[source] AcceleratorError),
     /// Every entry of the region table is taken.
     #[error("the soft HCA has {limit} regions: deregister some")]
     TableFull {
@@ -91,6 +105,22 @@ impl Device {
         access: Access,
         protection_domain: ProtectionDomain,
     ) -> Result<Region, RegisterError> {
+        // SAFETY: passed on.
+        let (facts, registration) = unsafe { self.grant(address, length, access, protection_domain) }?;
+        Ok(Region::new(facts, Box::new(registration)))
+    }
+
+    /// Gives the range a key.
+    ///
+    /// # Safety
+    /// As [`Device::register`].
+    unsafe fn grant(
+        &self,
+        address: u64,
+        length: u64,
+        access: Access,
+        protection_domain: ProtectionDomain,
+    ) -> Result<(RegionFacts, SoftRegistration), RegisterError> {
         check_range(address, length, access)?;
         let arena = self.arenas().holder(address, length);
         if arena.is_none() {
@@ -102,12 +132,29 @@ impl Device {
             access,
             protection_domain,
             arena: arena.as_ref().map(|arena| (arena.id(), address - arena.address())),
+            device: None,
         };
         let key = self.regions().insert(&grant)?;
         let path = if arena.is_some() { RegionPath::Mapped } else { RegionPath::ProcessMemory };
         let (local_key, remote_key) = (LocalKey(key), RemoteKey(key));
         let facts = RegionFacts { address, length, local_key, remote_key, access, path };
-        Ok(Region::new(facts, Box::new(SoftRegistration { device: self.clone(), key, _arena: arena })))
+        let registration = SoftRegistration { device: self.clone(), key, _arena: arena, _pinned: None };
+        Ok((facts, registration))
+    }
+
+    /// Registers memory of the host that an accelerator allocated, and keeps it for as long.
+    pub(super) fn register_kept(
+        &self,
+        memory: Arc<dyn DeviceMemory>,
+        access: Access,
+        protection_domain: ProtectionDomain,
+    ) -> Result<Region, RegisterError> {
+        let described = memory.description();
+        // SAFETY: the implementer of `RegionSource` promises it, and the registration keeps the value.
+        let (facts, mut registration) =
+            unsafe { self.grant(described.address, described.length, access, protection_domain) }?;
+        registration._pinned = Some(memory);
+        Ok(Region::new(facts, Box::new(registration)))
     }
 
     /// Registers what `source` describes.
@@ -147,6 +194,8 @@ struct SoftRegistration {
     key: u32,
     /// Keeps the memory mapped.
     _arena: Option<Arc<ArenaMemory>>,
+    /// Likewise.
+    _pinned: Option<Arc<dyn DeviceMemory>>,
 }
 
 impl Registration for SoftRegistration {}
@@ -162,7 +211,7 @@ impl Drop for SoftRegistration {
     }
 }
 
-fn check_range(address: u64, length: u64, access: Access) -> Result<(), RegisterError> {
+pub(super) fn check_range(address: u64, length: u64, access: Access) -> Result<(), RegisterError> {
     if length == 0 {
         return Err(RegisterError::Empty);
     }

@@ -28,7 +28,7 @@ pub(crate) const ENGINES: usize = 256;
 pub(crate) const REGIONS: usize = 1 << 16;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"pmd-seg\0");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const ACTIVITIES_AT: usize = PAGE;
 const ENTRIES_AT: usize = ACTIVITIES_AT + ENGINES * size_of::<Activity>();
 const LENGTH: usize = ENTRIES_AT + REGIONS * size_of::<Entry>();

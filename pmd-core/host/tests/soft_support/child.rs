@@ -13,9 +13,12 @@ use std::{
 };
 
 use pmd_core::memory::{RemoteAddress, RemoteKey};
-use pmd_host::backend::{Backend, ConnectOptions, QueuePairAddress};
+use pmd_host::{
+    accelerator::CpuAccelerator,
+    backend::{Backend, ConnectOptions, QueuePairAddress},
+};
 
-use super::{DEADLINE, Memory, Path, Side, all, pattern};
+use super::{DEADLINE, Memory, Path, SHIELDED, Side, accelerated, all, pattern};
 
 const ROLE: &str = "PMD_SOFT_TEST_PEER";
 const MARK: &str = "answer:";
@@ -114,10 +117,16 @@ pub fn digest(bytes: &[u8]) -> u64 {
 /// The child's side; returns at once in a parent.
 pub fn run() {
     let Ok(role) = std::env::var(ROLE) else { return };
-    let path = super::PATHS.into_iter().find(|path| format!("{path:?}") == role).unwrap();
-    let device = path.device();
+    let path =
+        super::PATHS.into_iter().chain([Path::Device]).find(|path| format!("{path:?}") == role).unwrap();
+    let accelerator = CpuAccelerator::new(SHIELDED);
+    let device = if path == Path::Device { accelerated(&accelerator, false) } else { path.device() };
     let mut side = Side::new(&device);
-    let (arena, heap) = (Memory::arena(&device, LENGTH, all()), Memory::heap(&device, LENGTH, all()));
+    let arena = Memory::arena(&device, LENGTH, all());
+    let heap = match path {
+        Path::Device => Memory::on_device(&device, &accelerator, LENGTH, all()),
+        _ => Memory::heap(&device, LENGTH, all()),
+    };
     arena.write(0, &pattern(1, LENGTH));
     heap.write(0, &pattern(2, LENGTH));
     let keys = |memory: &Memory| (memory.region.address(), memory.region.remote_key().0);

@@ -3,9 +3,13 @@
 
 pub mod child;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pmd_core::{
+    accelerator::{Accelerator, CopyDirection, CopyRange, DeviceMemory, Stream},
     memory::{Access, RemoteAddress, Sge},
     provider::{
         Completion, CompletionKind, Operation, Payload, Provider, QueuePairHandle, ReceiveRequest, SendFlags,
@@ -14,9 +18,10 @@ use pmd_core::{
     wire::Syndrome,
 };
 use pmd_host::{
+    accelerator::{CpuAccelerator, CpuOptions, wait_for},
     backend::{Backend, ConnectOptions, QueuePairConfig},
     region::Region,
-    soft::{Arena, ArenaOptions, Device, DeviceConfig, ProtectionDomain, SoftBackend, Tuning},
+    soft::{Accelerators, Arena, ArenaOptions, Device, DeviceConfig, ProtectionDomain, SoftBackend, Tuning},
 };
 
 /// Longest that any wait may take.
@@ -29,12 +34,17 @@ pub enum Path {
     Arena,
     ProcessMemory,
     Packets,
+    /// The child's second memory is an accelerator's.
+    Device,
 }
 
 pub const PATHS: [Path; 4] = [Path::SameProcess, Path::Arena, Path::ProcessMemory, Path::Packets];
 
 impl Path {
     pub fn device(self) -> Device {
+        if self == Path::Device {
+            return accelerated(&CpuAccelerator::new(SHIELDED), false);
+        }
         let config = DeviceConfig {
             same_process: self == Path::SameProcess,
             mapping: self == Path::Arena,
@@ -45,13 +55,24 @@ impl Path {
     }
 }
 
-/// Registered memory, of an arena or of the heap.
+/// Only streams touch its memory.
+pub const SHIELDED: CpuOptions = CpuOptions { ordinal: 0, shielded: true, capacity: u64::MAX };
+
+/// A device that drives this accelerator.
+pub fn accelerated(accelerator: &CpuAccelerator, same_process: bool) -> Device {
+    let accelerators = Accelerators::new(vec![Arc::new(accelerator.clone())]);
+    Device::open(DeviceConfig { accelerators, same_process, ..DeviceConfig::default() }).unwrap()
+}
+
+/// Registered memory, of an arena, of the heap or of an accelerator.
 pub struct Memory {
     pub region: Region,
     base: *mut u8,
     length: usize,
     _arena: Option<Arena>,
     _heap: Option<Vec<u64>>,
+    /// What copies to and from an accelerator's memory.
+    stream: Option<Arc<dyn Stream>>,
 }
 
 // SAFETY: the pointer is to memory that the value owns; a test hands it to one thread.
@@ -61,7 +82,7 @@ impl Memory {
     pub fn arena(device: &Device, length: usize, access: Access) -> Self {
         let arena = device.allocate(length, ArenaOptions::default()).unwrap();
         let region = device.register_source(&arena, access, ProtectionDomain::default()).unwrap();
-        Self { region, base: arena.as_ptr(), length, _arena: Some(arena), _heap: None }
+        Self { region, base: arena.as_ptr(), length, _arena: Some(arena), _heap: None, stream: None }
     }
 
     pub fn heap(device: &Device, length: usize, access: Access) -> Self {
@@ -70,7 +91,14 @@ impl Memory {
         // SAFETY: the vector lives as long as the region and is reached by pointer only.
         let region =
             unsafe { device.register(base as u64, length as u64, access, ProtectionDomain::default()) };
-        Self { region: region.unwrap(), base, length, _arena: None, _heap: Some(heap) }
+        Self { region: region.unwrap(), base, length, _arena: None, _heap: Some(heap), stream: None }
+    }
+
+    pub fn on_device(device: &Device, accelerator: &CpuAccelerator, length: usize, access: Access) -> Self {
+        let memory: Arc<dyn DeviceMemory> = accelerator.allocate(length as u64).unwrap().into();
+        let region = device.register_device(memory, access, ProtectionDomain::default()).unwrap();
+        let (base, stream) = (region.address() as *mut u8, Some(accelerator.open_stream().unwrap()));
+        Self { region, base, length, _arena: None, _heap: None, stream }
     }
 
     pub fn of(path: Path, device: &Device, length: usize) -> Self {
@@ -82,12 +110,21 @@ impl Memory {
 
     pub fn write(&self, offset: usize, bytes: &[u8]) {
         assert!(offset + bytes.len() <= self.length);
+        if let Some(stream) = &self.stream {
+            let to = self.region.address() + offset as u64;
+            return copy(stream, (bytes.as_ptr() as u64, to, bytes.len()), CopyDirection::HostToDevice);
+        }
         // SAFETY: inside of the memory, which no transfer touches while a test prepares it.
         unsafe { self.base.add(offset).copy_from(bytes.as_ptr(), bytes.len()) }
     }
 
     pub fn read(&self, offset: usize, length: usize) -> Vec<u8> {
         assert!(offset + length <= self.length);
+        if let Some(stream) = &self.stream {
+            let (mut bytes, from) = (vec![0; length], self.region.address() + offset as u64);
+            copy(stream, (from, bytes.as_mut_ptr() as u64, length), CopyDirection::DeviceToHost);
+            return bytes;
+        }
         // SAFETY: inside of the memory; what a transfer may change meanwhile is copied as it is.
         unsafe { std::slice::from_raw_parts(self.base.add(offset), length).to_vec() }
     }
@@ -107,6 +144,14 @@ impl Memory {
     pub fn remote(&self, offset: usize) -> RemoteAddress {
         self.region.remote_address(offset as u64).unwrap()
     }
+}
+
+fn copy(stream: &Arc<dyn Stream>, (from, to, length): (u64, u64, usize), direction: CopyDirection) {
+    let range = CopyRange { from, to, length: length as u64, direction };
+    // SAFETY: the caller keeps both sides until this returns, which it does when the copy is done.
+    unsafe { stream.copy(&[range]) }.unwrap();
+    let deadline = Some(Instant::now() + DEADLINE);
+    assert_eq!(wait_for(&*stream.record().unwrap(), deadline), Ok(true));
 }
 
 /// Every right.

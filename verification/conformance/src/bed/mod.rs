@@ -9,7 +9,7 @@ mod soft;
 use std::{fmt, sync::Arc};
 
 use pmd_core::memory::Access;
-use pmd_host::{backend::ConnectOptions, endpoint::EndpointConfig};
+use pmd_host::{accelerator::CpuAccelerator, backend::ConnectOptions, endpoint::EndpointConfig};
 use thiserror::Error;
 
 use crate::{any::AnyBackend, memory::Memory};
@@ -52,6 +52,8 @@ pub enum Ability {
     MessageOrder,
     /// Peers in other processes.
     Processes,
+    /// Memory that only an accelerator's streams touch.
+    DeviceMemory,
 }
 
 impl fmt::Display for Ability {
@@ -62,6 +64,7 @@ impl fmt::Display for Ability {
             Self::RefusalFailsPeer => "errors at the peer that refuses",
             Self::MessageOrder => "writes that wait for earlier messages",
             Self::Processes => "peers in other processes",
+            Self::DeviceMemory => "memory of an accelerator",
         })
     }
 }
@@ -127,6 +130,16 @@ pub trait Device: Send + Sync {
 
     /// Zeroed memory of `length` bytes, registered for the queue pairs of this device.
     fn memory(&self, length: usize, access: Access) -> Memory;
+
+    /// As [`Device::memory`], of an accelerator; for beds that have [`Ability::DeviceMemory`].
+    fn device_memory(&self, length: usize, access: Access) -> Memory {
+        panic!("{length} bytes with {access:?} of an accelerator, on a bed without one")
+    }
+
+    /// The accelerator of [`Device::device_memory`].
+    fn accelerator(&self) -> Option<&CpuAccelerator> {
+        None
+    }
 
     /// As [`Device::memory`], in a protection domain that none of this device's queue pairs is in.
     fn foreign_memory(&self, length: usize, access: Access) -> Memory;

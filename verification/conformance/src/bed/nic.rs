@@ -88,6 +88,7 @@ impl Bed for NicBed {
             (Ability::RefusalFailsPeer, _) if !self.is_mlx5 => {
                 Some("software RoCE leaves the peer's queue pair as it is in some cases")
             }
+            (Ability::DeviceMemory, _) => Some("no accelerator here has memory that this NIC reaches"),
             _ => None,
         }
     }

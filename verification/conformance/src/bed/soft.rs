@@ -3,12 +3,16 @@
 
 use std::{ptr::NonNull, sync::Arc};
 
-use pmd_core::memory::Access;
+use pmd_core::{
+    accelerator::{Accelerator, DeviceMemory},
+    memory::Access,
+};
 use pmd_host::{
+    accelerator::{CpuAccelerator, CpuOptions},
     backend::Transport,
     endpoint::{EndpointConfig, TransportChoice},
     region::Region,
-    soft::{self, ArenaOptions, DeviceConfig, ProtectionDomain, SoftBackend, Tuning},
+    soft::{self, Accelerators, ArenaOptions, DeviceConfig, ProtectionDomain, SoftBackend, Tuning},
 };
 
 use super::{Ability, Bed, Device, Place};
@@ -28,19 +32,22 @@ pub enum Path {
     ProcessMemory,
     /// In packets, which the peer's engine takes when it is polled.
     Packets,
+    /// By the streams of an accelerator, where its memory is on one of the sides.
+    Accelerator,
 }
 
 impl Path {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::SameProcess, Self::Arena, Self::ProcessMemory, Self::Packets];
+    pub const ALL: [Self; 5] =
+        [Self::SameProcess, Self::Arena, Self::ProcessMemory, Self::Packets, Self::Accelerator];
 
     /// How a device is opened that takes this path only.
     #[must_use]
     pub fn config(self) -> DeviceConfig {
         DeviceConfig {
             same_process: self == Self::SameProcess,
-            mapping: self == Self::Arena,
-            process_memory: self == Self::ProcessMemory,
+            mapping: matches!(self, Self::Arena | Self::Accelerator),
+            process_memory: matches!(self, Self::ProcessMemory | Self::Accelerator),
             ..DeviceConfig::default()
         }
     }
@@ -57,13 +64,17 @@ impl Bed for SoftBed {
             Path::Arena => "soft-arena",
             Path::ProcessMemory => "soft-heap",
             Path::Packets => "soft-packets",
+            Path::Accelerator => "soft-device",
         }
     }
 
     fn lacks(&self, ability: Ability) -> Option<&'static str> {
         match (ability, self.0) {
             (Ability::Processes, Path::SameProcess) => Some("this path is for devices of one process"),
-            (Ability::MessageOrder, Path::SameProcess | Path::Arena | Path::ProcessMemory) => {
+            (Ability::DeviceMemory, path) if path != Path::Accelerator => {
+                Some("this path is for memory of the host")
+            }
+            (Ability::MessageOrder, path) if path != Path::Packets => {
                 Some("a direct write may overtake the payload of an earlier message")
             }
             _ => None,
@@ -84,9 +95,15 @@ impl Bed for SoftBed {
     }
 
     fn device(&self, _: Place) -> Arc<dyn Device> {
-        let device = soft::Device::open(self.0.config()).expect("opening a soft HCA");
+        let mut config = self.0.config();
+        let options = CpuOptions { shielded: true, ..CpuOptions::default() };
+        let accelerator = (self.0 == Path::Accelerator).then(|| CpuAccelerator::new(options));
+        if let Some(accelerator) = &accelerator {
+            config.accelerators = Accelerators::new(vec![Arc::new(accelerator.clone())]);
+        }
+        let device = soft::Device::open(config).expect("opening a soft HCA");
         let domain = device.protection_domain();
-        Arc::new(SoftDevice { device, path: self.0, domain })
+        Arc::new(SoftDevice { device, path: self.0, domain, accelerator })
     }
 }
 
@@ -94,6 +111,7 @@ struct SoftDevice {
     device: soft::Device,
     path: Path,
     domain: ProtectionDomain,
+    accelerator: Option<CpuAccelerator>,
 }
 
 impl SoftDevice {
@@ -125,6 +143,20 @@ impl Device for SoftDevice {
 
     fn memory(&self, length: usize, access: Access) -> Memory {
         self.register(length, access, self.domain)
+    }
+
+    fn device_memory(&self, length: usize, access: Access) -> Memory {
+        let accelerator = self.accelerator.as_ref().expect("the bed of accelerators");
+        let memory: Arc<dyn DeviceMemory> = accelerator.allocate(length as u64).expect("memory").into();
+        let region = self.device.register_device(memory, access, self.domain).expect("registering");
+        let base = NonNull::new(region.address() as *mut u8).expect("memory is not at address 0");
+        let stream = accelerator.open_stream().expect("a stream");
+        // SAFETY: the region keeps the memory, and bytes are reached by the stream only.
+        unsafe { with(base, length, region, Box::new(())) }.behind(stream)
+    }
+
+    fn accelerator(&self) -> Option<&CpuAccelerator> {
+        self.accelerator.as_ref()
     }
 
     fn foreign_memory(&self, length: usize, access: Access) -> Memory {

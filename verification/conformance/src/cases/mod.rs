@@ -3,6 +3,7 @@
 mod atomics;
 mod chance;
 mod data;
+mod devices;
 mod errors;
 mod lane;
 mod lifetime;
@@ -52,6 +53,7 @@ pub fn all() -> Vec<Case> {
         errors::CASES,
         shared::CASES,
         registration::CASES,
+        devices::CASES,
         parking::CASES,
         &lane::cases(),
         chance::CASES,

@@ -295,6 +295,7 @@ fn devices(path: u8) -> &'static [Device; 2] {
             mapping: path == ARENA,
             process_memory: path == PROCESS_MEMORY,
             ring_bytes: if path == PACKETS { 4 << 10 } else { 8 << 10 },
+            ..DeviceConfig::default()
         };
         [(); 2].map(|()| Device::open(config.clone()).expect("a soft HCA"))
     })

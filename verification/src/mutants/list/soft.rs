@@ -21,6 +21,9 @@ const RETIRE: &str = "host/src/soft/engine/requester/retire.rs";
 const RESPONDER: &str = "host/src/soft/engine/responder/mod.rs";
 const ONE_SIDED: &str = "host/src/soft/engine/responder/one_sided.rs";
 const RECEIVES: &str = "host/src/soft/engine/responder/receives.rs";
+const PASS: &str = "host/src/soft/engine/pass.rs";
+const MOVES: &str = "host/src/soft/engine/requester/moves.rs";
+const STAGING: &str = "host/src/soft/mover/staging.rs";
 const COPY: &str = "host/src/soft/engine/copy.rs";
 
 pub(super) const MUTANTS: &[Mutant] = &[
@@ -215,5 +218,30 @@ pub(super) const MUTANTS: &[Mutant] = &[
              swap",
         )],
         Conformance("soft-direct::data::atomics_give_the_old_value"),
+    ),
+    mutant(
+        "an engine touches memory of an accelerator",
+        &[within(PASS, "if is_device {", "is_device", "false")],
+        Conformance("soft-device::devices::what_is_not_possible_is_refused"),
+    ),
+    mutant(
+        "a queue pair flushes while streams copy for it",
+        &[edit(QUEUE_PAIR, "self.requester.has_moves()", "false")],
+        Conformance("soft-device::devices::a_queue_pair_that_fails_during_copies"),
+    ),
+    mutant(
+        "a mover's round ends before its copies",
+        &[edit(STAGING, "Ok(wait_for(&*event, None)?)", "Ok(event.query().is_ok())")],
+        Conformance("soft-device::devices::memory_is_quiet_after_it_was_taken_back"),
+    ),
+    mutant(
+        "a direct request overtakes copies of device memory",
+        &[within(SINGLE, "&& self.moves == 0", "self.moves == 0", "true")],
+        Conformance("soft-device::devices::requests_of_host_and_device_in_order"),
+    ),
+    mutant(
+        "an immediate overtakes the bytes that a stream copies",
+        &[edit(MOVES, "self.without_moves()?", "None")],
+        Conformance("soft-device::devices::immediates_come_behind_their_bytes"),
     ),
 ];

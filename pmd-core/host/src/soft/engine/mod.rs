@@ -53,7 +53,7 @@ use self::{
     requester::Requester,
     responder::{ReceiveSource, Responder},
 };
-use super::{Device, Endpoint, MappingCache, PendingLink, ProtectionDomain, Seat};
+use super::{Device, Endpoint, MappingCache, Mover, PendingLink, ProtectionDomain, Seat};
 use crate::backend::{ConnectOptions, QueuePairConfig, SetupError, Waker};
 pub use tuning::Tuning;
 
@@ -63,6 +63,8 @@ const SERVICE_TURNS: u32 = 64;
 /// The soft HCA's queues and engine: one completion queue and the queue pairs that complete into it.
 #[derive(Debug)]
 pub struct SoftHardware {
+    // Before the queue pairs, whose memory it may be reading: dropping it waits for that.
+    mover: Option<Mover>,
     // Links go before the seat, which stands for this engine towards their peers.
     queue_pairs: Vec<Option<Box<QueuePair>>>,
     means: Means,
@@ -91,6 +93,7 @@ impl Means {
     #[inline]
     fn pass<'a>(
         &'a mut self,
+        mover: &'a mut Option<Mover>,
         active: &'a Active<'a>,
         device: &'a Device,
         tuning: &'a Tuning,
@@ -102,6 +105,7 @@ impl Means {
             mappings: &mut self.mappings,
             batch: &mut self.batch,
             shared_receives: &mut self.shared_receives,
+            mover: mover.as_mut(),
             tuning,
             budget,
         }
@@ -126,7 +130,9 @@ impl SoftHardware {
             mappings: MappingCache::new(device),
             batch: Batch::new(),
         };
+        let mover = Mover::start(device, &waker)?;
         Ok(Self {
+            mover,
             queue_pairs: Vec::new(),
             means,
             seat,
@@ -184,6 +190,7 @@ impl SoftHardware {
 
     /// Drops a queue pair; its memory goes with it.
     pub(crate) fn remove(&mut self, handle: QueuePairHandle) {
+        self.await_moves(handle);
         if let Some(mut queue_pair) = self.queue_pairs.get_mut(handle.0 as usize).and_then(Option::take) {
             queue_pair.reset();
         }
@@ -233,6 +240,7 @@ impl SoftHardware {
 
     /// Resets a queue pair. Waits until no peer moves bytes on its behalf.
     pub(crate) fn reset(&mut self, handle: QueuePairHandle) -> Result<(), SetupError> {
+        self.await_moves(handle);
         self.queue_pair_mut(handle)?.reset();
         Ok(())
     }
@@ -293,7 +301,7 @@ impl SoftHardware {
         let Some(Some(queue_pair)) = self.queue_pairs.get_mut(handle.0 as usize) else { return };
         let active = self.seat.enter();
         let budget = self.tuning.doorbell_budget;
-        let mut pass = self.means.pass(&active, self.seat.device(), &self.tuning, budget);
+        let mut pass = self.means.pass(&mut self.mover, &active, self.seat.device(), &self.tuning, budget);
         queue_pair.send(&mut pass);
         self.unfinished |= pass.budget == 0;
     }
@@ -314,7 +322,7 @@ impl SoftHardware {
                 continue;
             }
             let active = active.get_or_insert_with(|| self.seat.enter());
-            let mut pass = self.means.pass(active, self.seat.device(), &self.tuning, budget);
+            let mut pass = self.means.pass(&mut self.mover, active, self.seat.device(), &self.tuning, budget);
             queue_pair.run(&mut pass);
             budget = pass.budget;
             if budget == 0 {
@@ -323,6 +331,43 @@ impl SoftHardware {
             }
         }
         self.unfinished = budget == 0;
+    }
+
+    /// Notes what the mover is done with.
+    fn take_moved(&mut self) {
+        let Some(mover) = &mut self.mover else { return };
+        while let Some(moved) = mover.pop() {
+            let mut queue_pairs = self.queue_pairs.iter_mut().flatten();
+            if let Some(queue_pair) = queue_pairs.find(|one| one.number() == moved.queue_pair) {
+                queue_pair.requester.moved(&moved);
+            }
+        }
+        if mover.has_ended() {
+            self.give_up_moves();
+        }
+    }
+
+    /// Nothing comes back any more.
+    #[cold]
+    fn give_up_moves(&mut self) {
+        for queue_pair in self.queue_pairs.iter_mut().flatten() {
+            if queue_pair.requester.forget_moves() {
+                queue_pair.fail(Syndrome::LocalQueuePairOperation);
+            }
+        }
+    }
+
+    /// Waits until nothing of this queue pair is at the mover, having closed its link so that nothing new begins.
+    #[cold]
+    fn await_moves(&mut self, handle: QueuePairHandle) {
+        const PAUSE: Duration = Duration::from_micros(50);
+        while let Some(Some(queue_pair)) = self.queue_pairs.get_mut(handle.0 as usize)
+            && queue_pair.requester.has_moves()
+        {
+            queue_pair.fail(Syndrome::Flushed);
+            std::thread::sleep(PAUSE);
+            self.take_moved();
+        }
     }
 
     #[cold]
@@ -348,6 +393,9 @@ impl Hardware for SoftHardware {
         self.turns = self.turns.wrapping_add(1);
         if self.turns.is_multiple_of(SERVICE_TURNS) {
             self.look_after_sockets();
+        }
+        if self.mover.is_some() {
+            self.take_moved();
         }
         self.run();
         let state = self.means.completions.state();

@@ -13,6 +13,8 @@ pub(super) enum Wait {
     Consumed(u32),
     /// The peer's response.
     Response,
+    /// The mover.
+    Move,
     /// Nothing: it failed.
     Failed(Syndrome),
 }

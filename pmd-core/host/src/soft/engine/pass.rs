@@ -11,7 +11,7 @@ use super::{
     queues::{CompletionRing, ReceiveRing},
     tuning::Tuning,
 };
-use crate::soft::{Device, MappingCache, ProtectionDomain};
+use crate::soft::{Device, MappingCache, Mover, ProtectionDomain};
 
 /// The engine's means during one activity round.
 pub(super) struct Pass<'a> {
@@ -25,6 +25,8 @@ pub(super) struct Pass<'a> {
     pub(super) batch: &'a mut Batch,
     /// Shared receive queues by handle.
     pub(super) shared_receives: &'a mut [Option<ReceiveRing>],
+    /// Who moves device memory.
+    pub(super) mover: Option<&'a mut Mover>,
     /// Budgets and sizes.
     pub(super) tuning: &'a Tuning,
     /// Bytes that may still be moved.
@@ -58,7 +60,7 @@ impl Pass<'_> {
 }
 
 impl Keys<'_> {
-    /// Checks one local entry.
+    /// Checks one local entry that this engine is to touch, which it does not with memory of an accelerator.
     #[inline]
     pub(super) fn check_local(
         &self,
@@ -67,9 +69,23 @@ impl Keys<'_> {
         range: (u64, u64),
         access: Access,
     ) -> Result<(), Syndrome> {
+        let is_device = self.is_device(domain, key, range, access)?;
+        if is_device { Err(Syndrome::LocalProtection) } else { Ok(()) }
+    }
+
+    /// Checks one local entry; whether it is memory of an accelerator.
+    #[inline]
+    pub(super) fn is_device(
+        &self,
+        domain: ProtectionDomain,
+        key: u32,
+        range: (u64, u64),
+        access: Access,
+    ) -> Result<bool, Syndrome> {
         self.device
             .regions()
             .check(self.active, key, range.0, range.1, access, domain)
+            .map(|number| number.is_some())
             .map_err(|_| Syndrome::LocalProtection)
     }
 

@@ -271,6 +271,9 @@ impl QueuePair {
         match link.poll() {
             Ok(Some(link)) => {
                 self.responder.set_peer(link.peer_queue_pair());
+                if pass.mover.is_some() {
+                    self.requester.set_link(&link);
+                }
                 self.connection = Connection::Linked(Box::new(link));
                 self.run(pass);
             }
@@ -287,6 +290,9 @@ impl QueuePair {
             return;
         }
         *quiet = None;
+        if self.requester.has_moves() {
+            return;
+        }
         if self.requester.flush(first, pass) {
             self.responder.flush(pass);
         }

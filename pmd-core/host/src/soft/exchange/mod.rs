@@ -18,12 +18,14 @@ use nix::{
     sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
 };
 
+use pmd_core::accelerator::ShareHandle;
+
 use super::{
     Device,
     arena::Announcement,
     link::LinkMemory,
     memory::{Mapping, Protection, sealed_length},
-    message::{Hello, Letter, Message},
+    message::{Hello, Letter, Message, Share},
     peer::Peer,
     segment::Segment,
     socket::{self, Accepted, Received},
@@ -73,6 +75,16 @@ impl ExchangeCell {
     /// Tells every peer that an arena is not used any more.
     pub(super) fn withdraw_arena(&self, id: u32) {
         self.lock().broadcast(&Message::ArenaGone { id }, &[]);
+    }
+
+    /// Tells every peer of device memory that may be opened.
+    pub(super) fn announce_share(&self, share: Share) {
+        self.lock().broadcast(&Message::Share(share), &[]);
+    }
+
+    /// Tells every peer that device memory is not used any more.
+    pub(super) fn withdraw_share(&self, number: u32) {
+        self.lock().broadcast(&Message::ShareGone { number }, &[]);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Exchange> {
@@ -182,6 +194,9 @@ impl Exchange {
         outgoing.send(&self.poll, &Message::Hello(hello), std::slice::from_ref(&self.segment));
         for arena in device.arenas().announcements() {
             outgoing.send(&self.poll, &arena_message(&arena), std::slice::from_ref(&arena.file));
+        }
+        for share in device.memories().shares() {
+            outgoing.send(&self.poll, &Message::Share(share), &[]);
         }
         self.outgoing.insert(remote, outgoing);
         Ok(true)
@@ -307,6 +322,14 @@ impl Exchange {
                 peer.remove_arena(id);
                 Ok(())
             }
+            (Some(peer), Message::Share(share)) => {
+                add_share(&peer, share);
+                Ok(())
+            }
+            (Some(peer), Message::ShareGone { number }) => {
+                peer.remove_share(number);
+                Ok(())
+            }
             (Some(peer), Message::Offer(letter)) => {
                 self.offered(&peer, letter, &descriptor()?, descriptor()?)
             }
@@ -391,6 +414,15 @@ impl Exchange {
     fn tag(&mut self) -> u64 {
         self.next_tag += 1;
         self.next_tag
+    }
+}
+
+/// Keeps what opens a peer's device memory; it is opened by whoever first copies there. Memory of an accelerator that
+/// this build does not know stays out of reach.
+fn add_share(peer: &Peer, share: Share) {
+    let Share { number, kind, device, opaque, offset, length } = share;
+    if let Some(kind) = super::device_memory::kind_of(&kind) {
+        peer.add_share(number, ShareHandle { kind, device, opaque, offset, length });
     }
 }
 

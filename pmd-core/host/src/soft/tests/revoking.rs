@@ -17,7 +17,7 @@ fn deregistration_waits_for_the_round_in_which_the_key_was_checked() {
     let (key, start) = (region.local_key().0, region.address());
     let check =
         |active: &_| device.regions().check(active, key, start, 8, Access::LOCAL_WRITE, ProtectionDomain(0));
-    assert_eq!(check(&active), Ok(()));
+    assert_eq!(check(&active), Ok(None));
     let ended = Arc::new(AtomicBool::new(false));
     let seen = ended.clone();
     let (started, began) = mpsc::channel();

@@ -81,7 +81,11 @@ impl Bed for FakeBed {
     }
 
     fn lacks(&self, ability: Ability) -> Option<&'static str> {
-        (ability == Ability::Processes).then_some("the fake device is memory of one process")
+        match ability {
+            Ability::Processes => Some("the fake device is memory of one process"),
+            Ability::DeviceMemory => Some("the fake device has no accelerator"),
+            _ => None,
+        }
     }
 
     fn device(&self, _: Place) -> Arc<dyn Device> {

@@ -31,7 +31,7 @@ impl Sending {
         self.flush_batch(pass)?;
         self.require_one_sided_done(link)?;
         let length = pass.budget.min(total - self.current.offset);
-        let Current { mut offset, mut tail } = self.current;
+        let Current { mut offset, mut tail, .. } = self.current;
         let range = (offset, length);
         pass.keys
             .pieces(self.domain, data, range, Access::empty(), |source, length| {
@@ -41,7 +41,7 @@ impl Sending {
                 offset += length as u64;
             })
             .map_err(Stop::Failed)?;
-        self.current = Current { offset, tail };
+        self.current = Current { offset, tail, moving: false };
         self.moved(length, total, pass)
     }
 

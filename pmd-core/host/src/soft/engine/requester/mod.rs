@@ -5,13 +5,14 @@
 //! noted in its [`Record`]; [`Requester::retire`] completes records from the oldest on.
 
 mod direct;
+mod moves;
 mod packets;
 mod responses;
 mod retire;
 mod single;
 mod step;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use pmd_core::{
     provider::SendQueueMemory,
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::{
     backend::SetupError,
-    soft::{Link, ProtectionDomain},
+    soft::{Link, ProtectionDomain, Route},
 };
 
 /// Sending half of one queue pair.
@@ -62,6 +63,10 @@ struct Sending {
     rnr_retry: u8,
     /// The last run stopped for the peer, not for its budget.
     waits_for_peer: bool,
+    /// What the mover needs of the link, where there is a mover.
+    route: Option<Arc<Route>>,
+    /// Jobs at the mover.
+    moves: u32,
 }
 
 /// How far the WQE at the head of the queue has come.
@@ -70,6 +75,8 @@ struct Current {
     /// Bytes moved.
     offset: u64,
     tail: Tail,
+    /// The mover has it.
+    moving: bool,
 }
 
 /// READs and atomics in the request ring, oldest first; responses come in this order.
@@ -143,6 +150,8 @@ impl Requester {
             not_ready: None,
             rnr_retry: 7,
             waits_for_peer: false,
+            route: None,
+            moves: 0,
         };
         Ok(Self { ring, sending })
     }
@@ -170,6 +179,7 @@ impl Requester {
         sending.refused = None;
         sending.not_ready = None;
         sending.waits_for_peer = false;
+        sending.route = None;
     }
 
     /// Whether WQEs are handed over and not begun to their end.
@@ -200,7 +210,9 @@ impl Requester {
         let Some(record) = self.sending.outstanding.front() else { return false };
         match record.wait {
             Wait::Consumed(end) if !matches!(self.sending.is_consumed(end, link), Ok(false)) => true,
-            Wait::Consumed(_) | Wait::Response | Wait::Batch => !matches!(link.responses_in.peek(), Ok(None)),
+            Wait::Consumed(_) | Wait::Response | Wait::Batch | Wait::Move => {
+                !matches!(link.responses_in.peek(), Ok(None))
+            }
             Wait::Done | Wait::Failed(_) => true,
         }
     }
@@ -229,6 +241,11 @@ impl Requester {
         }
         if let Err(stop) = self.sending.flush_batch(pass) {
             self.stopped(stop, link);
+        }
+        if self.sending.moves > 0
+            && let Some(mover) = &pass.mover
+        {
+            mover.ring();
         }
     }
 

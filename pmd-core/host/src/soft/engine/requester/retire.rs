@@ -22,7 +22,7 @@ impl Requester {
         while let Some(record) = sending.outstanding.front() {
             let done = match record.wait {
                 Wait::Done => true,
-                Wait::Response | Wait::Batch => false,
+                Wait::Response | Wait::Batch | Wait::Move => false,
                 Wait::Consumed(end) => match sending.is_consumed(end, link) {
                     Ok(consumed) => consumed,
                     Err(_) => return Some(Syndrome::BadResponse),

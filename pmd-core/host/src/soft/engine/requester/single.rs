@@ -48,6 +48,7 @@ impl Sending {
     fn is_free(&self, pass: &Pass<'_>) -> bool {
         self.current.offset == 0
             && self.awaited.count == 0
+            && self.moves == 0
             && self.one_sided_end.is_none()
             && pass.batch.is_empty()
     }

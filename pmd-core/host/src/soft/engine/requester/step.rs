@@ -35,6 +35,9 @@ impl Sending {
         if control.flags.contains(ControlFlags::FENCE) && self.current.offset == 0 {
             self.require_reads_done(pass)?;
         }
+        if let Some(wait) = self.step_move(wqe, pass, link)? {
+            return Ok(wait);
+        }
         match &wqe.operation {
             Operation::Nop => Ok(Wait::Done),
             Operation::Write { remote, immediate, data } => {
@@ -102,6 +105,7 @@ impl Sending {
                     let message = Message { kind, flags, word, total, remote: Some(*remote) };
                     return self.send_message(&message, data, pass, link);
                 }
+                Reach::Device(_) => return Err(Stop::Failed(Syndrome::RemoteOperation)),
             }
         }
         match immediate {
@@ -141,6 +145,7 @@ impl Sending {
                     .map_err(Stop::Failed)?;
                 self.ask(control, remote, total, None, pass, link)
             }
+            Reach::Device(_) => Err(Stop::Failed(Syndrome::RemoteOperation)),
         }
     }
 
@@ -167,12 +172,14 @@ impl Sending {
             Reach::Process { .. } | Reach::Packets => {
                 self.ask(control, remote, 8, Some(operation), pass, link)
             }
+            // Streams copy, and what else the accelerator does to the word is not theirs to see.
+            Reach::Device(_) => Err(Stop::Failed(Syndrome::RemoteInvalidRequest)),
         }
     }
 
     /// How the remote range is reached, if its key allows the access.
     #[inline]
-    fn reach(
+    pub(super) fn reach(
         &self,
         remote: &RemoteSegment,
         length: u64,
@@ -201,7 +208,7 @@ impl Sending {
         if !pass.batch.is_empty() && pass.batch.direction() == Direction::Read {
             self.flush_batch(pass)?;
         }
-        if self.awaited.count == 0 { Ok(()) } else { Err(Stop::Later) }
+        if self.awaited.count == 0 && self.moves == 0 { Ok(()) } else { Err(Stop::Later) }
     }
 
     /// Waits until a direct WRITE may begin: WRITEs, READs and atomics that travel as packets are over.
@@ -253,7 +260,7 @@ impl Sending {
 
 /// Bytes of a message, if it is not too long.
 #[inline]
-fn length(data: &DataItems<'_>) -> Result<u64, Stop> {
+pub(super) fn length(data: &DataItems<'_>) -> Result<u64, Stop> {
     let mut total = 0;
     for item in data.clone() {
         total += DataItem::length(&item);
@@ -261,7 +268,7 @@ fn length(data: &DataItems<'_>) -> Result<u64, Stop> {
     if total > LONGEST_MESSAGE { Err(Stop::Failed(Syndrome::LocalLength)) } else { Ok(total) }
 }
 
-fn solicited(control: &ControlSegment) -> PacketFlags {
+pub(super) fn solicited(control: &ControlSegment) -> PacketFlags {
     if control.flags.contains(ControlFlags::SOLICITED) {
         PacketFlags::SOLICITED
     } else {

@@ -1,0 +1,230 @@
+//! Memory of accelerators that a soft HCA has registered: what it is, and how peers open it.
+//!
+//! Registration ([`Device::register_device`]) numbers it, tells every peer what opens it, and only then gives out a key.
+//! The region table says that a key's range is device memory, so that no engine touches it; the
+//! [mover](super::mover) copies it.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use pmd_core::{
+    accelerator::{Accelerator, AcceleratorError, AcceleratorKind, DeviceMemory, ShareHandle},
+    memory::{Access, LocalKey, MemoryKind, RemoteKey},
+};
+
+use super::{
+    Device, ProtectionDomain,
+    message::Share,
+    quiet::Quiet,
+    regions::Grant,
+    register::{RegisterError, check_range},
+};
+use crate::region::{Region, RegionFacts, RegionPath, Registration};
+
+/// The accelerators whose memory a soft HCA reaches.
+#[derive(Clone, Default)]
+pub struct Accelerators(Vec<Arc<dyn Accelerator>>);
+
+impl Accelerators {
+    /// These. Of two for the same device the first is used.
+    #[must_use]
+    pub fn new(accelerators: Vec<Arc<dyn Accelerator>>) -> Self {
+        Self(accelerators)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn at(&self, index: usize) -> Option<&Arc<dyn Accelerator>> {
+        self.0.get(index)
+    }
+
+    /// The one that drives this device.
+    pub(super) fn find(&self, kind: AcceleratorKind, unique: &[u8; 16]) -> Option<usize> {
+        self.0.iter().position(|accelerator| {
+            let identity = accelerator.identity();
+            identity.kind == kind && identity.unique == *unique
+        })
+    }
+}
+
+impl fmt::Debug for Accelerators {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.0.iter().map(|accelerator| accelerator.identity());
+        formatter.debug_list().entries(names.map(|of| (of.kind.name(), of.ordinal))).finish()
+    }
+}
+
+impl PartialEq for Accelerators {
+    /// The same values, not just the same devices.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(one, two)| Arc::ptr_eq(one, two))
+    }
+}
+
+impl Eq for Accelerators {}
+
+/// Registered device memory of one soft HCA.
+#[derive(Debug, Default)]
+pub(super) struct Memories {
+    state: Mutex<Registered>,
+}
+
+#[derive(Debug, Default)]
+struct Registered {
+    last: u32,
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u32,
+    /// Which of the device's accelerators it belongs to.
+    accelerator: usize,
+    share: Option<ShareHandle>,
+}
+
+impl Memories {
+    /// What opens each of them, for a peer that is new.
+    pub(super) fn shares(&self) -> Vec<Share> {
+        let state = self.lock();
+        state.entries.iter().filter_map(|entry| Some(message(entry.number, entry.share.as_ref()?))).collect()
+    }
+
+    /// The accelerator of the memory with this number.
+    pub(super) fn accelerator(&self, number: u32) -> Option<usize> {
+        self.lock().entries.iter().find(|entry| entry.number == number).map(|entry| entry.accelerator)
+    }
+
+    fn add(&self, accelerator: usize, share: Option<ShareHandle>) -> u32 {
+        let mut state = self.lock();
+        // Four billion registrations later a number comes round again.
+        loop {
+            state.last = state.last.wrapping_add(1);
+            let number = state.last;
+            if number != 0 && state.entries.iter().all(|entry| entry.number != number) {
+                state.entries.push(Entry { number, accelerator, share });
+                return number;
+            }
+        }
+    }
+
+    fn remove(&self, number: u32) {
+        self.lock().entries.retain(|entry| entry.number != number);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registered> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Device {
+    /// Registers memory of an accelerator that the device was opened with
+    /// ([`DeviceConfig::accelerators`](super::DeviceConfig::accelerators)). Copies are made by the accelerator's streams,
+    /// behind nothing that the application has in its own: a transfer is posted when the kernels that write or read the
+    /// range are done with it. Memory of the host (pinned, for instance) is registered as such.
+    ///
+    /// What there is not: SEND from device memory and receives into it, atomics on it
+    /// ([`Syndrome`](pmd_core::wire::Syndrome)s `LocalProtection` and `RemoteInvalidRequest`).
+    ///
+    /// # Errors
+    /// [`RegisterError::NoAccelerator`] for a device that this one was not opened with; [`RegisterError::Accelerator`]
+    /// where a peer is to reach memory that its runtime cannot share; else as [`Device::register`].
+    pub fn register_device(
+        &self,
+        memory: Arc<dyn DeviceMemory>,
+        access: Access,
+        protection_domain: ProtectionDomain,
+    ) -> Result<Region, RegisterError> {
+        let described = memory.description();
+        let (address, length) = (described.address, described.length);
+        if described.kind != MemoryKind::Device {
+            return self.register_kept(memory, access, protection_domain);
+        }
+        check_range(address, length, access)?;
+        let owner = memory.accelerator();
+        let identity = owner.identity();
+        let accelerators = &self.config().accelerators;
+        let index = accelerators.find(identity.kind, &identity.unique);
+        let index =
+            index.ok_or(RegisterError::NoAccelerator { kind: identity.kind, ordinal: identity.ordinal })?;
+        let share = match memory.share() {
+            Ok(share) if share.opaque.len() <= ShareHandle::LONGEST => Some(share),
+            Ok(_) => return Err(RegisterError::Accelerator(too_long(identity.kind))),
+            Err(AcceleratorError::Unsupported { .. }) if !is_remote(access) => None,
+            Err(error) => return Err(RegisterError::Accelerator(error)),
+        };
+        let number = self.memories().add(index, share.clone());
+        if let Some(share) = &share {
+            self.exchange().announce_share(message(number, share));
+        }
+        let mut registration =
+            DeviceRegistration { device: self.clone(), number, key: None, _memory: memory };
+        let grant = Grant { address, length, access, protection_domain, arena: None, device: Some(number) };
+        let key = self.regions().insert(&grant)?;
+        registration.key = Some(key);
+        let (local_key, remote_key, path) = (LocalKey(key), RemoteKey(key), RegionPath::DeviceCopy);
+        let facts = RegionFacts { address, length, local_key, remote_key, access, path };
+        Ok(Region::new(facts, Box::new(registration)))
+    }
+}
+
+fn too_long(kind: AcceleratorKind) -> AcceleratorError {
+    AcceleratorError::Unsupported {
+        kind,
+        what: "share memory",
+        why: "its handle is longer than a frame takes",
+    }
+}
+
+fn is_remote(access: Access) -> bool {
+    access.intersects(Access::REMOTE_READ | Access::REMOTE_WRITE | Access::REMOTE_ATOMIC)
+}
+
+fn message(number: u32, handle: &ShareHandle) -> Share {
+    let ShareHandle { kind, device, opaque, offset, length } = handle.clone();
+    Share { number, kind: kind.name().to_owned(), device, opaque, offset, length }
+}
+
+/// The accelerator that a peer names.
+pub(super) fn kind_of(name: &str) -> Option<AcceleratorKind> {
+    use AcceleratorKind::{Ascend, Cpu, Cuda, Rocm};
+    [Cpu, Cuda, Rocm, Ascend].into_iter().find(|kind| kind.name() == name)
+}
+
+/// A key of device memory.
+#[derive(Debug)]
+struct DeviceRegistration {
+    device: Device,
+    number: u32,
+    /// None until there is one.
+    key: Option<u32>,
+    /// Stays allocated until the key is gone.
+    _memory: Arc<dyn DeviceMemory>,
+}
+
+impl Registration for DeviceRegistration {}
+
+impl Drop for DeviceRegistration {
+    fn drop(&mut self) {
+        if !self.device.is_owner() {
+            return;
+        }
+        if let Some(key) = self.key {
+            let revoked = self.device.regions().revoke(key);
+            Quiet::everywhere(&self.device, &revoked).wait();
+            self.device.regions().release(key);
+        }
+        self.device.memories().remove(self.number);
+        self.device.exchange().withdraw_share(self.number);
+    }
+}
