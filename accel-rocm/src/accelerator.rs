@@ -20,7 +20,7 @@ use crate::memory::{self, Memory};
 use crate::outstanding::Outstanding;
 use crate::pinned::Registered;
 use crate::probe::{self, Unavailable};
-use crate::runtime::{Current, Hip, unsupported};
+use crate::runtime::{Current, Hip};
 use crate::stream::RocmStream;
 
 /// One device under the HIP runtime. Cloning it costs a counter; all clones are the same accelerator.
@@ -80,21 +80,6 @@ impl RocmAccelerator {
                 outstanding: Outstanding::new(hip, device),
             }),
         })
-    }
-
-    /// Whether device memory has a dma-buf descriptor in its description, which a NIC registers.
-    ///
-    /// # Errors
-    /// [`AcceleratorError::Unsupported`] says what is missing. Memory is described without a descriptor then.
-    pub fn dma_buf_support(&self) -> Result<(), AcceleratorError> {
-        let newer = self.shared.hip.newer();
-        match (newer.hipMemGetHandleForAddressRange, newer.hsa_amd_portable_export_dmabuf) {
-            (None, None) => Err(unsupported(
-                "export a dma-buf",
-                "it needs hipMemGetHandleForAddressRange (ROCm 7) or hsa_amd_portable_export_dmabuf (ROCm 5.6)",
-            )),
-            _ => Ok(()),
-        }
     }
 
     pub(crate) fn of(shared: &Arc<Shared>) -> Arc<dyn Accelerator> {

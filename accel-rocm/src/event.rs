@@ -10,7 +10,7 @@ use hip_sys::hip::{self, hipError_t, hipEvent_t, hipStream_t};
 use pmd_core::accelerator::{AcceleratorError, Event};
 
 use crate::accelerator::Shared;
-use crate::runtime::{Hip, meaning};
+use crate::runtime::{self, Hip, meaning};
 
 /// What the runtime answers for streams and events that were destroyed, with their device for instance.
 pub(crate) const DESTROYED: [hipError_t; 2] = [hip::hipErrorInvalidHandle, hip::hipErrorContextIsDestroyed];
@@ -25,13 +25,24 @@ impl RocmEvent {
     /// Records what is in the stream. The caller has made the device current.
     pub(crate) fn record(shared: &Arc<Shared>, stream: hipStream_t) -> Result<Self, AcceleratorError> {
         let pooled = shared.events.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let native = match pooled {
-            Some(native) => native,
-            None => NativeEvent::new(shared.hip, shared.device())?,
+        let native = match pooled.map(|native| native.record(stream).map(|()| native)) {
+            Some(Ok(native)) => native,
+            Some(Err(error)) if !runtime::code(&error).is_some_and(|code| DESTROYED.contains(&code)) => {
+                return Err(error);
+            }
+            // None is left over, or it went when the device was reset; if the stream did, this one says so too.
+            Some(Err(_)) | None => {
+                let native = NativeEvent::new(shared.hip, shared.device())?;
+                native.record(stream)?;
+                native
+            }
         };
-        let event = Self { shared: Arc::clone(shared), native: Some(native) };
-        event.native().map_or(Err(AcceleratorError::StreamGone), |native| native.record(stream))?;
-        Ok(event)
+        Ok(Self { shared: Arc::clone(shared), native: Some(native) })
+    }
+
+    /// Whether the event is of this accelerator, or of another value for the same device.
+    pub(crate) fn is_of(&self, shared: &Shared) -> bool {
+        self.shared.identity == shared.identity
     }
 
     /// There from the beginning until the value is dropped.

@@ -50,8 +50,12 @@ impl Imports {
     /// Opens a handle, or counts one user more.
     pub(crate) fn open(&self, shared: &Shared, share: &ShareHandle) -> Result<Import, AcceleratorError> {
         let ours = share.kind == AcceleratorKind::Rocm && share.device == shared.identity.unique;
-        let handle = <[u8; HANDLE_BYTES]>::try_from(share.opaque.as_slice()).ok().filter(|_| ours);
-        let handle = handle.ok_or_else(|| shared.foreign())?;
+        if !ours {
+            return Err(shared.foreign());
+        }
+        // Another length is refused as the runtime refuses other bytes.
+        let handle = <[u8; HANDLE_BYTES]>::try_from(share.opaque.as_slice())
+            .map_err(|_| shared.hip.error("hipIpcOpenMemHandle", hip::hipErrorInvalidValue))?;
         let mut open = self.lock();
         let allocation = match open.entry(handle) {
             Entry::Occupied(mut found) => {

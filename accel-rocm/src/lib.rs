@@ -53,7 +53,7 @@
 //! # Versions of the runtime
 //! | needs | without it |
 //! |---|---|
-//! | `hipMemGetHandleForAddressRange` (ROCm 7) or `hsa_amd_portable_export_dmabuf` (ROCm 5.6) | memory is described without a descriptor: [`RocmAccelerator::dma_buf_support`] |
+//! | `hipMemGetHandleForAddressRange` (ROCm 7) or `hsa_amd_portable_export_dmabuf` (ROCm 5.6) | memory is described without a descriptor, and says why: `DeviceMemory::without_descriptor` |
 //! | `hipStreamWaitValue64`, signal memory, and a device that says that it can | no flags: `Unsupported` |
 //! | `hipGetStreamDeviceId` | the application's streams are taken as they are |
 //!

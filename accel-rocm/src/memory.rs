@@ -7,7 +7,10 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 use hip_sys::hip::{self, hipError_t};
-use hip_sys::{HIP_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD, HSA_STATUS_SUCCESS, MemoryType};
+use hip_sys::{
+    ExportDmabuf, HIP_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD, HSA_STATUS_SUCCESS, MemGetHandleForAddressRange,
+    MemoryType,
+};
 use pmd_core::accelerator::{Accelerator, AcceleratorError, AcceleratorKind, DeviceMemory, ShareHandle};
 use pmd_core::memory::{MemoryKind, RegionDescription, RegionSource};
 
@@ -31,7 +34,7 @@ pub(crate) struct Memory {
     allocation: Allocation,
     origin: Origin,
     /// A descriptor of the allocation and where the range begins in it; made when it is first described.
-    dma_buf: OnceLock<Option<(OwnedFd, u64)>>,
+    dma_buf: OnceLock<Result<(OwnedFd, u64), AcceleratorError>>,
 }
 
 /// What the runtime allocated, of which a range may be a part.
@@ -111,17 +114,22 @@ impl Memory {
         matches!(self.origin, Origin::Pinned)
     }
 
-    fn export(&self) -> Option<(OwnedFd, u64)> {
-        if self.is_pinned() {
-            return None;
-        }
-        let _current = self.shared.current().ok()?;
-        self.export_by_hip().or_else(|| self.export_by_hsa())
+    /// Exported when it is first asked for: a descriptor costs the process one of a few thousand.
+    fn dma_buf(&self) -> &Result<(OwnedFd, u64), AcceleratorError> {
+        self.dma_buf.get_or_init(|| {
+            let newer = self.shared.hip.newer();
+            let _current = self.shared.current()?;
+            match (newer.hipMemGetHandleForAddressRange, newer.hsa_amd_portable_export_dmabuf) {
+                (Some(hip), None) => self.export_by_hip(hip),
+                (None, Some(hsa)) => self.export_by_hsa(hsa),
+                (Some(hip), Some(hsa)) => self.export_by_hip(hip).or_else(|_| self.export_by_hsa(hsa)),
+                (None, None) => Err(no_dma_buf()),
+            }
+        })
     }
 
     /// The pages of the whole allocation.
-    fn export_by_hip(&self) -> Option<(OwnedFd, u64)> {
-        let export = self.shared.hip.newer().hipMemGetHandleForAddressRange?;
+    fn export_by_hip(&self, export: MemGetHandleForAddressRange) -> Result<(OwnedFd, u64), AcceleratorError> {
         let Allocation { base, size } = self.allocation;
         let first = base / PAGE * PAGE;
         let pages = (base + size).next_multiple_of(PAGE) - first;
@@ -136,18 +144,25 @@ impl Memory {
                 0,
             )
         };
-        self.shared.hip.check("hipMemGetHandleForAddressRange", Ok(code)).ok()?;
-        Some((own(descriptor)?, self.address - first))
+        self.shared.hip.check("hipMemGetHandleForAddressRange", Ok(code))?;
+        Ok((own(descriptor)?, self.address - first))
     }
 
     /// The range, of which the runtime says where it begins.
-    fn export_by_hsa(&self) -> Option<(OwnedFd, u64)> {
-        let export = self.shared.hip.newer().hsa_amd_portable_export_dmabuf?;
+    fn export_by_hsa(&self, export: ExportDmabuf) -> Result<(OwnedFd, u64), AcceleratorError> {
         let (mut descriptor, mut offset): (c_int, u64) = (-1, 0);
         // SAFETY: writes one int and one 64-bit number; the range is allocated.
         let status =
             unsafe { export(pointer(self.address), self.length as usize, &mut descriptor, &mut offset) };
-        (status == HSA_STATUS_SUCCESS).then(|| own(descriptor)).flatten().map(|owned| (owned, offset))
+        if status != HSA_STATUS_SUCCESS {
+            return Err(AcceleratorError::Runtime {
+                kind: AcceleratorKind::Rocm,
+                function: "hsa_amd_portable_export_dmabuf",
+                code: status.into(),
+                name: "a status of the HSA runtime".to_owned(),
+            });
+        }
+        Ok((own(descriptor)?, offset))
     }
 
     /// Why `hipIpcGetMemHandle` may have refused: memory that is gone, or that cannot be shared.
@@ -164,12 +179,13 @@ impl Memory {
 // descriptor was exported for that very memory; no Rust reference to any of it is made.
 unsafe impl RegionSource for Memory {
     fn description(&self) -> RegionDescription {
-        let dma_buf = self.dma_buf.get_or_init(|| self.export());
+        let pinned = self.is_pinned();
+        let dma_buf = if pinned { None } else { self.dma_buf().as_ref().ok() };
         RegionDescription {
             address: self.address,
             length: self.length,
-            kind: if self.is_pinned() { MemoryKind::Host } else { MemoryKind::Device },
-            descriptor: dma_buf.as_ref().map(|(descriptor, offset)| (descriptor.as_raw_fd(), *offset)),
+            kind: if pinned { MemoryKind::Host } else { MemoryKind::Device },
+            descriptor: dma_buf.map(|(descriptor, offset)| (descriptor.as_raw_fd(), *offset)),
         }
     }
 }
@@ -177,6 +193,10 @@ unsafe impl RegionSource for Memory {
 impl DeviceMemory for Memory {
     fn accelerator(&self) -> Arc<dyn Accelerator> {
         RocmAccelerator::of(&self.shared)
+    }
+
+    fn without_descriptor(&self) -> Option<&AcceleratorError> {
+        if self.is_pinned() { None } else { self.dma_buf().as_ref().err() }
     }
 
     fn share(&self) -> Result<ShareHandle, AcceleratorError> {
@@ -293,7 +313,21 @@ pub(crate) fn pointer(address: u64) -> *mut c_void {
     ptr::with_exposed_provenance_mut(address as usize)
 }
 
-fn own(descriptor: c_int) -> Option<OwnedFd> {
-    // SAFETY: the runtime opened it for its caller, who closes it.
-    (descriptor >= 0).then(|| unsafe { OwnedFd::from_raw_fd(descriptor) })
+/// A descriptor that the runtime opened for its caller.
+fn own(descriptor: c_int) -> Result<OwnedFd, AcceleratorError> {
+    if descriptor < 0 {
+        return Err(unsupported(EXPORT, "the runtime said that it did, and gave no descriptor"));
+    }
+    // SAFETY: open, and the caller's to close.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+const EXPORT: &str = "export a dma-buf";
+
+/// Neither way is there.
+fn no_dma_buf() -> AcceleratorError {
+    unsupported(
+        EXPORT,
+        "it needs hipMemGetHandleForAddressRange (ROCm 7) or hsa_amd_portable_export_dmabuf (ROCm 5.6)",
+    )
 }

@@ -6,12 +6,20 @@ use core::ffi::c_int;
 use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use hip_sys::hip::hipStream_t;
 
 use crate::event::NativeEvent;
 use crate::flag::Word;
 use crate::runtime::Hip;
+
+/// How long an accelerator that goes looks whether its closed streams have done everything.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often.
+const LOOK: Duration = Duration::from_micros(200);
 
 /// The streams of one accelerator.
 pub(crate) struct Outstanding {
@@ -100,9 +108,13 @@ impl Outstanding {
 
 impl Drop for Outstanding {
     fn drop(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
         for left in mem::take(&mut self.lists().left) {
+            while !left.is_done() && Instant::now() < deadline {
+                thread::sleep(LOOK);
+            }
             if !left.is_done() {
-                // A stream waits for a word that nobody can write any more: freeing it would wait for ever.
+                // A stream waits for a word that nobody may ever write: freeing it would wait for that.
                 mem::forget(left);
             }
         }
@@ -166,7 +178,8 @@ impl Tracked {
     fn leave(&self) -> Option<Left> {
         let mut work = self.work();
         let copies = work.done != work.copies;
-        let words = mem::take(&mut work.words).into_iter().map(|(_, word)| word).collect::<Vec<_>>();
+        let words = mem::take(&mut work.words).into_iter().filter(|(event, _)| !is_done(event));
+        let words = words.map(|(_, word)| word).collect::<Vec<_>>();
         if !copies && words.is_empty() {
             return None;
         }

@@ -78,7 +78,8 @@ impl Stream for RocmStream {
 
     fn wait(&self, event: &Arc<dyn Event>) -> Result<(), AcceleratorError> {
         let any: &dyn Any = &**event;
-        let native = any.downcast_ref::<RocmEvent>().and_then(RocmEvent::native);
+        let ours = any.downcast_ref::<RocmEvent>().filter(|event| event.is_of(&self.shared));
+        let native = ours.and_then(RocmEvent::native);
         let native = native.ok_or_else(|| self.shared.foreign())?;
         let _current = self.shared.current()?;
         native.hold(self.tracked.native()).map_err(|error| self.explain(error))

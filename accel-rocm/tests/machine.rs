@@ -25,13 +25,15 @@ fn there_are_devices_or_a_typed_reason() {
     }
 }
 
-/// Debian's runtime on a machine without a GPU: the library is there, and that is all it says.
+/// Debian's runtime, on a machine without an AMD GPU, is there and has no device.
 #[test]
-#[ignore = "run where libamdhip64 is installed and no AMD GPU is"]
-fn a_runtime_without_a_device_says_so() {
+#[ignore = "run where libamdhip64 is installed"]
+fn an_installed_runtime_has_devices_or_none() {
     assert!(Runtime::load().is_ok(), "libamdhip64 is not installed");
-    assert_eq!(probe(), Err(Unavailable::NoDevice));
-    assert_eq!(RocmAccelerator::open(0).map(|_| ()), Err(Unavailable::NoDevice));
+    match probe() {
+        Ok(runtime) => assert!(!runtime.devices.is_empty(), "{runtime:?}"),
+        Err(reason) => assert_eq!(reason, Unavailable::NoDevice),
+    }
 }
 
 #[test]

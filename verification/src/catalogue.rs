@@ -289,8 +289,11 @@ fn conformance(workspace: &Workspace) -> Vec<Step> {
 /// The stand-ins under the names by which runtimes are loaded, then a run over each, with devices and without; last,
 /// HIP's own runtime.
 fn accelerators(workspace: &Workspace) -> Vec<Step> {
-    const STAND_INS: &[(&str, &str, &str)] =
-        &[("cuda", "libcuda.so", "libcuda.so.1"), ("ascend", "libascendcl.so", "libascendcl.so")];
+    const STAND_INS: &[(&str, &str, &str)] = &[
+        ("cuda", "libcuda.so", "libcuda.so.1"),
+        ("rocm", "libamdhip64.so", "libamdhip64.so.7"),
+        ("ascend", "libascendcl.so", "libascendcl.so"),
+    ];
     let build = workspace.cargo().args(["build", "--workspace", "--lib", "--bin", "accelerators"]);
     let folder = workspace.target.join("accelerators");
     let link = |(_, built, loaded): &(&str, &str, &str)| {
