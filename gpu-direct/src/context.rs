@@ -165,9 +165,22 @@ impl Context {
         unsafe { (self.driver.event_query)(event) != crate::driver::NOT_READY }
     }
 
+    /// Whether what is put into a stream becomes part of a graph: then nothing of this crate's may be used in it that is
+    /// used again once the stream has passed, as the graph passes more than once. Inside [`Context::enter`].
+    pub(crate) fn is_capturing(&self, stream: Handle) -> bool {
+        /// `CU_STREAM_CAPTURE_STATUS_ACTIVE`.
+        const ACTIVE: c_uint = 1;
+        let mut status = 0;
+        let ask = |ask: unsafe extern "C" fn(Handle, *mut c_uint) -> u32| {
+            // SAFETY: a stream that its user keeps open; the driver writes one number.
+            unsafe { ask(stream, &mut status) == 0 }
+        };
+        self.driver.is_capturing.is_some_and(ask) && status == ACTIVE
+    }
+
     /// Notes that a stream copies, for memory that is to be closed. Inside [`Context::enter`].
     pub(crate) fn note_copy(&self, stream: Handle) -> Result<(), AcceleratorError> {
-        if self.imports.is_empty() {
+        if self.imports.is_empty() || self.is_capturing(stream) {
             return Ok(());
         }
         let event = self.record(stream)?;

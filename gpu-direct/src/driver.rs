@@ -107,6 +107,7 @@ functions! {
         range_handle: "cuMemGetHandleForAddressRange"(*mut c_int, u64, usize, c_uint, c_ulonglong);
         wait_value: "cuStreamWaitValue64_v2"(Handle, u64, u64, c_uint);
         write_value: "cuStreamWriteValue64_v2"(Handle, u64, u64, c_uint);
+        is_capturing: "cuStreamIsCapturing"(Handle, *mut c_uint);
         flush_writes: "cuFlushGPUDirectRDMAWrites"(c_uint, c_uint);
     }
 }

@@ -109,6 +109,9 @@ impl CudaFlag {
 
     /// Notes what a stream was told. Inside [`Context::enter`].
     pub(crate) fn note_use(&self, stream: Handle) -> Result<(), AcceleratorError> {
+        if self.context.is_capturing(stream) {
+            return Ok(());
+        }
         let event = self.context.record(stream)?;
         if let Some(before) = lock(&self.uses).insert(stream, event) {
             self.context.return_event(before);

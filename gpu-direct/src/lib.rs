@@ -41,9 +41,12 @@
 //!   absent: batched copies (12.8) become single ones, without dma-bufs (11.7) memory is described without a descriptor
 //!   ([`without_descriptor`] says why), without 64-bit stream memory operations (11.7) there are no flags.
 //! - The calling thread's current context is as it was when a call returns.
-//! - Dropping memory waits for copies that touch it (`cuMemFree` does), except that of another process, which is closed
-//!   later, when copies that were begun before are done.
+//! - Dropping memory waits for copies that touch it, except that of another process, which is closed later, when copies
+//!   that were begun before are done. `cuMemFree` may wait for everything on the device: a thread that has a stream wait
+//!   for a flag does not drop memory before it has set the flag.
 //! - Values of flags from 2^63 - 1 on are one value, which is read as 2^64 - 1: the device compares cyclically.
+//! - Streams may be captured into graphs: copies (blocks too) become one node for each range, flags one for each signal or
+//!   wait. Memory and flags live for as long as the graph; an event that was recorded in a graph cannot be asked.
 //!
 //! # What is unproven
 //! Nothing of this has run on a GPU. The tests run every path against a stand-in for the driver (`fake-cuda`), which does

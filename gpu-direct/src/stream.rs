@@ -47,6 +47,7 @@ impl CudaStream {
         /// `CU_STREAM_NON_BLOCKING`: not held up by the default stream.
         const NON_BLOCKING: c_uint = 1;
         let _entered = context.enter()?;
+        lock(&context.blocks).prepare(context);
         let (driver, mut native) = (&context.driver, 0);
         // SAFETY: the driver writes one handle.
         driver.check("cuStreamCreate", unsafe { (driver.stream_create)(&mut native, NON_BLOCKING) })?;
@@ -57,8 +58,9 @@ impl CudaStream {
     pub(crate) fn of(context: &Arc<Context>, native: u64) -> Result<Self, AcceleratorError> {
         let unknown = AcceleratorError::UnknownStream { kind: AcceleratorKind::Cuda, native };
         let Ok(handle) = Handle::try_from(native) else { return Err(unknown) };
+        let _entered = context.enter()?;
+        lock(&context.blocks).prepare(context);
         if handle > PER_THREAD {
-            let _entered = context.enter()?;
             let mut owner = 0;
             // SAFETY: the driver writes one handle.
             let found = unsafe { (context.driver.stream_context)(handle, &mut owner) };
@@ -75,8 +77,9 @@ impl CudaStream {
     /// As [`Stream::copy`].
     unsafe fn copy_some(&self, copies: &[CopyRange]) -> Result<(), AcceleratorError> {
         let batches = !self.context.without_batches.load(Ordering::Relaxed);
-        // The legacy stream takes no batches.
-        if batches && copies.len() > 1 && self.native > LEGACY {
+        // The legacy stream takes no batches, and no graph does.
+        let several = copies.len() > 1 && self.native > LEGACY;
+        if batches && several && !self.context.is_capturing(self.native) {
             // SAFETY: passed on.
             if unsafe { self.copy_batch(copies) }? {
                 return Ok(());
@@ -206,7 +209,8 @@ impl Stream for CudaStream {
     unsafe fn copy_blocks(&self, blocks: &BlockCopies<'_>) -> Result<(), AcceleratorError> {
         let _entered = self.context.enter()?;
         let within = blocks.direction == CopyDirection::DeviceToDevice && blocks.block_bytes > 0;
-        if within && blocks.pairs.len() >= FEW && lock(&self.context.blocks).is_usable(&self.context.driver) {
+        let many = within && blocks.pairs.len() >= FEW && lock(&self.context.blocks).is_usable();
+        if many && !self.context.is_capturing(self.native) {
             // SAFETY: passed on.
             unsafe { blocks::copy(&self.context, self.native, blocks) }?;
         } else {

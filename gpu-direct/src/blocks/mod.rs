@@ -35,7 +35,7 @@ const PARTS: u64 = 65_535;
 /// The kernel and the staging areas of a context.
 #[derive(Debug, Default)]
 pub(crate) struct BlockCopier {
-    /// Loaded at first use; the error if the driver did not take it.
+    /// Loaded with the first stream; the error if the driver did not take it.
     kernel: Option<Result<Kernel, AcceleratorError>>,
     idle: Vec<Staging>,
     /// In use until the event is done.
@@ -51,9 +51,18 @@ struct Staging {
 }
 
 impl BlockCopier {
-    /// Whether the driver takes the kernel; loads it at the first call. Inside [`Context::enter`].
-    pub(crate) fn is_usable(&mut self, driver: &Driver) -> bool {
-        self.kernel.get_or_insert_with(|| Kernel::load(driver)).is_ok()
+    /// Loads the kernel and makes a first staging area, once. Both may wait for what is on the device, so that it is done
+    /// when a stream is opened, before anything in it can wait for this thread. Inside [`Context::enter`].
+    pub(crate) fn prepare(&mut self, context: &Context) {
+        if self.kernel.is_none() && self.kernel.insert(Kernel::load(&context.driver)).is_ok() {
+            // Without room it is made when it is needed, or that fails.
+            self.idle.extend(Staging::allocate(context, FEWEST));
+        }
+    }
+
+    /// Whether the driver takes the kernel.
+    pub(crate) fn is_usable(&self) -> bool {
+        matches!(self.kernel, Some(Ok(_)))
     }
 
     /// Frees everything; the context's streams are gone. Inside [`Context::enter`].

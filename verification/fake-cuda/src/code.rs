@@ -26,10 +26,12 @@ pub(crate) const ALREADY_REGISTERED: Code = 712;
 pub(crate) const NOT_REGISTERED: Code = 713;
 pub(crate) const MISALIGNED_ADDRESS: Code = 716;
 pub(crate) const NOT_SUPPORTED: Code = 801;
+pub(crate) const CAPTURE_UNSUPPORTED: Code = 900;
+pub(crate) const CAPTURED_EVENT: Code = 907;
 pub(crate) const UNKNOWN: Code = 999;
 
 /// Names, for `cuGetErrorName`.
-pub(crate) const NAMES: [(Code, &std::ffi::CStr); 18] = [
+pub(crate) const NAMES: [(Code, &std::ffi::CStr); 20] = [
     (SUCCESS, c"CUDA_SUCCESS"),
     (INVALID_VALUE, c"CUDA_ERROR_INVALID_VALUE"),
     (OUT_OF_MEMORY, c"CUDA_ERROR_OUT_OF_MEMORY"),
@@ -47,6 +49,8 @@ pub(crate) const NAMES: [(Code, &std::ffi::CStr); 18] = [
     (NOT_REGISTERED, c"CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED"),
     (MISALIGNED_ADDRESS, c"CUDA_ERROR_MISALIGNED_ADDRESS"),
     (NOT_SUPPORTED, c"CUDA_ERROR_NOT_SUPPORTED"),
+    (CAPTURE_UNSUPPORTED, c"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"),
+    (CAPTURED_EVENT, c"CUDA_ERROR_CAPTURED_EVENT"),
     (UNKNOWN, c"CUDA_ERROR_UNKNOWN"),
 ];
 

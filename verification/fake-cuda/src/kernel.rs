@@ -31,6 +31,7 @@ struct Modules {
 }
 
 struct Module {
+    device: u32,
     text: String,
     /// Names of its entries.
     names: Vec<String>,
@@ -50,7 +51,7 @@ pub(crate) struct Launch {
 
 /// # Safety
 /// The image is a C string, if it is not null.
-pub(crate) unsafe fn load(image: *const c_void) -> Result<usize, Code> {
+pub(crate) unsafe fn load(device: u32, image: *const c_void) -> Result<usize, Code> {
     if image.is_null() {
         return Err(INVALID_VALUE);
     }
@@ -69,7 +70,7 @@ pub(crate) unsafe fn load(image: *const c_void) -> Result<usize, Code> {
     let mut modules = lock(&MODULES);
     modules.made += 1;
     let handle = 0x10_0000 + modules.made * ENTRIES;
-    modules.loaded.insert(handle, Module { text: text.to_owned(), names });
+    modules.loaded.insert(handle, Module { device, text: text.to_owned(), names });
     Ok(handle)
 }
 
@@ -84,6 +85,11 @@ pub(crate) fn function(module: usize, name: &CStr) -> Result<usize, Code> {
     Ok(module + at)
 }
 
+/// The device's context is no more, and its modules neither.
+pub(crate) fn forget(device: u32) {
+    lock(&MODULES).loaded.retain(|_, module| module.device != device);
+}
+
 /// Modules that are loaded.
 pub(crate) fn loaded() -> u64 {
     lock(&MODULES).loaded.len() as u64
@@ -92,7 +98,8 @@ pub(crate) fn loaded() -> u64 {
 /// What a launch of a known function does: bytes of the words that it moves, and its text where that is to be run.
 pub(crate) fn known(function: usize) -> Result<(u64, Option<Program>), Code> {
     let modules = lock(&MODULES);
-    let Module { text, names } = modules.loaded.get(&(function & !(ENTRIES - 1))).ok_or(INVALID_HANDLE)?;
+    let Module { text, names, .. } =
+        modules.loaded.get(&(function & !(ENTRIES - 1))).ok_or(INVALID_HANDLE)?;
     let name = names.get(function % ENTRIES).ok_or(INVALID_HANDLE)?;
     let width = name.strip_prefix(KNOWN).and_then(|width| width.parse().ok()).ok_or(NOT_FOUND)?;
     let interpreted = env::var_os("FAKE_CUDA_INTERPRET").map(|_| Program::parse(text, name));

@@ -15,7 +15,7 @@
 //! stream's thread. A module must be PTX text; the text itself is run, thread by thread, only where that is asked for.
 //!
 //! Beside the driver's functions there is `void fake_device_counts(struct fake_device_counts *)`, which tells what is
-//! alive ([`fake_device::Counts`]): `others` counts retained contexts and loaded modules.
+//! alive ([`fake_device::Counts`]): `others` counts retained contexts, loaded modules and graphs.
 //!
 //! | variable | means |
 //! |---|---|
@@ -29,10 +29,12 @@
 //! | `state` | the devices, contexts and their threads' stacks |
 //! | `kernel` | modules, and what a launch does |
 //! | `interpret` | runs a kernel's text |
+//! | `graph` | operations of streams, done or captured |
 //! | `code` | results |
 
 pub mod api;
 mod code;
+mod graph;
 mod interpret;
 mod kernel;
 mod state;

@@ -12,7 +12,10 @@ use std::{
 
 use fake_device::{Owner, Runtime};
 
-use crate::code::{CONTEXT_IS_DESTROYED, Code, INVALID_CONTEXT, INVALID_DEVICE, code};
+use crate::{
+    code::{CONTEXT_IS_DESTROYED, Code, INVALID_CONTEXT, INVALID_DEVICE, code},
+    kernel,
+};
 
 /// Handles of primary contexts: this and 16 times the device.
 const CONTEXTS: usize = 0xc0de_0000;
@@ -143,6 +146,7 @@ pub(crate) fn reset(device: u32) {
         primary.active = false;
         std::mem::take(&mut primary.host)
     };
+    kernel::forget(device);
     runtime().reset_device(device, CONTEXT_IS_DESTROYED.into());
     for address in host {
         let owner = runtime().find(address).map(|found| found.owner);

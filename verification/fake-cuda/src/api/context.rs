@@ -8,7 +8,7 @@ use fake_device::Counts;
 use super::put;
 use crate::{
     code::{Code, INVALID_CONTEXT, INVALID_VALUE, NAMES, NO_DEVICE, SUCCESS, call},
-    kernel, state,
+    graph, kernel, state,
 };
 
 /// `cuInit`.
@@ -203,7 +203,7 @@ pub extern "C" fn cuCtxSynchronize() -> Code {
 /// `counts` may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fake_device_counts(counts: *mut Counts) {
-    let others = state::retained() + kernel::loaded();
+    let others = state::retained() + kernel::loaded() + graph::count();
     // SAFETY: the caller's promise.
     unsafe { counts.write(Counts { others, ..state::runtime().counts() }) };
 }

@@ -8,6 +8,7 @@ use fake_device::{Direction, Owner};
 use super::{put, stream};
 use crate::{
     code::{Code, INVALID_VALUE, NOT_REGISTERED, call, code},
+    graph::{self, Node},
     state::{self, runtime},
 };
 
@@ -158,6 +159,7 @@ pub unsafe extern "C" fn cuMemcpyBatchAsync(
         if lists || attributes.is_null() || indices.is_null() || attribute_count != 1 || handle < 2 {
             return Err(INVALID_VALUE);
         }
+        graph::check_not_capturing(handle)?;
         // SAFETY: the caller's promise.
         let (order, first) = unsafe { (*attributes, *indices) };
         if !(1..=3).contains(&order) || first != 0 || count == 0 {
@@ -183,16 +185,10 @@ pub extern "C" fn cuMemsetD8_v2(to: u64, value: u8, count: usize) -> Code {
 }
 
 fn copy(to: u64, from: u64, size: usize, handle: usize) -> Result<(), Code> {
-    let stream = stream::of(handle)?;
-    if size == 0 {
-        return Ok(());
+    match size as u64 {
+        0 => stream::of(handle).map(drop),
+        size => graph::submit(handle, Node::Copy { to, from, size }),
     }
-    let copy = runtime().prepare_copy(to, from, size as u64, None).map_err(code)?;
-    stream.post(move || {
-        copy.run();
-        Ok(())
-    });
-    Ok(())
 }
 
 fn now(to: u64, from: u64, size: usize, direction: Direction) -> Result<(), Code> {

@@ -1,6 +1,7 @@
 //! The C functions: names, arguments and codes of the CUDA driver.
 
 pub mod context;
+pub mod graph;
 pub mod memory;
 pub mod module;
 pub mod pointer;

@@ -1,11 +1,15 @@
 //! Modules and launches.
 #![allow(unsafe_code)] // C functions take addresses on the caller's word
 
-use std::ffi::{CStr, c_char, c_uint, c_void};
+use std::{
+    ffi::{CStr, c_char, c_uint, c_void},
+    sync::Arc,
+};
 
-use super::{put, stream};
+use super::put;
 use crate::{
     code::{Code, INVALID_VALUE, call},
+    graph::{self, Node},
     kernel::{self, Launch},
     state,
 };
@@ -20,9 +24,9 @@ const THREADS: u64 = 1024;
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuModuleLoadData(module: *mut usize, image: *const c_void) -> Code {
     let load = || {
-        state::current_device()?;
+        let device = state::current_device()?;
         // SAFETY: the caller's promise.
-        unsafe { kernel::load(image) }
+        unsafe { kernel::load(device, image) }
     };
     // SAFETY: the caller's promise.
     call("cuModuleLoadData", || unsafe { put(module, load) })
@@ -78,7 +82,7 @@ pub unsafe extern "C" fn cuLaunchKernel(
     extra: *const *const c_void,
 ) -> Code {
     call("cuLaunchKernel", || {
-        let (stream, (width, program)) = (stream::of(handle)?, kernel::known(function)?);
+        let (width, program) = kernel::known(function)?;
         let group = u64::from(threads) * u64::from(threads_y) * u64::from(threads_z);
         let grid = pairs > 0 && (1..=65_535).contains(&parts) && (1..=65_535).contains(&depth);
         if !grid || !(1..=THREADS).contains(&group) || parameters.is_null() || !extra.is_null() {
@@ -86,10 +90,6 @@ pub unsafe extern "C" fn cuLaunchKernel(
         }
         // SAFETY: the caller's promise.
         let launch = unsafe { Launch::read(pairs, parts, threads, parameters) };
-        stream.post(move || {
-            let ended = program.map_or_else(|| launch.run(width), |program| launch.interpret(&program));
-            ended.map_err(i64::from)
-        });
-        Ok(())
+        graph::submit(handle, Node::Launch { launch, width, program: program.map(Arc::new) })
     })
 }

@@ -7,7 +7,8 @@ use fake_device::{Event, Progress, Stream};
 
 use super::put;
 use crate::{
-    code::{Code, INVALID_HANDLE, INVALID_VALUE, NOT_READY, UNKNOWN, call, code},
+    code::{CAPTURED_EVENT, Code, INVALID_HANDLE, INVALID_VALUE, NOT_READY, UNKNOWN, call, code},
+    graph::{self, Node},
     state::{self, runtime},
 };
 
@@ -24,7 +25,7 @@ struct Argument(*mut c_void);
 unsafe impl Send for Argument {}
 
 /// The stream of a handle, if it is one of the current context's device.
-pub(super) fn of(handle: usize) -> Result<Stream, Code> {
+pub(crate) fn of(handle: usize) -> Result<Stream, Code> {
     let device = state::current_device()?;
     if handle <= DEFAULTS {
         return runtime().default_stream(device).map_err(code);
@@ -80,7 +81,10 @@ pub unsafe extern "C" fn cuStreamGetCtx(stream: usize, context: *mut usize) -> C
 /// `cuStreamSynchronize`.
 #[unsafe(no_mangle)]
 pub extern "C" fn cuStreamSynchronize(stream: usize) -> Code {
-    call("cuStreamSynchronize", || synchronise(&of(stream)?))
+    call("cuStreamSynchronize", || {
+        graph::check_not_capturing(stream)?;
+        synchronise(&of(stream)?)
+    })
 }
 
 /// `cuStreamQuery`.
@@ -131,13 +135,9 @@ pub unsafe extern "C" fn cuLaunchHostFunc(
 /// `cuStreamWriteValue64`.
 #[unsafe(no_mangle)]
 pub extern "C" fn cuStreamWriteValue64_v2(stream: usize, address: u64, value: u64, flags: c_uint) -> Code {
-    call("cuStreamWriteValue64", || {
-        let stream = of(stream)?;
-        if flags > 1 {
-            return Err(INVALID_VALUE);
-        }
-        stream.write_word(runtime().prepare_word(address, true).map_err(code)?, value);
-        Ok(())
+    call("cuStreamWriteValue64", || match flags {
+        0 | 1 => graph::submit(stream, Node::Write { address, value }),
+        _ => Err(INVALID_VALUE),
     })
 }
 
@@ -145,7 +145,6 @@ pub extern "C" fn cuStreamWriteValue64_v2(stream: usize, address: u64, value: u6
 #[unsafe(no_mangle)]
 pub extern "C" fn cuStreamWaitValue64_v2(stream: usize, address: u64, value: u64, flags: c_uint) -> Code {
     call("cuStreamWaitValue64", || {
-        let stream = of(stream)?;
         let condition: fn(u64, u64) -> bool = match flags {
             0 => |word, value| word.wrapping_sub(value).cast_signed() >= 0,
             1 => |word, value| word == value,
@@ -153,9 +152,7 @@ pub extern "C" fn cuStreamWaitValue64_v2(stream: usize, address: u64, value: u64
             3 => |word, value| !(word | value) != 0,
             _ => return Err(INVALID_VALUE),
         };
-        let word = runtime().prepare_word(address, true).map_err(code)?;
-        stream.wait_word(word, move |word| condition(word, value));
-        Ok(())
+        graph::submit(stream, Node::Wait { address, value, condition })
     })
 }
 
@@ -186,11 +183,13 @@ pub extern "C" fn cuEventDestroy_v2(event: usize) -> Code {
 #[unsafe(no_mangle)]
 pub extern "C" fn cuEventRecord(event: usize, stream: usize) -> Code {
     call("cuEventRecord", || {
-        let (event, stream) = (runtime().event(event).map_err(code)?, of(stream)?);
-        if event.device() != stream.device() {
+        let (event, found) = (runtime().event(event).map_err(code)?, of(stream)?);
+        if event.device() != found.device() {
             return Err(INVALID_HANDLE);
         }
-        stream.record(&event);
+        if !graph::note_record(event.handle(), stream) {
+            found.record(&event);
+        }
         Ok(())
     })
 }
@@ -200,7 +199,8 @@ pub extern "C" fn cuEventRecord(event: usize, stream: usize) -> Code {
 pub extern "C" fn cuEventQuery(event: usize) -> Code {
     call("cuEventQuery", || {
         state::current_device()?;
-        progress(runtime().event(event).map_err(code)?.query())
+        let found = runtime().event(event).map_err(code)?;
+        if graph::is_captured(event) { Err(CAPTURED_EVENT) } else { progress(found.query()) }
     })
 }
 

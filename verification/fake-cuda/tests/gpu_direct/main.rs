@@ -5,6 +5,7 @@
 mod blocks;
 mod faults;
 mod flags;
+mod graphs;
 mod memory;
 mod opening;
 mod processes;
