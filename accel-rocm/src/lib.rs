@@ -57,6 +57,11 @@
 //! | `hipStreamWaitValue64`, signal memory, and a device that says that it can | no flags: `Unsupported` |
 //! | `hipGetStreamDeviceId` | the application's streams are taken as they are |
 //!
+//! # Freeing waits
+//! Memory is freed, closed or unlocked behind the copies that this crate's streams make with any memory. `hipFree` and
+//! `hipHostFree` themselves may wait for the whole device (HIP's manual says so of `hipFree`): whoever frees memory while a
+//! stream waits for a [flag](pmd_core::accelerator::Flag) lets another thread write it.
+//!
 //! # What is proven
 //! No AMD GPU has run this crate. It is tested on a stand-in for the runtime (`verification/fake-rocm`), and Debian's
 //! libamdhip64 5.2.3 loads and reports that there is no device. A block copy is one `hipMemcpyAsync` for each run of

@@ -32,7 +32,7 @@ pub(crate) struct Outstanding {
 struct Lists {
     open: Vec<Arc<Tracked>>,
     /// What streams left behind that were closed with work in them.
-    left: Vec<Arc<Left>>,
+    left: Vec<Left>,
 }
 
 /// A native stream, ours or the application's.
@@ -52,17 +52,17 @@ unsafe impl Sync for Tracked {}
 
 #[derive(Default)]
 struct Work {
-    /// Times that copies were put into the stream, and how many of them were seen done.
-    copies: u64,
-    done: u64,
+    /// Done when the copies are that were put into the stream last, and so all of them.
+    last_copy: Option<Arc<NativeEvent>>,
+    /// Set where that could not be recorded: only the stream itself tells then.
+    unmarked: bool,
     words: Vec<(NativeEvent, Arc<Word>)>,
 }
 
-/// Work of a closed stream.
+/// Work of a closed stream: copies, or a word that it still reads or writes.
 struct Left {
-    event: NativeEvent,
-    copies: bool,
-    _words: Vec<Arc<Word>>,
+    event: Arc<NativeEvent>,
+    word: Option<Arc<Word>>,
 }
 
 impl Outstanding {
@@ -82,7 +82,7 @@ impl Outstanding {
     pub(crate) fn close(&self, tracked: &Arc<Tracked>) {
         let mut lists = self.lists();
         lists.left.retain(|left| !left.is_done());
-        lists.left.extend(tracked.leave().map(Arc::new));
+        lists.left.extend(tracked.leave());
         lists.open.retain(|open| !Arc::ptr_eq(open, tracked));
     }
 
@@ -91,13 +91,14 @@ impl Outstanding {
         // Without the lock: whoever lets the copies go on may need it.
         let (open, left) = {
             let lists = self.lists();
-            (lists.open.clone(), lists.left.clone())
+            let left = lists.left.iter().filter(|left| left.word.is_none());
+            (lists.open.clone(), left.map(|left| Arc::clone(&left.event)).collect::<Vec<_>>())
         };
         for tracked in open {
             tracked.wait_for_copies();
         }
-        for left in left.iter().filter(|left| left.copies) {
-            left.event.wait();
+        for event in left {
+            event.wait();
         }
     }
 
@@ -133,9 +134,17 @@ impl Tracked {
         self.native
     }
 
-    /// Copies are about to be put into it.
-    pub(crate) fn will_copy(&self) {
-        self.work().copies += 1;
+    /// Copies were put into it. The caller has made the device current.
+    ///
+    /// Memory is freed behind this event and not behind the stream: what the application put behind the copies may wait
+    /// for the very thread that frees.
+    pub(crate) fn has_copied(&self) {
+        let mut work = self.work();
+        let used = work.last_copy.take().filter(|event| Arc::strong_count(event) == 1);
+        let event = used.map_or_else(|| NativeEvent::new(self.hip, self.device).map(Arc::new), Ok);
+        let recorded = event.and_then(|event| event.record(self.native).map(|()| event));
+        work.unmarked = recorded.is_err();
+        work.last_copy = recorded.ok();
     }
 
     /// Keeps a word until what is in the stream now is done. The caller has made the device current.
@@ -158,37 +167,37 @@ impl Tracked {
     }
 
     fn wait_for_copies(&self) {
-        let copies = {
+        let (event, unmarked) = {
             let work = self.work();
-            if work.done == work.copies {
-                return;
-            }
-            work.copies
+            (work.last_copy.clone(), work.unmarked)
         };
+        if let Some(event) = event {
+            event.wait();
+        }
+        if unmarked {
+            self.wait_for_all();
+        }
+    }
+
+    fn wait_for_all(&self) {
         let Ok(_current) = self.hip.on_device(self.device) else { return };
         // SAFETY: the stream is ours and open, or the application's: the runtime refuses one that was destroyed, and then
         // nothing is in it any more.
         let answer = unsafe { self.hip.hipStreamSynchronize(self.native) };
         let _ = self.hip.check("hipStreamSynchronize", answer);
-        let mut work = self.work();
-        work.done = work.done.max(copies);
+        self.work().unmarked = false;
     }
 
-    /// What is still in the stream, if anything is.
-    fn leave(&self) -> Option<Left> {
-        let mut work = self.work();
-        let copies = work.done != work.copies;
-        let words = mem::take(&mut work.words).into_iter().filter(|(event, _)| !is_done(event));
-        let words = words.map(|(_, word)| word).collect::<Vec<_>>();
-        if !copies && words.is_empty() {
-            return None;
+    /// What is still in the stream.
+    fn leave(&self) -> Vec<Left> {
+        if self.work().unmarked {
+            self.wait_for_all();
         }
-        let _current = self.hip.on_device(self.device).ok()?;
-        let event = NativeEvent::new(self.hip, self.device).ok()?;
-        // A stream that takes no event does nothing any more either.
-        event.record(self.native).ok()?;
-        let left = Left { event, copies, _words: words };
-        (!left.is_done()).then_some(left)
+        let mut work = self.work();
+        let copies = work.last_copy.take().map(|event| Left { event, word: None });
+        let words = mem::take(&mut work.words).into_iter();
+        let words = words.map(|(event, word)| Left { event: Arc::new(event), word: Some(word) });
+        copies.into_iter().chain(words).filter(|left| !left.is_done()).collect()
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {

@@ -112,8 +112,7 @@ impl Stream for RocmStream {
             return Ok(());
         }
         let (hip, _current) = (self.shared.hip, self.shared.current()?);
-        self.tracked.will_copy();
-        for CopyRange { from, to, length, direction } in runs {
+        let copied = runs.try_for_each(|CopyRange { from, to, length, direction }| {
             // SAFETY: the caller promises that both ranges are allocated where the direction says, and stay so.
             let answer = unsafe {
                 hip.hipMemcpyAsync(
@@ -124,9 +123,10 @@ impl Stream for RocmStream {
                     self.tracked.native(),
                 )
             };
-            hip.check("hipMemcpyAsync", answer).map_err(|error| self.explain(error))?;
-        }
-        Ok(())
+            hip.check("hipMemcpyAsync", answer).map_err(|error| self.explain(error))
+        });
+        self.tracked.has_copied();
+        copied
     }
 }
 

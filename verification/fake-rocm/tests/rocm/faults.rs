@@ -85,12 +85,37 @@ fn everything(device: &dyn Accelerator) -> Result<(), AcceleratorError> {
         length: 4096,
         direction: CopyDirection::HostToDevice,
     };
+    let event = stream.record()?;
     // SAFETY: both are dropped behind the copy.
     unsafe { stream.copy(&[copy]) }?;
-    let event = stream.record()?;
     other.wait(&event)?;
     other.signal(&flag, 1)?;
     other.wait_value(&flag, 1)?;
     drop((adopted, locked));
     Ok(())
 }
+
+/// What a test of leaks would find fails here: nobody can be told, and nobody is hurt.
+const DROPS: &str = "hipFree@1+=999,hipHostFree@1+=999,hipHostUnregister@1+=999,hipEventDestroy@1+=999,\
+                     hipStreamDestroy@1+=999,hipEventSynchronize@1+=999";
+
+case!(what_cannot_be_freed_stays, Stage::normal().faults(DROPS), || {
+    let (fake, device) = (Fake::loaded(), open(1));
+    everything(&*device).expect("nothing of it fails");
+    drop(device);
+    assert_eq!(fake.number("hipPeekAtLastError"), 0);
+    let counts = fake.counts();
+    assert_eq!((counts.allocations, counts.pinned, counts.registered, counts.streams), (1, 1, 1, 2));
+});
+
+case!(a_copy_that_cannot_be_marked_is_waited_for, Stage::normal().faults("hipEventRecord@1=999"), || {
+    let (fake, device) = (Fake::loaded(), open(0));
+    let (memory, stream) = (device.allocate(64).expect("room"), device.open_stream().expect("a stream"));
+    let bytes = vec![3_u8; 64];
+    let from = bytes.as_ptr().expose_provenance() as u64;
+    let copy = CopyRange { from, to: address(&*memory), length: 64, direction: CopyDirection::HostToDevice };
+    // SAFETY: both are dropped behind the copy.
+    unsafe { stream.copy(&[copy]) }.expect("the copy is taken");
+    drop((memory, bytes, stream, device));
+    fake.is_empty();
+});

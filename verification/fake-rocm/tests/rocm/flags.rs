@@ -6,7 +6,7 @@ use std::{sync::Arc, thread};
 use pmd_core::accelerator::{AcceleratorError, CopyDirection, CopyRange, Flag};
 
 use crate::{
-    bench::{Fake, address, error, host_bytes, open, until, wait},
+    bench::{Fake, address, error, host_bytes, open, until, wait, write},
     stage::Stage,
 };
 
@@ -105,6 +105,21 @@ case!(a_wait_that_nobody_ends_hangs_nobody, Stage::normal(), || {
     stream.wait_value(&flag, 1).expect("it takes a wait");
     drop((flag, stream, device));
     assert_eq!(fake.counts().others, 1, "the word stays, for the stream reads it");
+});
+
+case!(memory_is_freed_though_the_stream_waits_for_us, Stage::normal(), || {
+    let (fake, device) = (Fake::loaded(), open(0));
+    let (memory, other) = (device.allocate(64).expect("room"), device.allocate(64).expect("room"));
+    let (flag, stream) = (device.flag().expect("a flag"), device.open_stream().expect("a stream"));
+    write(&*stream, address(&*memory), &[1; 64]);
+    stream.wait_value(&flag, 1).expect("it takes a wait");
+    // Its copies are done; what is behind them waits for this thread.
+    drop((memory, other));
+    assert_eq!(fake.counts().allocations, 0);
+    flag.store(1);
+    wait(&*stream.record().expect("an event"));
+    drop((flag, stream, device));
+    fake.is_empty();
 });
 
 case!(memory_is_freed_behind_the_copies, Stage::normal(), || {

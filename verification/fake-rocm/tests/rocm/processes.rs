@@ -187,6 +187,23 @@ case!(memory_of_a_killed_process_is_gone_and_closes, Stage::normal(), || {
     fake.is_empty();
 });
 
+const GONE: &str = "hipIpcOpenMemHandle@1=17,hipIpcOpenMemHandle@2=205,hipIpcOpenMemHandle@3=400";
+
+case!(every_code_for_gone_is_gone, Stage::normal().faults(GONE), || {
+    let (fake, device) = (Fake::loaded(), open(0));
+    let owner = Owner::start();
+    for _ in 0..3 {
+        assert_eq!(error(device.import(&owner.handle)), AcceleratorError::Gone { kind: KIND });
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| (0..20).for_each(|_| drop(device.import(&owner.handle).expect("it is shared"))));
+        }
+    });
+    drop(device);
+    fake.is_empty();
+});
+
 case!(a_failing_open_leaks_nothing, Stage::normal().faults("hipMemGetAddressRange@1=999"), || {
     let (fake, device) = (Fake::loaded(), open(0));
     let owner = Owner::start();

@@ -78,6 +78,15 @@ case!(the_applications_streams_are_followed, Stage::normal(), || {
     fake.is_empty();
 });
 
+case!(a_runtime_that_cannot_tell_takes_any_stream, Stage::normal().without("hipGetStreamDeviceId"), || {
+    let (fake, device) = (Fake::loaded(), open(0));
+    let native = 0x50;
+    let stream = device.stream(native).expect("nobody can tell");
+    assert_eq!(error(stream.record()), AcceleratorError::UnknownStream { kind: KIND, native });
+    drop((stream, device));
+    fake.is_empty();
+});
+
 case!(a_stream_that_was_destroyed_is_told, Stage::normal().misused(), || {
     let (fake, device) = (Fake::loaded(), open(0));
     let (memory, flag) = (device.allocate(64).expect("room"), device.flag().expect("a flag"));
@@ -136,7 +145,7 @@ case!(a_stream_is_shared_between_threads, Stage::normal(), || {
             });
         }
     });
-    assert!(fake.counts().events <= 4, "{:?}", fake.counts());
+    assert!(fake.counts().events <= 5, "{:?}", fake.counts());
     drop((stream, device));
     fake.is_empty();
 });
