@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hip_sys::hip::hipStream_t;
+use hip_sys::hip::{hipErrorCapturedEvent, hipStream_t};
 
 use crate::event::NativeEvent;
 use crate::flag::Word;
-use crate::runtime::Hip;
+use crate::runtime::{self, Hip};
 
 /// How long an accelerator that goes looks whether its closed streams have done everything.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -110,7 +110,8 @@ impl Outstanding {
 impl Drop for Outstanding {
     fn drop(&mut self) {
         let deadline = Instant::now() + PATIENCE;
-        for left in mem::take(&mut self.lists().left) {
+        let left = mem::take(&mut self.lists().left);
+        for left in left.into_iter().filter(|left| left.word.is_some()) {
             while !left.is_done() && Instant::now() < deadline {
                 thread::sleep(LOOK);
             }
@@ -224,7 +225,9 @@ impl Left {
     }
 }
 
-/// Done, or failed, after which nothing more happens.
+/// Done, or failed, after which nothing more happens; never where the event went into a graph, which may be launched at any
+/// time.
 fn is_done(event: &NativeEvent) -> bool {
-    event.is_done().unwrap_or(true)
+    let captured = |error| runtime::code(&error) == Some(hipErrorCapturedEvent);
+    event.is_done().unwrap_or_else(|error| !captured(error))
 }

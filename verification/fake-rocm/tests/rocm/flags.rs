@@ -107,6 +107,15 @@ case!(a_wait_that_nobody_ends_hangs_nobody, Stage::normal(), || {
     assert_eq!(fake.counts().others, 1, "the word stays, for the stream reads it");
 });
 
+case!(a_graph_keeps_the_flags_that_it_writes, Stage::normal().faults("hipEventQuery@1+=907"), || {
+    let (fake, device) = (Fake::loaded(), open(0));
+    let (flag, stream) = (device.flag().expect("a flag"), device.open_stream().expect("a stream"));
+    stream.signal(&flag, 1).expect("it takes a write");
+    until(|| flag.load() == 1);
+    drop((flag, stream, device));
+    assert_eq!(fake.counts().others, 1, "the graph may be launched again");
+});
+
 case!(memory_is_freed_though_the_stream_waits_for_us, Stage::normal(), || {
     let (fake, device) = (Fake::loaded(), open(0));
     let (memory, other) = (device.allocate(64).expect("room"), device.allocate(64).expect("room"));
