@@ -1,4 +1,5 @@
-// Scheduler, server and worker in the classes of StepMesh: a server answers with the sum of what was pushed.
+// Scheduler, server and worker in the classes of StepMesh: a server answers with the sum of what was pushed. A joint
+// process is a server and a worker.
 //
 //   g++ -std=c++17 sum.cpp $(pkg-config --cflags --libs pmd_af) -o sum
 //   export DMLC_NUM_WORKER=1 DMLC_NUM_SERVER=1 DMLC_PS_ROOT_URI=127.0.0.1 DMLC_PS_ROOT_PORT=8123
@@ -36,11 +37,16 @@ void Sum(const ps::AFTensorMeta &request, ps::AFTensorServer *server) {
   server->Response(request, {{request.pull_tensors[0].key, sum}});
 }
 
-void RunServer() {
-  ps::StartPS(0, ps::Node::SERVER, -1, true);
+// Serves until this process is finalised.
+void Serve() {
   auto *server = new ps::AFTensorServer(0);
   server->SetRequestHandle(Sum);
   ps::RegisterExitCallback([server] { delete server; });
+}
+
+void RunServer() {
+  ps::StartPS(0, ps::Node::SERVER, -1, true);
+  Serve();
   ps::Finalize(0, ps::Node::SERVER, true);
 }
 
@@ -74,8 +80,11 @@ int Push(ps::AFTensorWorker &worker, int rows, int servers) {
   return right;
 }
 
-int RunWorker() {
-  ps::StartPS(0, ps::Node::WORKER, -1, true);
+int RunWorker(ps::Node::Role role) {
+  ps::StartPS(0, role, -1, true);
+  if (role == ps::Node::JOINT) {
+    Serve();
+  }
   const int servers = ps::NumServers();
   int right = 0;
   {
@@ -86,7 +95,7 @@ int RunWorker() {
   }
   const int wanted = kMostRows * kRounds * servers;
   std::printf("worker %d: %d of %d sums are right\n", ps::MyRank(), right, wanted);
-  ps::Finalize(0, ps::Node::WORKER, true);
+  ps::Finalize(0, role, true);
   return right == wanted ? 0 : 1;
 }
 
@@ -99,8 +108,10 @@ int Run() {
     case ps::Node::SERVER:
       RunServer();
       return 0;
+    case ps::Node::JOINT:
+      return RunWorker(ps::Node::JOINT);
     default:
-      return RunWorker();
+      return RunWorker(ps::Node::WORKER);
   }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Program {
     compiler: &'static str,
     /// Servers, and workers.
     each: u32,
+    /// Roles of the processes of each rank; joint processes are servers and workers.
+    roles: &'static str,
     writes: &'static [&'static str],
 }
 
@@ -35,6 +37,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
         source: "examples/push_pull.c",
         compiler: "gcc -std=c11 -pedantic",
         each: 1,
+        roles: "server worker",
         writes: &["16 answers of 1024 numbers are right"],
     },
     Program {
@@ -42,6 +45,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
         source: "examples/sum.cpp",
         compiler: "g++ -std=c++17",
         each: 2,
+        roles: "joint",
         writes: &["worker 0: 128 of 128 sums are right", "worker 1: 128 of 128 sums are right"],
     },
     Program {
@@ -49,6 +53,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
         source: "tests/classes.cpp",
         compiler: "g++ -std=c++17",
         each: 1,
+        roles: "server worker",
         writes: &["every method does what it says"],
     },
 ];
@@ -162,7 +167,7 @@ impl Bench<'_, '_> {
 /// All processes of a cluster, for the shell: fails where one of them does, or does not write what it should.
 /// `command` is the program in words for the shell.
 pub(crate) fn script(program: &Program, command: &str, device: Device, port: u16) -> String {
-    let (each, last) = (program.each, program.each.saturating_sub(1));
+    let (each, last, roles) = (program.each, program.each.saturating_sub(1), program.roles);
     let chosen: String =
         device.environment().iter().map(|(name, value)| format!("export {name}={value}\n")).collect();
     let said: String = program
@@ -180,7 +185,7 @@ pub(crate) fn script(program: &Program, command: &str, device: Device, port: u16
          start() {{ {command} >>\"$written\" 2>&1 & all=\"$all $!\"; }}\n\
          all= failed=0\n\
          export DMLC_ROLE=scheduler; start\n\
-         for DMLC_NODE_RANK in $(seq 0 {last}); do for DMLC_ROLE in server worker; do\n\
+         for DMLC_NODE_RANK in $(seq 0 {last}); do for DMLC_ROLE in {roles}; do\n\
          export DMLC_NODE_RANK DMLC_ROLE; start; done; done\n\
          for one in $all; do wait $one || failed=1; done\n\
          cat \"$written\"\n\
