@@ -49,6 +49,14 @@ pub(crate) const PROGRAMS: &[Program] = &[
         writes: &["worker 0: 128 of 128 sums are right", "worker 1: 128 of 128 sums are right"],
     },
     Program {
+        name: "key_values",
+        source: "examples/key_values.cpp",
+        compiler: "g++ -std=c++17",
+        each: 2,
+        roles: "server worker",
+        writes: &["worker 0: 64 of 64 keys are right", "worker 1: 64 of 64 keys are right"],
+    },
+    Program {
         name: "classes",
         source: "tests/classes.cpp",
         compiler: "g++ -std=c++17",
