@@ -1,4 +1,5 @@
-// Scheduler, servers and workers in the classes of ps-lite: workers push values under keys, servers keep their sums.
+// Scheduler, servers and workers in the classes of ps-lite: workers push values under keys, servers keep their sums, and
+// tell in an application how often they were asked.
 //
 //   g++ -std=c++17 key_values.cpp $(pkg-config --cflags --libs pmd_af) -o key_values
 //   export DMLC_NUM_WORKER=1 DMLC_NUM_SERVER=1 DMLC_PS_ROOT_URI=127.0.0.1 DMLC_PS_ROOT_PORT=8123
@@ -19,20 +20,64 @@ constexpr int kKeys = 64;
 constexpr int kRounds = 5;
 // A command that no server knows.
 constexpr int kUnknown = 13;
+// The application, and what it is asked.
+constexpr int kApp = 3;
+constexpr int kHowOften = 1;
+constexpr int kSilence = 2;
 
 using Worker = ps::KVWorker<float>;
 using Server = ps::KVServer<float>;
 
+// Pushes that this server has had.
+std::atomic<int> pushes{0};
+
+// Whether a call throws an error whose text has these words.
+template <typename Call>
+bool Throws(Call call, const std::string &words) {
+  try {
+    call();
+  } catch (const dmlc::Error &error) {
+    return std::string(error.what()).find(words) != std::string::npos;
+  }
+  return false;
+}
+
 void RunServer() {
   ps::StartPS(0, ps::Node::SERVER, -1, true);
   auto *server = new Server(0);
+  auto *app = new ps::SimpleApp(kApp);
+  app->set_request_handle([](const ps::SimpleData &asked, ps::SimpleApp *at) {
+    if (asked.head == kHowOften) {
+      at->Response(asked, asked.body + std::to_string(pushes.load()));
+    }
+  });
+  PS_CHECK(Throws([app] { app->Response(ps::SimpleData()); }, "in the handler"));
   auto sums = std::make_shared<ps::KVServerDefaultHandle<float>>();
   server->set_request_handle([sums](const ps::KVMeta &meta, const ps::KVPairs<float> &pairs, Server *asked) {
+    pushes += meta.push ? 1 : 0;
     PS_CHECK(meta.cmd != kUnknown) << "an unknown command";
     (*sums)(meta, pairs, asked);
   });
-  ps::RegisterExitCallback([server] { delete server; });
+  ps::RegisterExitCallback([server, app] {
+    delete app;
+    delete server;
+  });
   ps::Finalize(0, ps::Node::SERVER, true);
+}
+
+// Asks every server how often it was pushed to, and one of them what it does not answer.
+void Ask() {
+  ps::SimpleApp app(kApp);
+  std::vector<std::string> answers;
+  app.set_response_handle([&answers](const ps::SimpleData &answer, ps::SimpleApp *) { answers.push_back(answer.body); });
+  app.Wait(app.Request(kHowOften, "pushed ", ps::kServerGroup));
+  const std::string wanted = "pushed " + std::to_string(kRounds * ps::NumWorkers());
+  PS_CHECK(answers == std::vector<std::string>(static_cast<std::size_t>(ps::NumServers()), wanted)) << wanted;
+  app.Wait(app.Request(kHowOften, "", ps::Postoffice::ServerRankToID(0)));
+  const int unanswered = app.Request(kSilence, "", ps::Postoffice::ServerRankToID(0));
+  PS_CHECK(Throws([&] { app.Wait(unanswered, 20); }, "not done"));
+  PS_CHECK(Throws([&] { app.Request(kHowOften, "", ps::Postoffice::ServerRankToID(77)); }, "request"));
+  PS_CHECK(Throws([&] { app.Request(kHowOften, "", ps::kScheduler); }, "to workers, to servers"));
 }
 
 // Keys of every server; key `at` has `at % 5` values.
@@ -42,16 +87,6 @@ std::vector<ps::Key> Keys() {
     keys.push_back(static_cast<ps::Key>(at) * (ps::kMaxKey / kKeys));
   }
   return keys;
-}
-
-template <typename Call>
-bool Throws(Call call, const std::string &words) {
-  try {
-    call();
-  } catch (const dmlc::Error &error) {
-    return std::string(error.what()).find(words) != std::string::npos;
-  }
-  return false;
 }
 
 // Pushes the values of every worker alike and compares the sums; how many keys were right.
@@ -107,6 +142,7 @@ int RunWorker() {
   {
     Worker worker(0, 0);
     right = Exchange(worker);
+    Ask();
     CheckRefusals(worker);
   }
   std::printf("worker %d: %d of %d keys are right\n", ps::MyRank(), right, kKeys);

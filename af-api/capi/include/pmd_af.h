@@ -60,7 +60,8 @@
 // A batch of its own.
 #define PMD_AF_PART_SINGLE 0
 
-// The first request of a batch: a server hands out the requests of a batch together.
+// The first request of a batch: a server hands out the requests of a batch together. The batch is the thread's that
+// began it: the others are submitted by the same thread.
 #define PMD_AF_PART_START 1
 
 // A request between the first and the last.
@@ -113,6 +114,9 @@ typedef enum pmd_af_status {
   PMD_AF_STATUS_PANIC = 19,
 } pmd_af_status;
 
+// An application, at one process.
+typedef struct pmd_af_app pmd_af_app;
+
 // A request of a worker.
 typedef struct pmd_af_incoming pmd_af_incoming;
 
@@ -122,6 +126,9 @@ typedef struct pmd_af_memory pmd_af_memory;
 // A process's place in a cluster, with its worker or its server.
 typedef struct pmd_af_node pmd_af_node;
 
+// What a request is answered with.
+typedef struct pmd_af_reply pmd_af_reply;
+
 // A push-pull that was sent.
 typedef struct pmd_af_request pmd_af_request;
 
@@ -130,6 +137,30 @@ typedef struct pmd_af_response pmd_af_response;
 
 // What brings the processes of a cluster together.
 typedef struct pmd_af_scheduler pmd_af_scheduler;
+
+// A request, or the answer to one. Valid during the call that it is given to.
+typedef struct pmd_af_app_message {
+  // Role of who sent it: `PMD_AF_SERVERS` or `PMD_AF_WORKERS`.
+  uint32_t role;
+  // Its rank among all instances of the role.
+  uint32_t rank;
+  // Number of the request at who asked.
+  uint64_t timestamp;
+  // The application's number.
+  int32_t head;
+  // The application's bytes.
+  const uint8_t *body;
+  // How many.
+  size_t length;
+} pmd_af_app_message;
+
+// Is given a request, and answers it with `pmd_af_reply_set`; without that there is no answer.
+typedef void (*pmd_af_app_request_handler)(void *context,
+                                           const struct pmd_af_app_message *request,
+                                           struct pmd_af_reply *reply);
+
+// Is given an answer.
+typedef void (*pmd_af_app_response_handler)(void *context, const struct pmd_af_app_message *response);
 
 // A variable that goes before the environment's.
 typedef struct pmd_af_variable {
@@ -307,6 +338,47 @@ typedef struct pmd_af_trace {
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+// Opens the application of a number as a server (`PMD_AF_SERVERS`) or as a worker (`PMD_AF_WORKERS`) of the node. The
+// other side must have opened the same number. The functions are called on a thread of the application's, one after the
+// other; either may be NULL.
+//
+// # Safety
+// `app` may be written. The functions may be called with `context`, from another thread, until `pmd_af_app_close` has
+// returned.
+enum pmd_af_status pmd_af_app_open(const struct pmd_af_node *node,
+                                   uint32_t role,
+                                   uint32_t number,
+                                   pmd_af_app_request_handler on_request,
+                                   pmd_af_app_response_handler on_response,
+                                   void *context,
+                                   struct pmd_af_app **app);
+
+// Sends a request to a server or a worker of a rank, or to all that are connected where the rank is negative. Does not
+// wait. `timestamp` is its number, for `pmd_af_app_wait`.
+//
+// # Safety
+// `body` has its length; `timestamp` may be written.
+enum pmd_af_status pmd_af_app_request(const struct pmd_af_app *app,
+                                      uint32_t role,
+                                      int64_t rank,
+                                      int32_t head,
+                                      const uint8_t *body,
+                                      size_t length,
+                                      uint64_t *timestamp);
+
+// Answers a request, in the call that it was given to. The bytes are copied.
+//
+// # Safety
+// `reply` is what the call was given; `body` has its length.
+enum pmd_af_status pmd_af_reply_set(struct pmd_af_reply *reply, const uint8_t *body, size_t length);
+
+// Waits until everybody has answered a request, and the answers have been given out.
+enum pmd_af_status pmd_af_app_wait(const struct pmd_af_app *app, uint64_t timestamp, uint64_t timeout_ms);
+
+// Closes an application at this process. When this returns its functions are not called any more, unless one of them calls
+// it.
+enum pmd_af_status pmd_af_app_close(struct pmd_af_app *app);
 
 // What went wrong in the last call of this thread that failed; empty when none has. Valid until another call of this
 // thread fails.

@@ -19,6 +19,7 @@
 //! | `node` | scheduler and nodes: places, barriers, who comes and goes |
 //! | `worker` | push-pulls and their requests |
 //! | `server` | batches of requests, and responses |
+//! | `app` | small requests between applications |
 //! | `memory` | registered memory, and tensors as DLPack describes them |
 //! | `options` | how a process takes part |
 //! | `status` | what functions return |
@@ -31,6 +32,7 @@
 //! - Every place for a result is checked before anything is done.
 //! - `include/pmd_af.h` is written by cbindgen from this crate; a test compares.
 
+pub mod app;
 mod boundary;
 pub mod memory;
 pub mod node;

@@ -26,7 +26,8 @@ static REQUESTS: Table<pmd_af_request, Handle> = Table::new("request");
 
 /// A batch of its own.
 pub const PMD_AF_PART_SINGLE: u32 = 0;
-/// The first request of a batch: a server hands out the requests of a batch together.
+/// The first request of a batch: a server hands out the requests of a batch together. The batch is the thread's that
+/// began it: the others are submitted by the same thread.
 pub const PMD_AF_PART_START: u32 = 1;
 /// A request between the first and the last.
 pub const PMD_AF_PART_MIDDLE: u32 = 2;

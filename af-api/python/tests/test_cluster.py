@@ -12,6 +12,17 @@ from pmd_af import errors
 SHAPE = {"workers": 2, "servers": 1, "start_timeout": PATIENCE}
 
 
+def refused(start, kind):
+    """What a start fails with that is given little time, or more where the machine is too busy to find out."""
+    for seconds in (0.3, 3.0, PATIENCE):
+        with pytest.raises(errors.Error) as raised:
+            start(seconds)
+        if raised.value.kind == kind:
+            break
+    assert raised.value.kind == kind
+    return raised.value
+
+
 def test_a_cluster_knows_its_members():
     with cluster(workers=2, servers=1) as ((server,), workers):
         assert [worker.node.rank for worker in workers] == [0, 1]
@@ -32,9 +43,12 @@ def test_a_cluster_knows_its_members():
 
 def test_who_is_missing_is_named():
     with pmd_af.Scheduler(scheduler="127.0.0.1:0", **SHAPE) as scheduler:
-        with pytest.raises(errors.Incomplete) as raised:
-            pmd_af.Worker(scheduler=scheduler.address, rank=1, **{**SHAPE, "start_timeout": 0.3})
-        assert raised.value.missing == ["server 0", "worker 0"] and isinstance(raised.value, TimeoutError)
+        def alone(seconds):
+            pmd_af.Worker(scheduler=scheduler.address, rank=1, **{**SHAPE, "start_timeout": seconds})
+
+        error = refused(alone, "Missing")
+        assert error.missing == ["server 0", "worker 0"] and isinstance(error, TimeoutError)
+        assert isinstance(error, errors.Incomplete)
         with pytest.raises(errors.Incomplete) as raised:
             scheduler.wait_formed(0.01)
         assert "server 0" in raised.value.missing
@@ -105,8 +119,10 @@ def test_options_that_cannot_be(monkeypatch):
 def test_a_place_that_is_taken_is_refused():
     with cluster() as (_, (worker,)):
         address = worker.node.scheduler
-        with pytest.raises(errors.StartError) as raised:
-            pmd_af.Worker(
-                scheduler=address, workers=1, servers=1, start_timeout=PATIENCE, keep_alive=0.05, down_after=0.1
-            )
-        assert raised.value.kind == "Refused" and "taken" in str(raised.value)
+        shape = {"scheduler": address, "workers": 1, "servers": 1, "start_timeout": PATIENCE}
+
+        def again(seconds):
+            pmd_af.Worker(keep_alive=seconds / 3, down_after=seconds, **shape)
+
+        error = refused(again, "Refused")
+        assert isinstance(error, errors.StartError) and "taken" in str(error)

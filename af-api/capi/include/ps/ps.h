@@ -10,6 +10,7 @@
 #include "ps/internal/backend.h"
 #include "ps/internal/postoffice.h"
 #include "ps/kv_app.h"
+#include "ps/simple_app.h"
 
 namespace ps {
 

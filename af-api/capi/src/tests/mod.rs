@@ -1,6 +1,7 @@
 //! The C functions, called as C programs call them: a scheduler, servers and workers in one process.
 #![allow(unsafe_code)] // calls C functions
 
+mod app;
 mod exchange;
 mod refusals;
 
