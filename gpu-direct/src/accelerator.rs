@@ -92,9 +92,7 @@ impl Accelerator for CudaAccelerator {
     }
 
     fn flag(&self) -> Result<Arc<dyn Flag>, AcceleratorError> {
-        if !self.context.facts.value_waits {
-            return Err(unsupported("make a flag", "the device has no 64-bit stream memory operations"));
-        }
+        self.context.values()?;
         let _entered = self.context.enter()?;
         Ok(Arc::new(CudaFlag::new(&self.context)?))
     }

@@ -15,10 +15,10 @@ use pmd_core::{
 use crate::{
     OpenError,
     blocks::BlockCopier,
-    driver::{Driver, Handle},
+    driver::{Driver, Handle, unsupported},
     flag::FlagPool,
     memory::{DmaBufs, Exports, Imports},
-    probe::{self, Unavailable},
+    probe::{self, CallResult, Unavailable},
 };
 
 /// The primary context of a device. It is retained from `open` until the last value that came from it is dropped.
@@ -43,6 +43,9 @@ pub(crate) struct Context {
     handle: Handle,
     device: c_int,
 }
+
+/// A driver's function of a stream, a word's address, a value and flags.
+pub(crate) type OnValue = unsafe extern "C" fn(Handle, u64, u64, c_uint) -> CallResult;
 
 /// What the device can do, asked once.
 #[derive(Clone, Copy, Debug)]
@@ -129,6 +132,16 @@ impl Context {
             self.driver.check("cuCtxPushCurrent", unsafe { (self.driver.context_push)(self.handle) })?;
         }
         Ok(Entered { driver: &self.driver, pushed: push })
+    }
+
+    /// The functions by which streams wait for a value and write one.
+    pub(crate) fn values(&self) -> Result<(OnValue, OnValue), AcceleratorError> {
+        const WHAT: &str = "signal or wait for a flag";
+        if !self.facts.value_waits {
+            return Err(unsupported(WHAT, "the device has no 64-bit stream memory operations"));
+        }
+        let both = self.driver.wait_value.zip(self.driver.write_value);
+        both.ok_or(unsupported(WHAT, "the driver is older than that of CUDA 11.7"))
     }
 
     /// An event that no one uses. Inside [`Context::enter`].

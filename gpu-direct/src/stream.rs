@@ -18,7 +18,7 @@ use pmd_core::{
 use crate::{
     blocks,
     context::{Context, lock},
-    driver::{Handle, NOT_SUPPORTED, unsupported},
+    driver::{Handle, NOT_SUPPORTED},
     event::CudaEvent,
     flag::{CudaFlag, word_of},
 };
@@ -130,12 +130,6 @@ impl CudaStream {
     }
 
     fn flag<'flag>(&self, flag: &'flag Arc<dyn Flag>) -> Result<&'flag CudaFlag, AcceleratorError> {
-        if !self.context.facts.value_waits {
-            return Err(unsupported(
-                "signal or wait for a flag",
-                "the device has no 64-bit stream memory operations",
-            ));
-        }
         let any: &dyn Any = &**flag;
         let known = any.downcast_ref::<CudaFlag>().filter(|flag| flag.belongs_to(&self.context));
         known.ok_or_else(|| self.foreign())
@@ -172,8 +166,7 @@ impl Stream for CudaStream {
         let flag = self.flag(flag)?;
         let _entered = self.context.enter()?;
         let driver = &self.context.driver;
-        let absent = unsupported("signal a flag", "the driver is older than that of CUDA 11.7");
-        let write_value = driver.write_value.ok_or(absent)?;
+        let (_, write_value) = self.context.values()?;
         // SAFETY: a word of pinned memory, which is not used anew before the stream has passed this.
         let written = unsafe { write_value(self.native, flag.address(), word_of(value), 0) };
         driver.check("cuStreamWriteValue64", written)?;
@@ -186,8 +179,7 @@ impl Stream for CudaStream {
         let flag = self.flag(flag)?;
         let _entered = self.context.enter()?;
         let driver = &self.context.driver;
-        let absent = unsupported("wait for a flag", "the driver is older than that of CUDA 11.7");
-        let wait_value = driver.wait_value.ok_or(absent)?;
+        let (wait_value, _) = self.context.values()?;
         // SAFETY: as for `signal`.
         let waits = unsafe { wait_value(self.native, flag.address(), word_of(value), AT_LEAST) };
         driver.check("cuStreamWaitValue64", waits)?;

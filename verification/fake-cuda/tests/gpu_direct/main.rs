@@ -7,6 +7,7 @@ mod faults;
 mod flags;
 mod graphs;
 mod memory;
+mod older;
 mod opening;
 mod processes;
 mod streams;
