@@ -135,6 +135,9 @@ impl AscendStream {
 }
 
 /// Runs on a thread of the runtime, in the stream's turn.
+///
+/// # Safety
+/// The argument is a boxed [`CopyRange`] that is passed once, whose promises are those of [`Stream::copy`].
 unsafe extern "C" fn copy_host_bytes(argument: *mut c_void) {
     // SAFETY: the range that was launched with this function, which is called once.
     let copy = unsafe { Box::from_raw(argument.cast::<CopyRange>()) };
