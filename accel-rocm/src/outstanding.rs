@@ -80,6 +80,10 @@ impl Outstanding {
 
     /// The stream gets no work any more. It is destroyed with the last user of the value.
     pub(crate) fn close(&self, tracked: &Arc<Tracked>) {
+        // Before the lock is taken, for it may take long.
+        if tracked.work().unmarked {
+            tracked.wait_for_all();
+        }
         let mut lists = self.lists();
         lists.left.retain(|left| !left.is_done());
         lists.left.extend(tracked.leave());
@@ -191,9 +195,6 @@ impl Tracked {
 
     /// What is still in the stream.
     fn leave(&self) -> Vec<Left> {
-        if self.work().unmarked {
-            self.wait_for_all();
-        }
         let mut work = self.work();
         let copies = work.last_copy.take().map(|event| Left { event, word: None });
         let words = mem::take(&mut work.words).into_iter();
