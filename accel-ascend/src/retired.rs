@@ -70,7 +70,7 @@ struct Waiting {
 
 /// A native event that was recorded and that nobody waits for.
 #[derive(Debug)]
-struct Fence(usize);
+pub(crate) struct Fence(usize);
 
 impl Device {
     /// Frees something as soon as no stream can still use it. The device's context is the thread's.
@@ -145,11 +145,17 @@ impl Device {
         if stream.is_idle(self) {
             return None;
         }
+        if let Some(fence) = stream.last_fence() {
+            return Some(fence);
+        }
+        let posted = stream.posted();
         let event = state.spare.pop().or_else(|| self.create_event().ok())?;
         // SAFETY: both are open.
         let recorded = unsafe { self.acl.aclrtRecordEvent(handle(event), stream.handle()) };
         if recorded == Ok(acl::ACL_SUCCESS) {
-            return Some(Arc::new(Fence(event)));
+            let fence = Arc::new(Fence(event));
+            stream.keep_fence(posted, &fence);
+            return Some(fence);
         }
         state.spare.push(event);
         None

@@ -5,7 +5,7 @@ use std::{
     any::Any,
     ffi::{c_int, c_void},
     ptr::null_mut,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
 };
 
 use acl_sys::acl;
@@ -19,7 +19,7 @@ use crate::{
     device::{Device, lock},
     event::AscendEvent,
     flag::AscendFlag,
-    retired::{Thing, handle},
+    retired::{Fence, Thing, handle},
 };
 
 /// A stream as its users hold it.
@@ -42,6 +42,8 @@ pub(crate) struct Core {
     posted: AtomicU64,
     /// What `posted` was when the stream was last seen idle.
     idle_at: AtomicU64,
+    /// The last fence, and what `posted` was before it: good for as long as nothing more is put in.
+    fence: Mutex<Option<(u64, Weak<Fence>)>>,
 }
 
 impl AscendStream {
@@ -80,6 +82,7 @@ impl AscendStream {
             // An application's stream may have work of its own, which is none of ours.
             posted: AtomicU64::new(0),
             idle_at: AtomicU64::new(0),
+            fence: Mutex::new(None),
         });
         device.add_stream(&core);
         Arc::new(Self { device, core, owned })
@@ -207,7 +210,7 @@ impl Core {
 
     /// Whether nothing that was put in here is left. The device's context is the thread's.
     pub(crate) fn is_idle(&self, device: &Device) -> bool {
-        let posted = self.posted.load(Ordering::Acquire);
+        let posted = self.posted();
         if posted == self.idle_at.load(Ordering::Relaxed) {
             return true;
         }
@@ -219,6 +222,23 @@ impl Core {
             self.idle_at.store(posted, Ordering::Relaxed);
         }
         idle
+    }
+
+    /// Calls that have put something in and returned.
+    pub(crate) fn posted(&self) -> u64 {
+        self.posted.load(Ordering::Acquire)
+    }
+
+    /// A fence behind everything that is in it, if there is one.
+    pub(crate) fn last_fence(&self) -> Option<Arc<Fence>> {
+        let fence = lock(&self.fence);
+        let (_, fence) = fence.as_ref().filter(|(posted, _)| *posted == self.posted())?;
+        fence.upgrade()
+    }
+
+    /// Remembers a fence, with what had been put in before it was recorded.
+    pub(crate) fn keep_fence(&self, posted: u64, fence: &Arc<Fence>) {
+        *lock(&self.fence) = Some((posted, Arc::downgrade(fence)));
     }
 
     /// The native stream is about to go.

@@ -8,6 +8,7 @@ pub(super) const CASES: &[Case] = &[
     case("flags::a_stream_tells_the_host_in_its_turn", stream_to_host),
     case("flags::a_larger_value_lets_go_too", larger),
     case("flags::streams_pass_a_value_to_each_other", between_streams),
+    case("flags::a_dropped_flag_is_not_anothers_while_a_stream_uses_it", dropped),
     case("flags::a_new_flag_is_zero_and_its_own", fresh),
 ];
 
@@ -73,6 +74,21 @@ fn between_streams(context: &Context) -> Outcome {
         context.wait(&*last);
     }
     assert!(flags.iter().all(|flag| flag.load() == 10));
+    Ok(())
+}
+
+fn dropped(context: &Context) -> Outcome {
+    let (stream, gate) = (context.stream(), context.accelerator.flag().expect("a flag"));
+    stream.wait_value(&gate, 1).expect("waiting");
+    for value in 1..=50 {
+        // Written when the stream comes to it, long after the flag is gone.
+        stream.signal(&context.accelerator.flag().expect("a flag"), 1000 + value).expect("signalling");
+    }
+    let others: Vec<_> = (0..100).map(|_| context.accelerator.flag().expect("a flag")).collect();
+    let event = stream.record().expect("recording");
+    gate.store(1);
+    context.wait(&*event);
+    assert!(others.iter().all(|flag| flag.load() == 0), "a flag has another's value");
     Ok(())
 }
 
