@@ -287,42 +287,33 @@ fn conformance(workspace: &Workspace) -> Vec<Step> {
 }
 
 /// The stand-ins under the names by which runtimes are loaded, then a run over each, with devices and without; last,
-/// HIP's own runtime.
+/// ordinary memory, and HIP's own runtime, which has no device.
 fn accelerators(workspace: &Workspace) -> Vec<Step> {
     const STAND_INS: &[(&str, &str, &str)] = &[
         ("cuda", "libcuda.so", "libcuda.so.1"),
         ("rocm", "libamdhip64.so", "libamdhip64.so.7"),
         ("ascend", "libascendcl.so", "libascendcl.so"),
     ];
-    let build = workspace.cargo().args(["build", "--workspace", "--lib", "--bin", "accelerators"]);
+    let debug = workspace.target.join("debug");
     let folder = workspace.target.join("accelerators");
+    let build = workspace.cargo().args(["build", "--workspace", "--lib", "--bin", "accelerators"]);
     let link = |(_, built, loaded): &(&str, &str, &str)| {
-        format!(
-            "ln -sf '{}' '{}'",
-            workspace.target.join("debug").join(built).display(),
-            folder.join(loaded).display()
-        )
+        format!("ln -sf '{}' '{}'", debug.join(built).display(), folder.join(loaded).display())
     };
     let make = format!("mkdir -p '{}'", folder.display());
     let lines: Vec<String> = std::iter::once(make).chain(STAND_INS.iter().map(link)).collect();
     let install = Task::new("sh", &workspace.root).args(["-c", &lines.join(" && ")]);
-    let run = |name: &'static str| {
-        let program = workspace.target.join("debug/accelerators");
-        Task::new(program, &workspace.root).env("LD_LIBRARY_PATH", &folder).args(["--accelerator", name])
-    };
+    let installed =
+        |name| Task::new(debug.join("accelerators"), &workspace.root).args(["--accelerator", name]);
+    let stand_in = |name| installed(name).env("LD_LIBRARY_PATH", &folder);
     let runs = STAND_INS
         .iter()
-        .flat_map(|(name, _, _)| [run(name), run(name).args(["--absent"]).env("FAKE_DEVICE_COUNT", "0")]);
-    let installed = Task::new(workspace.target.join("debug/accelerators"), &workspace.root).args([
-        "--accelerator",
-        "rocm",
-        "--absent",
-    ]);
+        .flat_map(|(name, _, _)| {
+            [stand_in(name), stand_in(name).args(["--absent"]).env("FAKE_DEVICE_COUNT", "0")]
+        })
+        .chain([installed("cpu"), installed("rocm").args(["--absent"])]);
     let prepare = [build, install].map(|task| Step { task, count: Count::Nothing });
-    prepare
-        .into_iter()
-        .chain(runs.chain([installed]).map(|task| Step { task, count: Count::TestResults }))
-        .collect()
+    prepare.into_iter().chain(runs.map(|task| Step { task, count: Count::TestResults })).collect()
 }
 
 /// libmlx5 itself, unmodified, on the simulated ConnectX.

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use pmd_core::accelerator::Accelerator;
+use pmd_host::accelerator::{CpuAccelerator, CpuOptions};
 
 use crate::selected::Manner;
 
 /// Names of accelerators on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
+    /// Ordinary memory and threads, which nobody may touch directly.
+    Cpu,
     /// NVIDIA's, through the CUDA driver.
     Cuda,
     /// AMD's, through HIP.
@@ -22,6 +25,7 @@ impl Name {
     /// As the command line has it.
     pub(crate) const fn text(self) -> &'static str {
         match self {
+            Self::Cpu => "cpu",
             Self::Cuda => "cuda",
             Self::Rocm => "rocm",
             Self::Ascend => "ascend",
@@ -36,6 +40,11 @@ impl Name {
     /// Opens a device; the reason if there is none.
     pub(crate) fn open(self, ordinal: u32) -> Result<Arc<dyn Accelerator>, String> {
         match self {
+            Self::Cpu if ordinal > 0 => Err("devices of the stand-in know nothing of each other".to_owned()),
+            Self::Cpu => {
+                let options = CpuOptions { ordinal, shielded: true, capacity: 4 << 30 };
+                Ok(Arc::new(CpuAccelerator::new(options)))
+            }
             Self::Cuda => opened(gpu_direct::CudaAccelerator::open(ordinal)),
             Self::Rocm => opened(accel_rocm::RocmAccelerator::open(ordinal)),
             Self::Ascend => opened(accel_ascend::AscendAccelerator::open(ordinal)),
@@ -45,6 +54,7 @@ impl Name {
     /// What the runtime's library is called, of which a stand-in has one function more.
     pub(crate) const fn libraries(self) -> &'static [&'static str] {
         match self {
+            Self::Cpu => &[],
             Self::Cuda => &["libcuda.so.1"],
             // In the order in which they are looked for.
             Self::Rocm => &["libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so.5", "libamdhip64.so"],
@@ -55,6 +65,7 @@ impl Name {
     /// How the runtime is asked for the thread's device.
     pub(crate) const fn manner(self) -> Option<Manner> {
         match self {
+            Self::Cpu => None,
             Self::Cuda => Some(Manner::Context),
             Self::Rocm => Some(Manner::Device { set: "hipSetDevice", get: "hipGetDevice" }),
             Self::Ascend => Some(Manner::Device { set: "aclrtSetDevice", get: "aclrtGetDevice" }),
@@ -64,6 +75,7 @@ impl Name {
     /// A code with which work in a stream fails.
     pub(crate) const fn stream_fault(self) -> i64 {
         match self {
+            Self::Cpu => 0,
             // CUDA_ERROR_LAUNCH_FAILED
             Self::Cuda => 719,
             // hipErrorLaunchFailure

@@ -48,14 +48,13 @@ fn own(context: &Context) {
                 answer(if found == pattern(IMPORTERS, LENGTH) { "written" } else { "not written" });
             }
             ("free", _) => {
+                let allocations = || context.counts().map_or(0, |counts| counts.allocations);
+                let before = allocations();
                 memory = None;
                 // Freeing may be put off until a later call.
-                let before = context.counts().map(|counts| counts.allocations).unwrap_or(0);
                 context.until("the memory to be freed", || {
                     context.finish(&*context.stream());
-                    context
-                        .counts()
-                        .map_or(true, |counts| counts.allocations == 0 || counts.allocations < before)
+                    before == 0 || allocations() < before
                 });
                 answer("freed");
             }
