@@ -6,13 +6,13 @@ use std::{
 };
 
 use pmd_core::{
-    accelerator::{Accelerator, DeviceMemory},
+    accelerator::{Accelerator, CopyDirection, CopyRange, DeviceMemory},
     memory::{Access, RemoteAddress},
 };
 
 use super::*;
 use crate::{
-    accelerator::{CpuAccelerator, CpuOptions},
+    accelerator::{CpuAccelerator, CpuOptions, wait_for},
     control::ConnectError,
     lane::{Idle, Message},
     region::RegionPath,
@@ -312,25 +312,96 @@ fn memory_that_no_device_reaches_is_refused() {
     assert!(matches!(result, Err(RegisterError::Unreachable { .. })), "{result:?}");
 }
 
+fn open_with(accelerator: &CpuAccelerator, listens: bool) -> (Endpoint, mpsc::Receiver<Seen>) {
+    let accelerators = soft::Accelerators::new(vec![Arc::new(accelerator.clone())]);
+    let config = EndpointConfig {
+        name: if listens { "server" } else { "client" }.into(),
+        listen: listens.then(|| ([127, 0, 0, 1], 0).into()),
+        transport: TransportChoice::Only(Transport::SharedMemory),
+        lane: LaneConfig { idle: Idle::Park, ..LaneConfig::default() },
+        queue_pairs: 2,
+        soft: soft::DeviceConfig { accelerators, same_process: false, ..soft::DeviceConfig::default() },
+        ..EndpointConfig::default()
+    };
+    let (sender, receiver) = mpsc::channel();
+    (Endpoint::open(config, Arc::new(Watcher(Mutex::new(sender)))).unwrap(), receiver)
+}
+
+fn shielded() -> CpuAccelerator {
+    CpuAccelerator::new(CpuOptions { shielded: true, ..CpuOptions::default() })
+}
+
 #[test]
 fn device_memory_needs_its_accelerator() {
-    let accelerator = CpuAccelerator::new(CpuOptions { shielded: true, ..CpuOptions::default() });
+    let accelerator = shielded();
     let allocate = || Arc::<dyn DeviceMemory>::from(accelerator.allocate(4096).unwrap());
     let (plain, _saw) = open("alone", false);
     let refused = plain.register_device(allocate(), Access::READ_WRITE).unwrap_err();
     let expected = matches!(refused, RegisterError::Soft(soft::RegisterError::NoAccelerator { .. }));
     assert!(expected, "{refused}");
-    let accelerators = soft::Accelerators::new(vec![Arc::new(accelerator.clone())]);
-    let soft = soft::DeviceConfig { accelerators, ..soft::DeviceConfig::default() };
-    let transport = TransportChoice::Only(Transport::SharedMemory);
-    let config = EndpointConfig { soft, transport, ..EndpointConfig::default() };
-    let (sender, _saw) = mpsc::channel();
-    let endpoint = Endpoint::open(config, Arc::new(Watcher(Mutex::new(sender)))).unwrap();
+    let (endpoint, _saw) = open_with(&accelerator, false);
     let registered = endpoint.register_device(allocate(), Access::READ_WRITE).unwrap();
     assert_eq!(registered.path(Transport::SharedMemory), Some(RegionPath::DeviceCopy));
     assert_eq!(accelerator.allocations(), 1);
     drop(registered);
     assert_eq!(accelerator.allocations(), 0);
+}
+
+/// Copies between the host and shielded memory.
+fn device_copy(accelerator: &CpuAccelerator, from: u64, to: u64, length: u64, direction: CopyDirection) {
+    let stream = accelerator.open_stream().unwrap();
+    // SAFETY: the callers' memory lives until the copy is done.
+    #[expect(unsafe_code, reason = "copies memory of this test")]
+    unsafe { stream.copy(&[CopyRange { from, to, length, direction }]) }.unwrap();
+    let copied = stream.record().unwrap();
+    assert_eq!(wait_for(&*copied, Some(Instant::now() + PATIENCE)), Ok(true));
+}
+
+#[test]
+fn device_memory_crosses_lanes_that_sleep() {
+    const LENGTH: u64 = 100_000;
+    let accelerator = shielded();
+    let ((server, server_saw), (client, _saw)) =
+        (open_with(&accelerator, true), open_with(&accelerator, false));
+    let peer = client.connect(server.local_address().unwrap()).unwrap();
+    assert_eq!(server_saw.recv_timeout(PATIENCE), Ok(Seen::Connected("client".into())));
+    let allocate = || Arc::<dyn DeviceMemory>::from(accelerator.allocate(LENGTH).unwrap());
+    let from = client.register_device(allocate(), Access::LOCAL_WRITE).unwrap();
+    let to = server.register_device(allocate(), Access::READ_WRITE).unwrap();
+    let (key, remote_key) =
+        (from.local_key(Transport::SharedMemory).unwrap(), to.remote_key(Transport::SharedMemory).unwrap());
+    let mut work = WorkListBuilder::new(Direction::Write, WorkListLimits::default());
+    for piece in 0..LENGTH / 1000 {
+        let remote = RemoteAddress { address: to.address() + (99 - piece) * 1000, key: remote_key };
+        let address = from.address() + piece * 1000;
+        work.push(LocalPiece { address, length: 1000, key }, remote);
+    }
+    let work = Arc::new(work.finish());
+    for round in 0..20_u8 {
+        let bytes: Vec<u8> = (0..LENGTH).map(|at| (at / 1000) as u8 ^ round).collect();
+        device_copy(&accelerator, bytes.as_ptr() as u64, from.address(), LENGTH, CopyDirection::HostToDevice);
+        // Nothing else wakes the lane than the end of the copies.
+        let hold = accelerator.hold_copies();
+        let notify = crate::transfer::Notification { bytes: vec![round], immediate: None };
+        let options = TransferOptions { notify: Some(notify), ..TransferOptions::default() };
+        let mut transfer = peer.route().submit(&work, options).unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+        drop(hold);
+        assert_eq!(transfer.wait(Some(Instant::now() + PATIENCE)).unwrap().bytes, LENGTH);
+        let message = server_saw.recv_timeout(PATIENCE);
+        assert_eq!(message, Ok(Seen::Message("client".into(), vec![round])));
+        let mut arrived = vec![0_u8; LENGTH as usize];
+        device_copy(
+            &accelerator,
+            to.address(),
+            arrived.as_mut_ptr() as u64,
+            LENGTH,
+            CopyDirection::DeviceToHost,
+        );
+        for (at, byte) in arrived.iter().enumerate() {
+            assert_eq!(*byte, (99 - at / 1000) as u8 ^ round, "byte {at}");
+        }
+    }
 }
 
 #[test]
