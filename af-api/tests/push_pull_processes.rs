@@ -107,7 +107,8 @@ fn server_process() {
         for request in requests {
             if request.tag() == 1 {
                 let answers = vec![answer.clone(); request.pulls().count()];
-                request.respond(&answers).expect("a response");
+                // The worker may have given this server up by now.
+                let _ = request.respond(&answers);
             } else {
                 kept.push(request);
                 println!("\nkept {}", kept.len());
