@@ -245,15 +245,16 @@ unsafe extern "C" fn pmd_nixl_prepare(
     let (pairs, agent) = unsafe { (table(pairs, count), agent.text()) };
     let direction = if operation == READ { Direction::Read } else { Direction::Write };
     status(|| {
-        let pairs = pairs.iter().map(|pair| {
+        let pair = |index: usize| {
+            let pair = &pairs[index];
             // SAFETY: as the module says: the agent passes descriptors that it has found regions and targets for.
             let (region, target) = unsafe { (&*pair.region, &*pair.target) };
             let (address, length) = (pair.local_address, pair.local_length);
             let local = LocalDescriptor { address, length, registration: region };
             let (address, length) = (pair.remote_address, pair.remote_length);
             (local, RemoteDescriptor { address, length, registration: target })
-        });
-        give(Handle::new(backend.prepare(direction, &agent, pairs)?), request);
+        };
+        give(Handle::new(backend.prepare(direction, &agent, &(pairs.len(), pair))?), request);
         Ok(Status::Success)
     })
 }

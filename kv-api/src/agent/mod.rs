@@ -102,7 +102,7 @@ use self::{
     backend::{Backend, Registration, RemoteRegistration},
     exchange::Listener,
     metadata::{Metadata, Numbered},
-    prepared::Registrations,
+    prepared::{IndexedPairs, Registrations},
     registry::Registry,
 };
 
@@ -375,8 +375,9 @@ impl Agent {
         }
         local.check(local_indices)?;
         remote.check(remote_indices)?;
-        let pairs = prepared::pairs((local, here), local_indices, (remote, there), remote_indices);
-        self.0.backend.prepare(direction, agent, pairs)
+        let pairs =
+            IndexedPairs { local: (local, here, local_indices), remote: (remote, there, remote_indices) };
+        self.0.backend.prepare(direction, agent, &pairs)
     }
 
     /// A request of two lists of equal length. NIXL's `createXferReq`.

@@ -14,7 +14,6 @@ use pmd_host::transfer::{
 #[derive(Clone, Default)]
 pub(crate) struct PlanSpares {
     lists: Spares<WorkBuffers>,
-    pieces: Spares<Vec<Piece>>,
     orders: Spares<Vec<u32>>,
     keys: Spares<Vec<u64>>,
 }
@@ -27,15 +26,6 @@ pub(crate) struct Piece {
     length: u64,
     rkey: u32,
     lkey: u32,
-}
-
-/// Pieces on their way into a work list.
-pub(crate) struct Gathering<'a> {
-    spares: &'a PlanSpares,
-    list: WorkListBuilder,
-    kept: Lent<Vec<Piece>>,
-    /// They come in an order that is good enough: none is waited for.
-    in_order: bool,
 }
 
 /// Places of pieces, each once.
@@ -77,60 +67,76 @@ impl Piece {
     }
 }
 
-impl<'a> Gathering<'a> {
-    /// For `count` pieces or so, whose addresses at the peer and bytes are `places`.
-    pub(crate) fn new(
-        spares: &'a PlanSpares,
-        (direction, limits): (Direction, WorkListLimits),
-        count: usize,
-        places: impl Iterator<Item = (u64, u64)>,
-    ) -> Self {
-        let list = WorkListBuilder::reusing(&spares.lists, direction, limits, count);
-        let in_order = is_in_order(count, places);
-        let mut kept = spares.pieces.take();
-        kept.reserve(if in_order { CHUNK.min(count) } else { count });
-        Self { spares, list, kept, in_order }
-    }
-
-    /// The next one. `note` hears of the lengths in the order of the list.
-    #[inline]
-    pub(crate) fn push(&mut self, piece: Piece, note: impl FnMut(u64)) {
-        self.kept.push(piece);
-        if self.in_order && self.kept.len() == CHUNK {
-            self.flush(note);
+/// A work list of `count` pieces, in the order in which they merge best, and that order where it is not their own.
+///
+/// `place` tells a piece's address at the peer and its bytes, and is asked first; `piece` finds its keys, and is asked
+/// for each once, in the order of the list; after an error again for those before, so that the first that fails is told.
+/// `note` hears of the lengths in the order of the list.
+pub(crate) fn gather<E>(
+    spares: &PlanSpares,
+    (direction, limits): (Direction, WorkListLimits),
+    count: usize,
+    place: impl Fn(usize) -> (u64, u64),
+    mut piece: impl FnMut(usize) -> Result<Piece, E>,
+    note: impl FnMut(u64),
+) -> Result<(WorkList, Option<Order>), E> {
+    let mut chunks = Chunks {
+        list: WorkListBuilder::reusing(&spares.lists, direction, limits, count),
+        kept: Vec::with_capacity(CHUNK.min(count)),
+        note,
+    };
+    let order = if is_in_order(count, &place) { None } else { by_remote_address(count, &place, spares) };
+    if let Err(error) = chunks.fill(count, order.as_deref(), &mut piece) {
+        if order.is_some() {
+            chunks.fill(count, None, &mut piece)?;
         }
+        return Err(error);
     }
+    Ok((chunks.list.finish(), order))
+}
 
-    /// The list, and the order of its pieces where it is not their own.
-    pub(crate) fn finish(mut self, mut note: impl FnMut(u64)) -> (WorkList, Option<Order>) {
-        let order = if self.in_order { None } else { by_remote_address(&self.kept, self.spares) };
-        let Some(order) = order else {
-            self.flush(note);
-            return (self.list.finish(), None);
-        };
-        let ordered = order.iter().map(|place| self.kept[*place as usize]);
-        self.list.extend(ordered.map(|piece| {
-            note(piece.length);
-            piece.ends()
-        }));
-        (self.list.finish(), Some(order))
+/// Pieces on their way into a work list, by so many that they stay in the first cache level.
+struct Chunks<N> {
+    list: WorkListBuilder,
+    kept: Vec<Piece>,
+    note: N,
+}
+
+impl<N: FnMut(u64)> Chunks<N> {
+    /// Adds the pieces in an order, or in their own. One loop for both: `piece` is inlined where it is called once.
+    #[inline(never)]
+    fn fill<E>(
+        &mut self,
+        count: usize,
+        order: Option<&Vec<u32>>,
+        piece: &mut impl FnMut(usize) -> Result<Piece, E>,
+    ) -> Result<(), E> {
+        for index in 0..count {
+            self.kept.push(piece(order.map_or(index, |order| order[index] as usize))?);
+            if self.kept.len() == CHUNK {
+                self.flush();
+            }
+        }
+        self.flush();
+        Ok(())
     }
 
     #[inline(never)]
-    fn flush(&mut self, mut note: impl FnMut(u64)) {
-        self.list.extend(self.kept.iter().map(|piece| {
+    fn flush(&mut self) {
+        let Self { list, kept, note } = self;
+        list.extend(kept.iter().map(|piece| {
             note(piece.length);
             piece.ends()
         }));
-        self.kept.clear();
+        kept.clear();
     }
 }
 
 /// Whether pieces come in the order of the peer's memory, or in one that is almost as good: runs of neighbours, so long
 /// that no more than one in [`RUN`] begins one.
-fn is_in_order(count: usize, places: impl Iterator<Item = (u64, u64)>) -> bool {
+fn is_in_order(count: usize, place: impl Fn(usize) -> (u64, u64)) -> bool {
     let (mut end, mut last, mut runs, mut ascends) = (0, 0, 0, true);
-    for (address, length) in places {
+    for (address, length) in (0..count).map(place) {
         runs += usize::from(address != end);
         ascends &= last <= address;
         if !ascends && runs > count / RUN {
@@ -142,17 +148,30 @@ fn is_in_order(count: usize, places: impl Iterator<Item = (u64, u64)>) -> bool {
 }
 
 /// The order of the peer's memory; those at one address stay in theirs. `None` where there is nothing to win.
-fn by_remote_address(pieces: &[Piece], spares: &PlanSpares) -> Option<Order> {
-    let bytes = pieces.iter().map(|piece| piece.length).fold(0, u64::saturating_add);
-    if pieces.len() < FEW || bytes / pieces.len() as u64 > LONG || u32::try_from(pieces.len()).is_err() {
+fn by_remote_address(
+    count: usize,
+    place: impl Fn(usize) -> (u64, u64),
+    spares: &PlanSpares,
+) -> Option<Order> {
+    if count < FEW || u32::try_from(count).is_err() {
+        return None;
+    }
+    let mut addresses = spares.keys.take();
+    let mut bytes = 0_u64;
+    addresses.extend((0..count).map(|index| {
+        let (address, length) = place(index);
+        bytes = bytes.saturating_add(length);
+        address
+    }));
+    if bytes / count as u64 > LONG {
         return None;
     }
     let mut order = spares.orders.take();
-    match Packing::of(pieces) {
-        Some(packing) => packing.sort(pieces, spares, &mut order),
+    match Packing::of(&addresses) {
+        Some(packing) => packing.sort(&mut addresses, spares, &mut order),
         None => {
-            order.extend(0..pieces.len() as u32);
-            order.sort_by_key(|place| pieces[*place as usize].remote);
+            order.extend(0..count as u32);
+            order.sort_by_key(|place| addresses[*place as usize]);
         }
     }
     Some(order)
@@ -169,32 +188,33 @@ struct Packing {
 
 impl Packing {
     /// `None` where they do not fit.
-    fn of(pieces: &[Piece]) -> Option<Self> {
-        let first = pieces.first()?.remote;
+    fn of(addresses: &[u64]) -> Option<Self> {
+        let first = *addresses.first()?;
         let (mut lowest, mut highest, mut different) = (first, first, 0);
-        for piece in pieces {
-            (lowest, highest) = (lowest.min(piece.remote), highest.max(piece.remote));
-            different |= piece.remote ^ first;
+        for address in addresses {
+            (lowest, highest) = (lowest.min(*address), highest.max(*address));
+            different |= address ^ first;
         }
         let common = different.trailing_zeros().min(u64::BITS - 1);
         let key_bits = u64::BITS - ((highest - lowest) >> common).leading_zeros();
-        let place_bits = usize::BITS - (pieces.len() - 1).leading_zeros();
+        let place_bits = usize::BITS - (addresses.len() - 1).leading_zeros();
         (key_bits + place_bits <= u64::BITS).then_some(Self { lowest, common, key_bits, place_bits })
     }
 
-    fn sort(&self, pieces: &[Piece], spares: &PlanSpares, order: &mut Vec<u32>) {
+    /// Turns addresses into keys, and the sorted keys into an order.
+    fn sort(&self, keys: &mut Vec<u64>, spares: &PlanSpares, order: &mut Vec<u32>) {
         let Self { lowest, common, key_bits, place_bits } = *self;
-        let mut packed = spares.keys.take();
-        let keys = pieces.iter().map(|piece| (piece.remote - lowest) >> common);
-        // A shift by all 64 bits is only where there is one piece, which is none too many to sort.
-        packed.extend((0..).zip(keys).map(|(place, key)| key.unbounded_shl(place_bits) | place));
-        if packed.len() < SMALL {
-            packed.sort_unstable();
+        for (place, key) in (0..).zip(keys.iter_mut()) {
+            // A shift by all 64 bits is only where there is one piece, which is none too many to sort.
+            *key = ((*key - lowest) >> common).unbounded_shl(place_bits) | place;
+        }
+        if keys.len() < SMALL {
+            keys.sort_unstable();
         } else {
-            sort_by_digits(&mut packed, &mut spares.keys.take(), place_bits, key_bits);
+            sort_by_digits(keys, &mut spares.keys.take(), place_bits, key_bits);
         }
         let place = u64::MAX.unbounded_shr(u64::BITS - place_bits);
-        order.extend(packed.iter().map(|packed| (packed & place) as u32));
+        order.extend(keys.iter().map(|key| (key & place) as u32));
     }
 }
 

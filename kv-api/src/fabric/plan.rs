@@ -11,7 +11,7 @@ use pmd_host::{
 use super::{
     Fabric, FabricError, Segment,
     found::Found,
-    order::{Gathering, Piece},
+    order::{Piece, gather},
 };
 
 /// One contiguous piece of a transfer.
@@ -57,15 +57,18 @@ impl Plan {
         let mut local = LocalSide { fabric, peer, segments: Vec::new(), found: Found::default() };
         let mut remote = RemoteSide { segment: remote_segment, found: Found::default() };
         let kind = (direction, peer.route().limits());
-        let places = descriptors.iter().map(|descriptor| (descriptor.remote, descriptor.length));
-        let mut pieces = Gathering::new(spares, kind, descriptors.len(), places);
-        for (index, descriptor) in descriptors.iter().enumerate().filter(|(_, piece)| piece.length > 0) {
-            let Descriptor { local: address, remote: there, length } = *descriptor;
-            let piece = LocalPiece { address, length, key: local.key(index, address, length)? };
-            let there = RemoteAddress { address: there, key: remote.key(index, there, length)? };
-            pieces.push(Piece::new(piece, there), |_| {});
-        }
-        let (work, _) = pieces.finish(|_| {});
+        let place = |index: usize| (descriptors[index].remote, descriptors[index].length);
+        let piece = |index: usize| {
+            let Descriptor { local: address, remote: there, length } = descriptors[index];
+            // No bytes have no keys, and no place in the list.
+            let (lkey, rkey) = match length {
+                0 => (LocalKey(0), RemoteKey(0)),
+                _ => (local.key(index, address, length)?, remote.key(index, there, length)?),
+            };
+            let there = RemoteAddress { address: there, key: rkey };
+            Ok::<_, FabricError>(Piece::new(LocalPiece { address, length, key: lkey }, there))
+        };
+        let (work, _) = gather(spares, kind, descriptors.len(), place, piece, |_| {})?;
         Ok(Self { peer: peer.clone(), work: Arc::new(work), segments: local.into_segments() })
     }
 

@@ -57,7 +57,7 @@ use pmd_host::{
 pub use connection::ConnectionInfo;
 pub use estimate::CostEstimate;
 pub use inbox::{Notification, Service};
-pub use plan::{LocalDescriptor, RemoteDescriptor};
+pub use plan::{LocalDescriptor, Pairs, RemoteDescriptor};
 pub use registration::{Registration, RemoteRegistration};
 pub use request::{Phase, Request, RequestTelemetry};
 
@@ -315,7 +315,7 @@ impl Backend {
     }
 
     /// Checks pairs of descriptors against both sides' registrations and plans their transfer: neighbours become one
-    /// work request. Connects if need be. The time it takes is linear in the pairs.
+    /// work request. Pairs are asked for in any order. Connects if need be. The time it takes is linear in the pairs.
     ///
     /// # Errors
     /// [`AgentError`]: which descriptor does not fit, or why the agent is not reached.
@@ -323,13 +323,13 @@ impl Backend {
         &self,
         direction: Direction,
         agent: &str,
-        pairs: impl IntoIterator<Item = (LocalDescriptor<'a>, RemoteDescriptor<'a>), IntoIter: Clone>,
+        pairs: &impl Pairs<'a>,
     ) -> Result<Request, AgentError> {
         let remote = &self.0.remote(agent)?;
         let peer = &remote.connect(&self.0.messenger)?;
         let (fabric, patience) = (self.0.messenger.fabric(), self.0.patience);
         let side = RemoteSide { fabric, remote, peer, patience };
-        let plan = Plan::new(&side, direction, pairs.into_iter())?;
+        let plan = Plan::new(&side, direction, pairs)?;
         Ok(Request::new(&self.0, remote, peer, plan))
     }
 

@@ -13,7 +13,7 @@ use crate::{
     agent::{AgentError, Side},
     fabric::{
         Fabric, FabricError, SegmentId,
-        order::{Gathering, Order, Piece},
+        order::{Order, Piece, gather},
     },
 };
 
@@ -37,6 +37,33 @@ pub struct RemoteDescriptor<'a> {
     pub length: u64,
     /// The registration that holds all of them.
     pub registration: &'a RemoteRegistration,
+}
+
+/// Pairs of descriptors, each by its number, the same whenever it is asked for.
+pub trait Pairs<'a> {
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// A pair, by a number below [`Pairs::count`].
+    fn pair(&self, index: usize) -> (LocalDescriptor<'a>, RemoteDescriptor<'a>);
+
+    /// The remote half's address and bytes alone.
+    #[inline]
+    fn place(&self, index: usize) -> (u64, u64) {
+        let (_, RemoteDescriptor { address, length, .. }) = self.pair(index);
+        (address, length)
+    }
+}
+
+impl<'a, F: Fn(usize) -> (LocalDescriptor<'a>, RemoteDescriptor<'a>)> Pairs<'a> for (usize, F) {
+    fn count(&self) -> usize {
+        self.0
+    }
+
+    #[inline]
+    fn pair(&self, index: usize) -> (LocalDescriptor<'a>, RemoteDescriptor<'a>) {
+        self.1(index)
+    }
 }
 
 /// What is posted, any number of times.
@@ -63,22 +90,23 @@ impl Plan {
     pub(super) fn new<'a>(
         side: &RemoteSide<'_>,
         direction: Direction,
-        pairs: impl Iterator<Item = (LocalDescriptor<'a>, RemoteDescriptor<'a>)> + Clone,
+        pairs: &impl Pairs<'a>,
     ) -> Result<Self, AgentError> {
-        let spares = side.fabric.spares();
-        let kind = (direction, side.peer.route().limits());
-        let places = pairs.clone().map(|(_, remote)| (remote.address, remote.length));
-        let mut pieces = Gathering::new(spares, kind, pairs.size_hint().0, places);
-        let mut keys = Keys::new(side);
-        let mut extents = Extents::Uniform { length: 0, count: 0 };
-        for (index, (local, remote)) in pairs.enumerate() {
-            let (piece, there) = keys.piece(index, &local, &remote)?;
-            pieces.push(Piece::new(piece, there), |length| extents.add(length));
-        }
-        let (work, order) = pieces.finish(|length| extents.add(length));
-        if extents.count() == 0 {
+        let count = pairs.count();
+        if count == 0 {
             return Err(AgentError::Empty);
         }
+        let kind = (direction, side.peer.route().limits());
+        let mut keys = Keys::new(side);
+        let piece = |index| {
+            let (local, remote) = pairs.pair(index);
+            let (piece, there) = keys.piece(index, &local, &remote)?;
+            Ok::<_, AgentError>(Piece::new(piece, there))
+        };
+        let mut extents = Extents::Uniform { length: 0, count: 0 };
+        let note = |length| extents.add(length);
+        let place = |index| pairs.place(index);
+        let (work, order) = gather(side.fabric.spares(), kind, count, place, piece, note)?;
         let registrations = keys.local.into_registrations();
         Ok(Self { work: Arc::new(work), registrations, extents, order })
     }

@@ -54,14 +54,21 @@ fn pairs<'a>(
     local: &'a Registration,
     remote: &'a RemoteRegistration,
     block: u64,
-    turned: impl Fn(u64) -> u64 + Clone + 'a,
-) -> impl Iterator<Item = (LocalDescriptor<'a>, RemoteDescriptor<'a>)> + Clone + 'a {
-    (0..local.length() / block).map(move |index| {
+    turned: impl Fn(u64) -> u64 + 'a,
+) -> impl Pairs<'a> {
+    let pair = move |index: usize| {
+        let index = index as u64;
         let here =
             LocalDescriptor { address: local.address() + index * block, length: block, registration: local };
         let address = remote.address() + turned(index) * block;
         (here, RemoteDescriptor { address, length: block, registration: remote })
-    })
+    };
+    ((local.length() / block) as usize, pair)
+}
+
+/// A request of such pairs.
+fn prepare<'a>(here: &Backend, direction: Direction, agent: &str, pairs: impl Pairs<'a>) -> Request {
+    here.prepare(direction, agent, &pairs).expect("prepared")
 }
 
 fn finish(request: &Request) {
@@ -84,8 +91,7 @@ fn blocks_move_both_ways_with_notifications() {
     let remote = here.load_remote("there", &far.public_data()).expect("loaded");
 
     let turned = |index| 255 - index;
-    let write =
-        here.prepare(Direction::Write, "there", pairs(&near, &remote, 256, turned)).expect("prepared");
+    let write = prepare(&here, Direction::Write, "there", pairs(&near, &remote, 256, turned));
     for round in 0..3_u8 {
         write.post(Some(&[round])).expect("posted");
         finish(&write);
@@ -95,7 +101,7 @@ fn blocks_move_both_ways_with_notifications() {
     assert!(bytes(&far).iter().enumerate().all(|(index, byte)| usize::from(*byte) == 255 - index / 256));
 
     bytes(&near).fill(0);
-    let read = here.prepare(Direction::Read, "there", pairs(&near, &remote, 256, turned)).expect("prepared");
+    let read = prepare(&here, Direction::Read, "there", pairs(&near, &remote, 256, turned));
     read.post(None).expect("posted");
     finish(&read);
     assert!(bytes(&near).iter().enumerate().all(|(index, byte)| usize::from(*byte) == index / 256));
@@ -111,8 +117,7 @@ fn an_agent_moves_bytes_to_itself() {
     let to = memory(&alone, 4096);
     bytes(&from).fill(9);
     let remote = alone.load_local(&to).expect("loaded");
-    let request = alone.prepare(Direction::Write, "alone", pairs(&from, &remote, 4096, |index| index));
-    let request = request.expect("prepared");
+    let request = prepare(&alone, Direction::Write, "alone", pairs(&from, &remote, 4096, |index| index));
     request.post(Some(b"done")).expect("posted");
     finish(&request);
     assert!(bytes(&to).iter().all(|byte| *byte == 9));
@@ -148,8 +153,7 @@ fn a_long_notification_travels_with_a_transfer() {
     let (near, far) = (memory(&here, 4096), memory(&there, 4096));
     bytes(&near).fill(3);
     let remote = here.load_remote("there", &far.public_data()).expect("loaded");
-    let request = here.prepare(Direction::Write, "there", pairs(&near, &remote, 4096, |index| index));
-    let request = request.expect("prepared");
+    let request = prepare(&here, Direction::Write, "there", pairs(&near, &remote, 4096, |index| index));
     let long: Vec<u8> = (0..300_000_u32).map(|index| index as u8).collect();
     request.post(Some(&long)).expect("posted");
     finish(&request);
@@ -229,8 +233,7 @@ fn several_lanes_and_queue_pairs_carry_requests() {
     fill(&near, 4096);
     let remote = here.load_remote("there", &far.public_data()).expect("loaded");
     let turned = |index| 255 - index;
-    let make =
-        || here.prepare(Direction::Write, "there", pairs(&near, &remote, 4096, turned)).expect("prepared");
+    let make = || prepare(&here, Direction::Write, "there", pairs(&near, &remote, 4096, turned));
     let requests: Vec<Request> = (0..8).map(|_| make()).collect();
     for (index, request) in requests.iter().enumerate() {
         request.post(Some(&[index as u8])).expect("posted");
