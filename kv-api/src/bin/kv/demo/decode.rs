@@ -6,6 +6,7 @@ use std::{
     io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -144,13 +145,14 @@ impl Decode {
         self.prepare("push");
         let begun = Instant::now();
         self.engine.ask(&self.peer, encode(&Ask::Push), PATIENCE)?;
-        let landed = self.landed()?;
+        let landed = landed(&self.engine, &self.peer)?;
         let took = begun.elapsed();
         let found = self.digests();
         self.report("push", "write", took, landed.work_requests, &found)
     }
 
-    /// Each layer is hashed as soon as its notification is here, while later ones are still on their way.
+    /// All layers are on their way at once, and each is hashed as soon as its notification is here. Another thread looks
+    /// at the clock when they land, so that the time of hashing is not counted.
     fn push_layers(&mut self) -> Outcome {
         self.prepare("push layer by layer");
         let layers = self.owned.cache().layout().layers();
@@ -158,15 +160,27 @@ impl Decode {
         self.engine.ask(&self.peer, encode(&Ask::PushLayers), PATIENCE)?;
         let mut found = vec![[0; 32]; layers as usize];
         let (mut took, mut work_requests) = (Duration::ZERO, 0);
-        for _ in 0..layers {
-            let landed = self.landed()?;
-            took = begun.elapsed();
-            work_requests += landed.work_requests;
-            let digest = self.layer_digest(landed.layer);
-            if let Some(slot) = found.get_mut(landed.layer as usize) {
-                *slot = digest;
+        let (engine, peer) = (&self.engine, &self.peer);
+        thread::scope(|scope| {
+            let (stamped, arrivals) = mpsc::channel();
+            scope.spawn(move || {
+                // Nobody hears the rest after a failure.
+                (0..layers).try_for_each(|_| {
+                    let landed = landed(engine, peer).map(|landed| (landed, begun.elapsed()));
+                    let goes_on = landed.is_ok();
+                    (stamped.send(landed).is_ok() && goes_on).then_some(())
+                })
+            });
+            for arrival in arrivals {
+                let (landed, at) = arrival?;
+                (took, work_requests) = (at, work_requests + landed.work_requests);
+                let digest = layer_digest(&self.owned, landed.layer);
+                if let Some(slot) = found.get_mut(landed.layer as usize) {
+                    *slot = digest;
+                }
             }
-        }
+            Ok::<_, Failure>(())
+        })?;
         self.report("push layers", "write", took, work_requests, &found)
     }
 
@@ -190,20 +204,6 @@ impl Decode {
         Selection::whole(self.owned.cache().layout())
     }
 
-    fn landed(&self) -> Result<Landed, Failure> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.engine.wait_notification(Duration::from_millis(200)) {
-                Ok(notification) => return decode_answer(&notification.bytes),
-                Err(error) => match self.peer.down_reason() {
-                    Some(reason) => return Err(EngineError::from(RequestError::Down(reason)).into()),
-                    None if Instant::now() > deadline => return Err(error.into()),
-                    None => {}
-                },
-            }
-        }
-    }
-
     /// Says what comes and clears the cache.
     fn prepare(&mut self, step: &str) {
         (self.say)(DecodeSays::Step(step.to_owned()));
@@ -214,15 +214,6 @@ impl Decode {
     fn digests(&self) -> Vec<[u8; 32]> {
         // SAFETY: the transfer that wrote the cache has ended.
         digests(unsafe { self.owned.bytes() }, self.owned.cache().layout().layers())
-    }
-
-    fn layer_digest(&self, layer: u32) -> [u8; 32] {
-        let layout = self.owned.cache().layout();
-        let size = (u64::from(layout.tensors_per_layer()) * layout.tensor_bytes()) as usize;
-        let start = (layer.min(layout.layers() - 1) as usize) * size;
-        // SAFETY: this layer has landed, and what is still on its way is for other layers.
-        let bytes = unsafe { self.owned.part(start, size) };
-        *blake3::hash(bytes).as_bytes()
     }
 
     /// Digests in the order of the blocks' origin: block `destination[i]` came from block `i`.
@@ -282,6 +273,30 @@ impl Decode {
         let written = File::create(path).and_then(|mut file| file.write_all(meaningful));
         written.map_err(file_failure("output file", path))
     }
+}
+
+/// The next layers that have landed.
+fn landed(engine: &Engine, peer: &Peer) -> Result<Landed, Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match engine.wait_notification(Duration::from_millis(200)) {
+            Ok(notification) => return decode_answer(&notification.bytes),
+            Err(error) => match peer.down_reason() {
+                Some(reason) => return Err(EngineError::from(RequestError::Down(reason)).into()),
+                None if Instant::now() > deadline => return Err(error.into()),
+                None => {}
+            },
+        }
+    }
+}
+
+fn layer_digest(owned: &OwnedCache, layer: u32) -> [u8; 32] {
+    let layout = owned.cache().layout();
+    let size = (u64::from(layout.tensors_per_layer()) * layout.tensor_bytes()) as usize;
+    let start = (layer.min(layout.layers() - 1) as usize) * size;
+    // SAFETY: this layer has landed, and what is still on its way is for other layers.
+    let bytes = unsafe { owned.part(start, size) };
+    *blake3::hash(bytes).as_bytes()
 }
 
 /// Posts a transfer and waits for it; the time from the one to the other.
