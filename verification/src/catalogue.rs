@@ -113,7 +113,7 @@ fn beside(workspace: &Workspace) -> impl Iterator<Item = Suite> {
             "accelerators",
             "every accelerator passes the one suite of cases on a stand-in for its runtime",
             HIP,
-            300,
+            600,
             accelerators(workspace),
         ),
         own(
