@@ -91,7 +91,7 @@ impl Bed for SoftBed {
     }
 
     fn maps_memory(&self) -> bool {
-        self.0 == Path::Arena
+        matches!(self.0, Path::Arena | Path::Accelerator)
     }
 
     fn device(&self, _: Place) -> Arc<dyn Device> {
@@ -116,7 +116,7 @@ struct SoftDevice {
 
 impl SoftDevice {
     fn register(&self, length: usize, access: Access, domain: ProtectionDomain) -> Memory {
-        if self.path == Path::Arena {
+        if matches!(self.path, Path::Arena | Path::Accelerator) {
             let arena = self.device.allocate(length.max(1), ArenaOptions::default()).expect("an arena");
             let base = NonNull::new(arena.as_ptr()).expect("an arena is not at address 0");
             // Registered as long as asked for, not as long as its pages.
