@@ -290,9 +290,9 @@ fn conformance(workspace: &Workspace) -> Vec<Step> {
 /// ordinary memory, and HIP's own runtime, which has no device.
 fn accelerators(workspace: &Workspace) -> Vec<Step> {
     const STAND_INS: &[(&str, &str, &str)] = &[
-        ("cuda", "libcuda.so", "libcuda.so.1"),
-        ("rocm", "libamdhip64.so", "libamdhip64.so.7"),
-        ("ascend", "libascendcl.so", "libascendcl.so"),
+        ("cuda", "libfake_cuda.so", "libcuda.so.1"),
+        ("rocm", "libfake_rocm.so", "libamdhip64.so.7"),
+        ("ascend", "libfake_ascend.so", "libascendcl.so"),
     ];
     let debug = workspace.target.join("debug");
     let folder = workspace.target.join("accelerators");

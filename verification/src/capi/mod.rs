@@ -101,7 +101,7 @@ impl Installed {
                 let headers = self.root.join("accel-ascend/acl-sys/include");
                 let target = self.target.join("debug");
                 let target = target.display();
-                format!("-I{} -L{target} -Wl,-rpath,{target} -lascendcl", headers.display())
+                format!("-I{} -L{target} -Wl,-rpath,{target} -l:libfake_ascend.so", headers.display())
             }
             _ => String::new(),
         };

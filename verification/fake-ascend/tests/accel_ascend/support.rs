@@ -3,6 +3,9 @@
 use std::{
     env,
     ffi::c_int,
+    fs, io,
+    os::unix::fs::symlink,
+    path::PathBuf,
     process::Command,
     sync::{Arc, OnceLock},
     thread,
@@ -40,13 +43,24 @@ macro_rules! case {
 }
 pub(crate) use case;
 
-/// Runs a case, which fails here if it fails there or has misused the runtime. Cargo puts the stand-in beside this test.
+/// A folder with the stand-in under the runtime's name; cargo puts it beside this test under its own.
+pub(crate) fn folder() -> PathBuf {
+    let this = env::current_exe().expect("the path of this test");
+    let folder = this.with_file_name("fake-ascend");
+    fs::create_dir_all(&folder).expect("a folder");
+    match symlink("../libfake_ascend.so", folder.join("libascendcl.so")) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => panic!("no link: {error}"),
+        _ => folder,
+    }
+}
+
+/// Runs a case, which fails here if it fails there or has misused the runtime.
 pub(crate) fn run(case: &str, variables: &[(&str, &str)]) {
     let this = env::current_exe().expect("the path of this test");
     let (_, case) = case.split_once("::").expect("a path");
     let mut command = Command::new(&this);
     command.args([case, "--exact", "--ignored", "--nocapture"]);
-    command.env("LD_LIBRARY_PATH", this.parent().expect("a folder")).envs(variables.iter().copied());
+    command.env("LD_LIBRARY_PATH", folder()).envs(variables.iter().copied());
     let output = command.output().expect("this test runs again");
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);

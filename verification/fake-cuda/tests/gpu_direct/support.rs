@@ -1,7 +1,8 @@
 //! Processes of cases, and what cases have in common.
 
 use std::{
-    env,
+    env, fs, io,
+    os::unix::fs::symlink,
     path::PathBuf,
     process::Command,
     sync::{Arc, OnceLock},
@@ -41,10 +42,15 @@ macro_rules! case {
 }
 pub(crate) use case;
 
-/// The folder of the stand-in: cargo puts it beside this test.
+/// A folder with the stand-in under the driver's name; cargo puts it beside this test under its own.
 pub(crate) fn folder() -> PathBuf {
     let this = env::current_exe().expect("the path of this test");
-    this.parent().expect("a folder").to_owned()
+    let folder = this.with_file_name("fake-cuda");
+    fs::create_dir_all(&folder).expect("a folder");
+    match symlink("../libfake_cuda.so", folder.join("libcuda.so")) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => panic!("no link: {error}"),
+        _ => folder,
+    }
 }
 
 /// The same test in another process.

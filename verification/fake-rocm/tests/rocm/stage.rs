@@ -94,7 +94,7 @@ fn rename(library: &mut [u8], symbol: &str) {
 fn built() -> PathBuf {
     let test = env::current_exe().expect("the path of this test");
     let folders = test.ancestors().skip(1).take(2);
-    let found = folders.map(|folder| folder.join("libamdhip64.so")).find(|path| path.exists());
+    let found = folders.map(|folder| folder.join("libfake_rocm.so")).find(|path| path.exists());
     found.expect("the package's library is built with its tests")
 }
 
