@@ -12,7 +12,7 @@ use core::ffi::c_void;
 use core::ptr;
 use std::sync::Arc;
 
-use pmd_core::accelerator::{AcceleratorError, BlockCopies, BlockPair};
+use pmd_core::accelerator::{AcceleratorError, AcceleratorKind, BlockCopies, BlockPair};
 
 use self::kernel::Kernel;
 use crate::{
@@ -159,7 +159,11 @@ unsafe fn launch(
     let staging = copier.take(context, blocks.pairs.len())?;
     let Some(Ok(kernel)) = &copier.kernel else {
         copier.idle.push(staging);
-        return Ok(());
+        return Err(AcceleratorError::Unsupported {
+            kind: AcceleratorKind::Cuda,
+            what: "copy blocks by a kernel",
+            why: "its driver did not take the kernel",
+        });
     };
     // SAFETY: passed on; the staging area is no one else's until the event behind the launch is done.
     let launched = unsafe { upload_and_launch(&context.driver, kernel, stream, &staging, blocks) };
