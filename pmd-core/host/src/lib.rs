@@ -25,6 +25,7 @@
 //! | [`accelerator`] | the accelerator without a device; waiting for events of any accelerator |
 //! | [`nic`] | the open NIC that `mlx5` and `verbs` share |
 //! | [`identity`] | who a device and its host are |
+//! | [`topology`] | where NICs, accelerators and cores sit; which cores a NIC's lanes keep to |
 //! | [`environment`], [`interface`] | settings from the environment; addresses by the name of an interface |
 //!
 //! # Quick start
@@ -161,7 +162,8 @@
 //! # Threads
 //! - An endpoint has one **control thread**, and for each transport that a peer uses one **lane thread**, or
 //!   [as many as it was told](endpoint::EndpointConfig::lanes), started with the first such peer and pinned if
-//!   [`LaneConfig::core`](lane::LaneConfig::core) says so.
+//!   [`LaneConfig::core`](lane::LaneConfig::core) says so; without it lanes of a NIC keep to the cores near the NIC as
+//!   [`LanePinning`](topology::LanePinning) tells, by default on large machines only.
 //! - [`PeerService`](endpoint::PeerService)'s requests and events come on the control thread, its messages on a lane.
 //!   They must be quick and must not wait there for the same endpoint. A panic in them is caught: it refuses the
 //!   request, or takes the route down.
@@ -219,5 +221,6 @@ pub mod nic;
 pub mod region;
 pub mod registration;
 pub mod soft;
+pub mod topology;
 pub mod transfer;
 pub mod verbs;

@@ -291,6 +291,29 @@ pub struct PciAddress {
     pub function: u8,
 }
 
+impl PciAddress {
+    /// Reads what sysfs and the runtimes write: `0000:3b:00.0`, in either case, with a domain of up to 8 digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (domain, rest) = text.split_once(':')?;
+        let (bus, rest) = rest.split_once(':')?;
+        let (device, function) = rest.split_once('.')?;
+        let number = |text: &str, longest: usize| {
+            let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if digits && text.len() <= longest { u32::from_str_radix(text, 16).ok() } else { None }
+        };
+        let byte = |text: &str, most: u8| {
+            number(text, 2).and_then(|value| u8::try_from(value).ok()).filter(|value| *value <= most)
+        };
+        Some(Self {
+            domain: number(domain, 8)?,
+            bus: byte(bus, u8::MAX)?,
+            device: byte(device, 31)?,
+            function: byte(function, 7)?,
+        })
+    }
+}
+
 impl fmt::Display for PciAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { domain, bus, device, function } = self;

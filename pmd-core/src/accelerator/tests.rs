@@ -96,3 +96,15 @@ fn addresses_are_written_as_sysfs_does() {
     let address = PciAddress { domain: 0, bus: 0x3b, device: 0, function: 1 };
     assert_eq!(alloc::format!("{address}"), "0000:3b:00.1");
 }
+
+#[test]
+fn addresses_are_read_as_they_are_written() {
+    let address = PciAddress { domain: 0x10000, bus: 0xc1, device: 31, function: 7 };
+    assert_eq!(PciAddress::parse("10000:C1:1f.7"), Some(address));
+    assert_eq!(PciAddress::parse(&alloc::format!("{address}")), Some(address));
+    let wrong =
+        ["", "3b:00.0", "0000:3b:00", "0000:3b:00.8", "0000:3b:20.0", "0000:13b:00.0", "0000:+b:00.0"];
+    for text in wrong.into_iter().chain(["100000000:3b:00.0", ":3b:00.0", "0000:3b:00.0:1", "pci0000:3a"]) {
+        assert_eq!(PciAddress::parse(text), None, "{text}");
+    }
+}

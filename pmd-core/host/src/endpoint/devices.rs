@@ -187,15 +187,23 @@ impl Devices {
         }
         let core = config.lane.core.map(|first| first + number);
         let lane = LaneConfig { name, core, ..config.lane.clone() };
+        let near = |nic: &nic::Device| match core {
+            Some(_) => Vec::new(),
+            None => lane.pinning.cores_here(nic.name(), number),
+        };
         let options = NicBackendOptions::default();
         match (transport, &self.nic) {
             (Transport::SharedMemory, _) => {
                 let backend = SoftBackend::new(&self.soft, ProtectionDomain::default(), Tuning::default())?;
                 Ok(Lane::spawn(backend, lane)?)
             }
-            (Transport::Mlx5, Some(nic)) => Ok(Lane::spawn(Mlx5Backend::new(nic.clone(), &options)?, lane)?),
+            (Transport::Mlx5, Some(nic)) => {
+                let cores = near(nic);
+                Ok(Lane::spawn_on(Mlx5Backend::new(nic.clone(), &options)?, lane, &cores)?)
+            }
             (Transport::Verbs, Some(nic)) => {
-                Ok(Lane::spawn(VerbsBackend::new(nic.clone(), &options)?, lane)?)
+                let cores = near(nic);
+                Ok(Lane::spawn_on(VerbsBackend::new(nic.clone(), &options)?, lane, &cores)?)
             }
             (Transport::Mlx5 | Transport::Verbs, None) => {
                 Err(EndpointError::TransportMissing { transport, reason: MissingReason::NotOpen })

@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::{MessageHandler, MessageRegistrar};
 use crate::{
     backend::{QueuePairConfig, SetupError},
+    topology::LanePinning,
     transfer::{LaneFault, RouteFault},
 };
 
@@ -31,6 +32,8 @@ pub struct LaneConfig {
     pub idle: Idle,
     /// Processor core to pin the thread to. A lane that the caller drives is not pinned.
     pub core: Option<usize>,
+    /// Which cores an [endpoint](crate::endpoint) chooses for its NIC's lanes where `core` names none.
+    pub pinning: LanePinning,
     /// Submissions that can wait for the lane; rounded up to a power of two.
     pub submissions: usize,
     /// Transfers the lane works on at once; more wait in the ring.
@@ -52,6 +55,7 @@ impl Default for LaneConfig {
             name: "pmd-lane".to_owned(),
             idle: Idle::default(),
             core: None,
+            pinning: LanePinning::default(),
             submissions: 1024,
             transfers: 1024,
             batch: 32,

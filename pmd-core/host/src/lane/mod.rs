@@ -88,11 +88,24 @@ impl Lane {
     /// # Errors
     /// [`LaneError`] when the thread cannot be started or pinned.
     pub fn spawn<B: Backend + 'static>(backend: B, config: LaneConfig) -> Result<Self, LaneError> {
+        Self::spawn_on(backend, config, &[])
+    }
+
+    /// The same, on a thread that keeps to these cores unless [`LaneConfig::core`] names one; on any if there are none.
+    /// [`LanePinning::cores`](crate::topology::LanePinning::cores) tells those near a NIC.
+    ///
+    /// # Errors
+    /// As [`Lane::spawn`].
+    pub fn spawn_on<B: Backend + 'static>(
+        backend: B,
+        config: LaneConfig,
+        cores: &[usize],
+    ) -> Result<Self, LaneError> {
         let (started, pinned) = mpsc::sync_channel(1);
-        let (name, core) = (config.name.clone(), config.core);
+        let (name, cores) = (config.name.clone(), config.core.map_or(cores.to_vec(), |core| vec![core]));
         let (mut driver, shared) = LaneDriver::with_shared(backend, config);
         let run = move || {
-            let result = core.map_or(Ok(()), pin);
+            let result = keep_to(&cores);
             let go = result.is_ok();
             let _ = started.send(result);
             if go {
@@ -178,11 +191,13 @@ fn current() -> ThreadId {
     thread::current().id()
 }
 
-/// Pins the calling thread to one core.
-fn pin(core: usize) -> Result<(), LaneError> {
-    let mut cores = nix::sched::CpuSet::new();
-    cores
-        .set(core)
-        .and_then(|()| nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &cores))
-        .map_err(|error| LaneError::Pin { core, source: error.into() })
+/// Pins the calling thread to these cores; no cores leave it where it is.
+fn keep_to(cores: &[usize]) -> Result<(), LaneError> {
+    let Some(first) = cores.first() else { return Ok(()) };
+    let mut set = nix::sched::CpuSet::new();
+    let refused = |core| move |error: nix::Error| LaneError::Pin { core, source: error.into() };
+    for core in cores {
+        set.set(*core).map_err(refused(*core))?;
+    }
+    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set).map_err(refused(*first))
 }

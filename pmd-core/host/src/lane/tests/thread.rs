@@ -173,6 +173,37 @@ fn a_core_that_does_not_exist_is_an_error() {
 }
 
 #[test]
+fn a_lane_keeps_to_the_cores_that_it_is_given() {
+    let allowed = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).unwrap();
+    let core = (0..1024).find(|core| allowed.is_set(*core).unwrap()).unwrap();
+    let spawn = |name: &str, core, cores: &[usize]| {
+        let config = LaneConfig { name: name.to_owned(), core, ..LaneConfig::default() };
+        Lane::spawn_on(Net::default().device(sleep), config, cores)
+    };
+    let _kept = spawn("kept-lane", None, &[core]).unwrap();
+    let _named = spawn("named-lane", Some(core), &[1023]).unwrap();
+    for lane in ["kept-lane", "named-lane"] {
+        assert_eq!(allowed_list(lane), core.to_string());
+    }
+    for cores in [[1023], [1 << 20]] {
+        let error = spawn("lost-lane", None, &cores).unwrap_err();
+        assert!(matches!(error, LaneError::Pin { core, .. } if core == cores[0]), "{error}");
+    }
+}
+
+/// Cores that the thread of this name may run on, as the kernel lists them.
+fn allowed_list(thread: &str) -> String {
+    let task = std::fs::read_dir("/proc/self/task").unwrap().map(|entry| entry.unwrap().path());
+    let named = |path: &std::path::PathBuf| {
+        std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == thread)
+    };
+    let path = task.into_iter().find(named).expect("a thread of this name");
+    let status = std::fs::read_to_string(path.join("status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    line.trim().to_owned()
+}
+
+#[test]
 fn a_panic_in_the_back_end_fails_waiters_on_other_threads() {
     let (net, _lane, route) = spawn(Idle::Park);
     net.script(0, |script| script.frozen = true);
