@@ -181,48 +181,20 @@ fn unique(acl: &Acl, ordinal: u32) -> [u8; 16] {
     unique
 }
 
-fn bus_address(acl: &Acl, ordinal: u32) -> Option<PciAddress> {
+pub(crate) fn bus_address(acl: &Acl, ordinal: u32) -> Option<PciAddress> {
     let mut text = [0 as c_char; 32];
     let length = text.len() as i32;
     // SAFETY: the runtime writes at most so many bytes.
     match unsafe { acl.aclrtDeviceGetPCIBusId(ordinal.cast_signed(), text.as_mut_ptr(), length) } {
         Ok(acl::ACL_SUCCESS) => {
             let bytes = text.map(c_char::cast_unsigned);
-            parse_address(CStr::from_bytes_until_nul(&bytes).ok()?.to_str().ok()?)
+            PciAddress::parse(CStr::from_bytes_until_nul(&bytes).ok()?.to_str().ok()?)
         }
         _ => None,
     }
 }
 
-/// `0000:3b:00.0`.
-fn parse_address(text: &str) -> Option<PciAddress> {
-    let (place, function) = text.split_once('.')?;
-    let parts: Vec<&str> = place.split(':').collect();
-    let [domain, bus, device] = parts[..] else { return None };
-    let byte = |text| u8::from_str_radix(text, 16).ok();
-    Some(PciAddress {
-        domain: u32::from_str_radix(domain, 16).ok()?,
-        bus: byte(bus)?,
-        device: byte(device)?,
-        function: byte(function)?,
-    })
-}
-
 /// No code of the application runs under these locks.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bus_addresses_are_read_as_the_runtime_writes_them() {
-        let wanted = PciAddress { domain: 1, bus: 0xc1, device: 2, function: 3 };
-        assert_eq!(parse_address("0001:C1:02.3"), Some(wanted));
-        for text in ["", "0001:c1:02", "c1:02.3", "0001:c1:02.x", "0001:1c1:02.0", "1:2:3:4.0"] {
-            assert_eq!(parse_address(text), None, "{text}");
-        }
-    }
 }

@@ -9,8 +9,9 @@ use core::fmt;
 
 use hip_sys::LoadError;
 use hip_sys::hip::{hipErrorNoDevice, hipSuccess};
-use pmd_core::accelerator::AcceleratorError;
+use pmd_core::accelerator::{AcceleratorError, PciAddress};
 
+use crate::accelerator::pci_address;
 use crate::runtime::{Answer, Hip};
 
 /// Room for a device's name with its closing zero; longer names are cut by the runtime.
@@ -34,6 +35,8 @@ pub struct Device {
     pub name: String,
     /// Device memory, in bytes.
     pub memory_bytes: u64,
+    /// Where it is plugged in, where the runtime tells.
+    pub pci: Option<PciAddress>,
 }
 
 /// A HIP version as the runtime reports it.
@@ -147,7 +150,8 @@ fn describe(hip: Hip, ordinal: u32) -> Result<Device, Unavailable> {
     // SAFETY: writes one size.
     let answer = unsafe { hip.hipDeviceTotalMem(&mut bytes, device) };
     hip.check("hipDeviceTotalMem", answer)?;
-    Ok(Device { ordinal, name: device_name(hip, device)?, memory_bytes: bytes as u64 })
+    let (name, pci) = (device_name(hip, device)?, pci_address(hip, device));
+    Ok(Device { ordinal, name, memory_bytes: bytes as u64, pci })
 }
 
 pub(crate) fn device_name(hip: Hip, device: c_int) -> Result<String, Unavailable> {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use pmd_core::{
-    accelerator::{AcceleratorError, AcceleratorKind, DeviceIdentity, PciAddress},
+    accelerator::{AcceleratorError, AcceleratorKind, DeviceIdentity},
     sync::AtomicBool,
 };
 
@@ -299,17 +299,9 @@ fn identity(driver: &Driver, device: c_int, ordinal: u32) -> Result<DeviceIdenti
         kind: AcceleratorKind::Cuda,
         ordinal,
         unique,
-        pci: pci(driver, device),
+        pci: probe::pci_address(|attribute| device_attribute(driver, device, attribute).ok()),
         name: probe::text(&name),
     })
-}
-
-fn pci(driver: &Driver, device: c_int) -> Option<PciAddress> {
-    let ask = |attribute| device_attribute(driver, device, attribute).ok();
-    let (domain, bus, slot) = (ask(50)?, ask(33)?, ask(34)?);
-    let (domain, bus) = (u32::try_from(domain).ok()?, u8::try_from(bus).ok()?);
-    // CUDA does not tell the function; GPUs have function 0.
-    Some(PciAddress { domain, bus, device: u8::try_from(slot).ok()?, function: 0 })
 }
 
 fn device_attribute(driver: &Driver, device: c_int, attribute: c_uint) -> Result<c_int, AcceleratorError> {

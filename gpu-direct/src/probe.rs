@@ -8,6 +8,7 @@ use core::ffi::{CStr, c_char, c_int, c_uint};
 use core::fmt;
 
 use cudarc::driver::sys;
+use pmd_core::accelerator::PciAddress;
 
 /// `CUDA_ERROR_NO_DEVICE`: the driver is installed and no GPU answers.
 const NO_DEVICE: u32 = 100;
@@ -55,6 +56,8 @@ pub struct Device {
     pub name: String,
     /// Device memory, in bytes.
     pub memory_bytes: u64,
+    /// Where it is plugged in, where the driver tells.
+    pub pci: Option<PciAddress>,
 }
 
 /// Why CUDA cannot be used on this machine.
@@ -121,6 +124,8 @@ struct Driver {
     device: unsafe extern "C" fn(*mut sys::CUdevice, c_int) -> CallResult,
     device_name: unsafe extern "C" fn(*mut c_char, c_int, sys::CUdevice) -> CallResult,
     device_memory: unsafe extern "C" fn(*mut usize, sys::CUdevice) -> CallResult,
+    /// Only the device's place hangs on it.
+    device_attribute: Option<unsafe extern "C" fn(*mut c_int, c_uint, sys::CUdevice) -> CallResult>,
 }
 
 impl Driver {
@@ -135,6 +140,7 @@ impl Driver {
                 device: symbol("cuDeviceGet")?,
                 device_name: symbol("cuDeviceGetName")?,
                 device_memory: symbol("cuDeviceTotalMem_v2")?,
+                device_attribute: symbol("cuDeviceGetAttribute").ok(),
             })
         }
     }
@@ -152,8 +158,25 @@ impl Driver {
         let mut memory_bytes = 0_usize;
         // SAFETY: the handle came from cuDeviceGet, and the driver writes one size_t.
         check("cuDeviceTotalMem", unsafe { (self.device_memory)(&mut memory_bytes, device) })?;
-        Ok(Device { ordinal, name: text(&name), memory_bytes: memory_bytes as u64 })
+        let pci = pci_address(|attribute| self.attribute(device, attribute));
+        Ok(Device { ordinal, name: text(&name), memory_bytes: memory_bytes as u64, pci })
     }
+
+    fn attribute(&self, device: sys::CUdevice, attribute: c_uint) -> Option<c_int> {
+        let mut value: c_int = 0;
+        // SAFETY: the handle came from cuDeviceGet, and the driver writes one int.
+        check("cuDeviceGetAttribute", unsafe { (self.device_attribute?)(&mut value, attribute, device) })
+            .ok()?;
+        Some(value)
+    }
+}
+
+/// A device's place, from what the driver answers for its attributes.
+pub(crate) fn pci_address(ask: impl Fn(c_uint) -> Option<c_int>) -> Option<PciAddress> {
+    let (domain, bus, slot) = (ask(50)?, ask(33)?, ask(34)?);
+    let (domain, bus) = (u32::try_from(domain).ok()?, u8::try_from(bus).ok()?);
+    // CUDA does not tell the function; GPUs have function 0.
+    Some(PciAddress { domain, bus, device: u8::try_from(slot).ok()?, function: 0 })
 }
 
 /// Whether the driver's library can be loaded.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use gpu_direct::{Device, Runtime, Unavailable, Version, probe};
+use pmd_core::accelerator::PciAddress;
 
 /// Two devices under CUDA 12.8.
 const DRIVER: &str = r#"
@@ -20,6 +21,10 @@ use std::ffi::{c_char, c_int, c_uint};
 }
 #[unsafe(no_mangle)] unsafe extern "C" fn cuDeviceTotalMem_v2(out: *mut usize, device: c_int) -> c_uint {
     unsafe { *out = (device as usize - 39) << 30 };
+    0
+}
+#[unsafe(no_mangle)] unsafe extern "C" fn cuDeviceGetAttribute(out: *mut c_int, attribute: c_uint, device: c_int) -> c_uint {
+    unsafe { *out = match attribute { 50 => 1, 33 => 0x3b + device - 40, 34 => 2, _ => return 1 } };
     0
 }
 "#;
@@ -58,11 +63,22 @@ fn a_driver_with_two_devices_is_described() {
     let expected = Runtime {
         driver_version: Version { major: 12, minor: 8 },
         devices: vec![
-            Device { ordinal: 0, name: "Model A".into(), memory_bytes: 1 << 30 },
-            Device { ordinal: 1, name: "Model B".into(), memory_bytes: 2 << 30 },
+            Device { ordinal: 0, name: "Model A".into(), memory_bytes: 1 << 30, pci: Some(place(0x3b)) },
+            Device { ordinal: 1, name: "Model B".into(), memory_bytes: 2 << 30, pci: Some(place(0x3c)) },
         ],
     };
     assert_eq!(described, format!("{:?}", Ok::<_, Unavailable>(expected)));
+}
+
+/// Where the stand-in's devices are.
+fn place(bus: u8) -> PciAddress {
+    PciAddress { domain: 1, bus, device: 2, function: 0 }
+}
+
+#[test]
+fn a_driver_that_does_not_tell_a_device_s_place_is_described_without() {
+    let described = probe_with(&DRIVER.replace("fn cuDeviceGetAttribute", "fn cuDeviceAttribute"));
+    assert_eq!(described.matches("pci: None").count(), 2, "{described}");
 }
 
 #[test]

@@ -6,15 +6,20 @@
 use core::ptr;
 
 use acl_sys::{Acl, LoadError, acl, loader::LIBRARY};
+use pmd_core::accelerator::PciAddress;
+
+use crate::device::bus_address;
 
 #[cfg(test)]
 mod tests;
 
 /// The ACL runtime on this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Runtime {
     /// Visible devices; at least one.
     pub device_count: u32,
+    /// Where each is plugged in, by ordinal, where the runtime tells.
+    pub pci: Vec<Option<PciAddress>>,
 }
 
 /// Why an Ascend device cannot be used on this machine.
@@ -64,7 +69,9 @@ pub enum Unavailable {
 /// [`Unavailable`], which says what is missing and what to do.
 pub fn probe() -> Result<Runtime, Unavailable> {
     let acl = Acl::load().map_err(|_| Unavailable::Absent { library: LIBRARY })?;
-    Ok(Runtime { device_count: count_devices(acl)? })
+    let device_count = count_devices(acl)?;
+    let pci = (0..device_count).map(|ordinal| bus_address(acl, ordinal)).collect();
+    Ok(Runtime { device_count, pci })
 }
 
 /// Initialises the runtime and counts its devices; at least one.

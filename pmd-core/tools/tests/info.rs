@@ -36,6 +36,9 @@ fn info_prints_one_object_with_its_keys() {
     let kinds: Vec<_> =
         report["accelerators"].as_array().unwrap().iter().map(|found| &found["kind"]).collect();
     assert_eq!(kinds, ["cuda", "rocm", "ascend"]);
+    for list in ["numa_nodes", "elsewhere", "accelerators", "nics"] {
+        assert!(report["topology"][list].is_array(), "{list}");
+    }
 }
 
 #[test]
@@ -45,7 +48,7 @@ fn absence_is_explained_and_is_no_failure() {
     assert_eq!(devices.is_empty(), report["rdma"]["missing"].is_string());
     let run = pmd(&["info"]);
     assert_eq!(run.code, Some(0));
-    for heading in ["RDMA devices", "Libraries", "Soft HCA on this host", "Accelerators"] {
+    for heading in ["RDMA devices", "Libraries", "Soft HCA on this host", "Accelerators", "Topology"] {
         assert!(run.out.contains(heading), "{}", run.out);
     }
 }

@@ -1,5 +1,6 @@
 //! Accelerators, as their crates' probes tell.
 
+use pmd_core::accelerator::PciAddress;
 use serde::Serialize;
 
 /// One kind of accelerator.
@@ -17,6 +18,9 @@ pub(super) struct Accelerator {
     pub(super) version: Option<String>,
     /// One line each.
     pub(super) devices: Vec<String>,
+    /// Where each is plugged in, by its number.
+    #[serde(skip)]
+    pub(super) places: Vec<Option<PciAddress>>,
     /// Why there are no devices.
     pub(super) missing: Option<String>,
 }
@@ -33,6 +37,7 @@ fn cuda() -> Accelerator {
     if let Ok(runtime) = found {
         accelerator.version = Some(runtime.driver_version.to_string());
         accelerator.devices = runtime.devices.iter().map(gpu).collect();
+        accelerator.places = runtime.devices.iter().map(|device| device.pci).collect();
     }
     accelerator
 }
@@ -51,6 +56,7 @@ fn rocm() -> Accelerator {
             format!("{}: {}, {} MiB", device.ordinal, device.name, device.memory_bytes >> 20)
         };
         accelerator.devices = runtime.devices.iter().map(line).collect();
+        accelerator.places = runtime.devices.iter().map(|device| device.pci).collect();
     }
     accelerator
 }
@@ -62,6 +68,7 @@ fn ascend() -> Accelerator {
     let mut accelerator = Accelerator::new("ascend", "libascendcl.so", "CANN", &found, absent);
     if let Ok(runtime) = found {
         accelerator.devices = (0..runtime.device_count).map(|ordinal| ordinal.to_string()).collect();
+        accelerator.places = runtime.pci;
     }
     accelerator
 }
@@ -82,7 +89,23 @@ impl Accelerator {
             package,
             version: None,
             devices: Vec::new(),
+            places: Vec::new(),
             missing: error.map(ToString::to_string),
         }
+    }
+
+    /// Where each device is whose place the runtime tells, and its name: `cuda:0`.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = (PciAddress, String)> {
+        self.named().filter_map(|(place, name)| Some((place?, name)))
+    }
+
+    /// The names of the others.
+    pub(super) fn without_address(&self) -> impl Iterator<Item = String> {
+        self.named().filter(|(place, _)| place.is_none()).map(|(_, name)| name)
+    }
+
+    fn named(&self) -> impl Iterator<Item = (Option<PciAddress>, String)> {
+        let kind = self.kind;
+        self.places.iter().enumerate().map(move |(ordinal, place)| (*place, format!("{kind}:{ordinal}")))
     }
 }

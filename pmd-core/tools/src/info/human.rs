@@ -8,6 +8,7 @@ use super::{
     libraries::Library,
     rdma::{Port, RdmaDevice},
     soft::Soft,
+    topology,
 };
 
 /// The report as indented text.
@@ -23,6 +24,8 @@ pub(super) fn table(report: &Report) -> String {
     soft(&mut out, &report.soft);
     out += "\nAccelerators\n";
     report.accelerators.iter().for_each(|found| accelerator(&mut out, found));
+    out += "\nTopology\n";
+    topology::draw(&report.topology).iter().for_each(|drawn| line(&mut out, drawn));
     out
 }
 

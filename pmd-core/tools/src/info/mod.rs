@@ -5,6 +5,7 @@
 //!  libraries     found or missing, package     pmd-sys and the accelerators' probes
 //!  soft          what the soft HCA may use     memfd, huge pages, process_vm_readv, cores, NUMA
 //!  accelerators  CUDA, ROCm, Ascend            the accelerators' probes
+//!  topology      what is near what             pmd-host reads sysfs
 //! ```
 
 use clap::Args;
@@ -17,6 +18,7 @@ mod human;
 mod libraries;
 mod rdma;
 mod soft;
+mod topology;
 
 /// Arguments of `pmd info`.
 #[derive(Debug, Args)]
@@ -35,6 +37,7 @@ struct Report {
     libraries: Vec<libraries::Library>,
     soft: soft::Soft,
     accelerators: Vec<accelerators::Accelerator>,
+    topology: topology::Report,
 }
 
 /// Looks and prints.
@@ -46,6 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         rdma: rdma::probe(),
         libraries: libraries::probe(&accelerators),
         soft: soft::probe(),
+        topology: topology::describe(&pmd_host::topology::Topology::of_host(), &accelerators),
         accelerators,
     };
     if arguments.json {

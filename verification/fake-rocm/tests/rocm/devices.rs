@@ -1,7 +1,7 @@
 //! Devices and what they say of themselves; the caller's device and last error.
 
 use accel_rocm::{Device, RocmAccelerator, Runtime, Unavailable, Version, probe};
-use pmd_core::accelerator::AcceleratorKind;
+use pmd_core::accelerator::{AcceleratorKind, PciAddress};
 
 use crate::{
     bench::{Fake, address, error, open, until},
@@ -9,8 +9,10 @@ use crate::{
 };
 
 case!(two_devices_are_described, Stage::normal().with("FAKE_ROCM_VERSION", "6.2.41133"), || {
-    let device =
-        |ordinal| Device { ordinal, name: format!("Fake Instinct {ordinal}"), memory_bytes: 4 << 30 };
+    let device = |ordinal| {
+        let pci = PciAddress::parse(&format!("0000:a{ordinal}:00.0"));
+        Device { ordinal, name: format!("Fake Instinct {ordinal}"), memory_bytes: 4 << 30, pci }
+    };
     let version = Version { major: 6, minor: 2, patch: 41133 };
     assert_eq!(probe(), Ok(Runtime { version, devices: vec![device(0), device(1)] }));
     assert_eq!(version.to_string(), "6.2.41133");
