@@ -11,8 +11,11 @@ mod list;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
 
 use crate::catalogue::{loom_cargo, on_connectx};
 use crate::count::Tally;
@@ -20,7 +23,7 @@ use crate::mutation::plant::Fault;
 use crate::mutation::sandbox::{Built, Sandbox};
 use crate::mutation::verdict::{self, Verdict};
 use crate::mutation::{left, patience, tabulate, try_all};
-use crate::process::Task;
+use crate::process::{Ended, Task};
 use crate::suite::{Journal, Workspace};
 
 use edit::Edit;
@@ -46,6 +49,9 @@ enum Check {
     Hangs(&'static str, &'static str),
     /// A case of the conformance suite on the soft HCA.
     Conformance(&'static str),
+    /// The same, on memory that only an accelerator's streams may touch: who does is ended by the signal for it, which
+    /// counts as caught.
+    Touches(&'static str),
     /// A case of the conformance suite on the simulated ConnectX, whose lint must say this.
     OnConnectx(&'static str, &'static str),
 }
@@ -54,7 +60,7 @@ impl Check {
     fn test(&self) -> &'static str {
         match self {
             Self::Model(test) | Self::Test(_, test) | Self::Hangs(_, test) => test,
-            Self::Conformance(case) | Self::OnConnectx(case, _) => case,
+            Self::Conformance(case) | Self::Touches(case) | Self::OnConnectx(case, _) => case,
         }
     }
 
@@ -63,7 +69,7 @@ impl Check {
         match self {
             Self::Model(_) => MODELS.to_owned(),
             Self::Test(target, _) | Self::Hangs(target, _) => (*target).to_owned(),
-            Self::Conformance(_) | Self::OnConnectx(..) => CONFORMANCE.to_owned(),
+            Self::Conformance(_) | Self::Touches(_) | Self::OnConnectx(..) => CONFORMANCE.to_owned(),
         }
     }
 
@@ -77,7 +83,7 @@ impl Check {
             Self::Model(test) | Self::Test(_, test) | Self::Hangs(_, test) => {
                 task.args([test, "--exact", "--nocapture", "--test-threads=1"])
             }
-            Self::Conformance(case) => task.args(["--bed", "soft", case]).args(BRIEFLY),
+            Self::Conformance(case) | Self::Touches(case) => task.args(["--bed", "soft", case]).args(BRIEFLY),
             Self::OnConnectx(case, _) => {
                 task.args(["--bed", "mlx5", "--device", "mlx5_0", case]).args(BRIEFLY)
             }
@@ -271,11 +277,19 @@ fn try_one(
         (Some(Verdict::Caught { check, says }), Check::OnConnectx(..)) => {
             Verdict::Crashed { how: format!("{check} failed and the lint did not: {says}") }
         }
+        (Some(Verdict::Crashed { .. }), Check::Touches(case)) if was_forbidden(&ended) => {
+            Verdict::Caught { check: case.to_owned(), says: "ended by SIGSEGV".to_owned() }
+        }
         (Some(Verdict::Hung { check }), Check::Hangs(..)) => {
             Verdict::Caught { check, says: format!("hangs, ended after {} s", patience.as_secs()) }
         }
         (verdict, _) => verdict.unwrap_or(Verdict::Survived),
     })
+}
+
+/// Whether the kernel ended it for what it touched.
+fn was_forbidden(ended: &Ended) -> bool {
+    ended.status.and_then(|status| status.signal()) == Some(Signal::SIGSEGV as i32)
 }
 
 #[cfg(test)]

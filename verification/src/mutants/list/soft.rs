@@ -222,7 +222,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "an engine touches memory of an accelerator",
         &[within(PASS, "if is_device {", "is_device", "false")],
-        Conformance("soft-device::devices::what_is_not_possible_is_refused"),
+        Touches("soft-device::devices::what_is_not_possible_is_refused"),
     ),
     mutant(
         "a queue pair flushes while streams copy for it",
