@@ -127,7 +127,14 @@ pub(super) fn on_a_pair(programs: &Programs) -> Vec<Step> {
 pub(super) fn in_guests(programs: &Programs) -> [Vec<Step>; 2] {
     let (reordered, others) = HARMS.split_at(1);
     let first = [on_good_links(programs), on_bad_links(programs, reordered), vec![host(programs)]];
-    [first.concat(), on_bad_links(programs, others)]
+    [first.concat(), [vec![acquaintance(programs)], on_bad_links(programs, others)].concat()]
+}
+
+/// Connecting asks for the peer's link address, and fails where the first question or its answer is lost: both ends know
+/// each other's before that may happen.
+fn acquaintance(programs: &Programs) -> Step {
+    let case = format!("some_cases {} verbs::data::writes_of_every_size\n", conformance_command(programs));
+    step("acquaintance", 60, case)
 }
 
 fn on_good_links(programs: &Programs) -> Vec<Step> {
