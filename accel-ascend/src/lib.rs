@@ -58,4 +58,4 @@ mod retired;
 mod stream;
 
 pub use accelerator::AscendAccelerator;
-pub use probe::{Runtime, Unavailable, probe};
+pub use probe::{Runtime, Unavailable, is_stand_in, probe};

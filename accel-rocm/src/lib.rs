@@ -79,4 +79,4 @@ mod runtime;
 mod stream;
 
 pub use accelerator::RocmAccelerator;
-pub use probe::{Device, Runtime, Unavailable, Version, probe};
+pub use probe::{Device, Runtime, Unavailable, Version, is_stand_in, probe};

@@ -117,6 +117,16 @@ pub fn probe() -> Result<Runtime, Unavailable> {
     Ok(Runtime { version, devices })
 }
 
+/// Whether the runtime that this process finds is the stand-in of this project's tests
+/// ([`hip_sys::Runtime::stand_in`]). Loads the library and asks it nothing: no device is touched.
+///
+/// # Errors
+///
+/// [`Unavailable::Absent`].
+pub fn is_stand_in() -> Result<bool, Unavailable> {
+    library().map(|library| library.stand_in)
+}
+
 /// The runtime and how many devices it has: at least one.
 pub(crate) fn load() -> Result<(Hip, u32), Unavailable> {
     let library = library()?;

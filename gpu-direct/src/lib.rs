@@ -71,4 +71,4 @@ mod stream;
 
 pub use accelerator::{CudaAccelerator, OpenError};
 pub use memory::CudaMemory;
-pub use probe::{Device, Runtime, Unavailable, Version, probe};
+pub use probe::{Device, Runtime, Unavailable, Version, is_stand_in, probe};

@@ -110,6 +110,18 @@ pub fn probe() -> Result<Runtime, Unavailable> {
     Ok(Runtime { driver_version, devices })
 }
 
+/// Whether the driver's library is the stand-in of this project's tests, which has a function more
+/// (`fake_device_counts`). Loads the library and asks it nothing: no device is touched.
+///
+/// # Errors
+///
+/// [`Unavailable::Absent`].
+pub fn is_stand_in() -> Result<bool, Unavailable> {
+    require_library()?;
+    // SAFETY: the library is present; what is found is not called.
+    Ok(unsafe { symbol::<unsafe extern "C" fn()>("fake_device_counts") }.is_ok())
+}
+
 /// A driver function that answers through a pointer to an int.
 type Query = unsafe extern "C" fn(*mut c_int) -> CallResult;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use gpu_direct::{Device, Runtime, Unavailable, Version, probe};
+use gpu_direct::{Device, Runtime, Unavailable, Version, is_stand_in, probe};
 use pmd_core::accelerator::PciAddress;
 
 /// Two devices under CUDA 12.8.
@@ -111,6 +111,8 @@ fn a_driver_without_a_function_names_it() {
 #[test]
 #[ignore = "run by the other tests, with a library path that holds a stand-in for the driver"]
 fn print_what_probe_finds() {
+    // These are no driver's, nor the project's.
+    assert_eq!(is_stand_in(), Ok(false));
     println!("found: {:?}", probe());
 }
 

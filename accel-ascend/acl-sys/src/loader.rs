@@ -61,6 +61,21 @@ impl Acl {
     }
 }
 
+/// Whether the runtime that this process finds is the stand-in of this project's tests, which has a function more
+/// (`fake_device_counts`). Nothing of it is called.
+///
+/// # Errors
+/// [`LoadError::LibraryMissing`].
+pub fn is_stand_in() -> Result<bool, LoadError> {
+    Acl::load()?;
+    // SAFETY: the library is loaded already, so that nothing of it runs.
+    let library = unsafe { libloading::Library::new(LIBRARY) };
+    let missing = |error| LoadError::LibraryMissing { name: LIBRARY, reason: explain(&error) };
+    let library = library.map_err(missing)?;
+    // SAFETY: what is found is not called.
+    Ok(unsafe { library.get::<unsafe extern "C" fn()>(b"fake_device_counts\0") }.is_ok())
+}
+
 /// libloading's own text is terse; what the dynamic linker said is in its sources.
 fn explain(error: &libloading::Error) -> String {
     let mut text = error.to_string();

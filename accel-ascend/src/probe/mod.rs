@@ -74,6 +74,16 @@ pub fn probe() -> Result<Runtime, Unavailable> {
     Ok(Runtime { device_count, pci })
 }
 
+/// Whether the runtime that this process finds is the stand-in of this project's tests ([`acl_sys::loader::is_stand_in`]).
+/// Loads the library and asks it nothing: no device is touched.
+///
+/// # Errors
+///
+/// [`Unavailable::Absent`].
+pub fn is_stand_in() -> Result<bool, Unavailable> {
+    acl_sys::loader::is_stand_in().map_err(|_| Unavailable::Absent { library: LIBRARY })
+}
+
 /// Initialises the runtime and counts its devices; at least one.
 pub(crate) fn count_devices(acl: &Acl) -> Result<u32, Unavailable> {
     // SAFETY: the configuration may be null, which asks for the defaults.

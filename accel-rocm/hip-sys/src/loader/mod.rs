@@ -46,6 +46,8 @@ pub struct Runtime {
     pub hip: ManuallyDrop<Hip>,
     /// Functions that not every supported version has in its headers.
     pub newer: Newer,
+    /// Whether it is the stand-in of this project's tests, which has a function more (`fake_device_counts`).
+    pub stand_in: bool,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -89,9 +91,11 @@ impl Runtime {
         let library = unsafe { Library::new(name) }?;
         // SAFETY: the library is the runtime by its name, and is never unloaded.
         let newer = unsafe { Newer::of(&library) };
+        // SAFETY: what is found is not called.
+        let stand_in = unsafe { library.get::<unsafe extern "C" fn()>(b"fake_device_counts\0") }.is_ok();
         // SAFETY: the functions that are bound are declared the same in every version.
         let hip = unsafe { Hip::from_library(library) }?;
-        Ok(Self { name: name.to_owned(), hip: ManuallyDrop::new(hip), newer })
+        Ok(Self { name: name.to_owned(), hip: ManuallyDrop::new(hip), newer, stand_in })
     }
 }
 

@@ -9,6 +9,7 @@ fn refused(ordinal: u32) -> Unavailable {
 }
 
 case!(a_runtime_without_devices_has_none, ["FAKE_DEVICE_COUNT" = "0"], {
+    assert_eq!(accel_ascend::is_stand_in(), Ok(true));
     assert_eq!(refused(0), Unavailable::NoDevice);
 });
 

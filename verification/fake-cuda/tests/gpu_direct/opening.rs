@@ -1,6 +1,6 @@
 //! What `open` says of a machine.
 
-use gpu_direct::{CudaAccelerator, OpenError, Unavailable, Version, probe};
+use gpu_direct::{CudaAccelerator, OpenError, Unavailable, Version, is_stand_in, probe};
 
 use crate::support::*;
 
@@ -15,10 +15,12 @@ case!(an_absent_driver_is_named, ["LD_LIBRARY_PATH" = "/nowhere"], {
         let error = refused(0);
         assert_eq!(error, OpenError::Unavailable(Unavailable::Absent { library: "libcuda.so.1" }));
         assert!(error.to_string().starts_with("CUDA driver not found: libcuda.so.1"));
+        assert_eq!(is_stand_in(), Err(Unavailable::Absent { library: "libcuda.so.1" }));
     }
 });
 
 case!(a_driver_without_devices_has_none, ["FAKE_DEVICE_COUNT" = "0"], {
+    assert_eq!(is_stand_in(), Ok(true));
     assert_eq!(refused(0), OpenError::Unavailable(Unavailable::NoDevice));
 });
 

@@ -1,6 +1,6 @@
 //! Devices and what they say of themselves; the caller's device and last error.
 
-use accel_rocm::{Device, RocmAccelerator, Runtime, Unavailable, Version, probe};
+use accel_rocm::{Device, RocmAccelerator, Runtime, Unavailable, Version, is_stand_in, probe};
 use pmd_core::accelerator::{AcceleratorKind, PciAddress};
 
 use crate::{
@@ -25,6 +25,7 @@ case!(two_devices_are_described, Stage::normal().with("FAKE_ROCM_VERSION", "6.2.
 });
 
 case!(no_devices_is_a_value, Stage::normal().with("FAKE_DEVICE_COUNT", 0), || {
+    assert_eq!(is_stand_in(), Ok(true));
     assert_eq!(probe(), Err(Unavailable::NoDevice));
     assert_eq!(RocmAccelerator::open(0).map(drop), Err(Unavailable::NoDevice));
 });
