@@ -10,7 +10,7 @@
 //! |---|---|
 //! | [`config`] | role, rank and shape of the cluster, where the scheduler is |
 //! | [`environment`] | the same from the variables that StepMesh's users export |
-//! | [`event`] | events of accelerator streams: what a push waits for, what a kernel waits for |
+//! | [`gate`] | holds pushes and responses back until the events of an accelerator's streams are done |
 //! | [`rendezvous`] | scheduler and nodes: places, barriers, who comes and goes |
 //! | [`server`] | the FFN side: takes batches of requests and responds |
 //! | [`session`] | all of it for one process: its place, its worker and its server, connected |
@@ -22,7 +22,7 @@
 
 pub mod config;
 pub mod environment;
-pub mod event;
+pub mod gate;
 pub mod rendezvous;
 pub mod server;
 pub mod session;

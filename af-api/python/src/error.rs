@@ -3,13 +3,14 @@
 
 use af_api::{
     environment::EnvironmentError,
-    event::{EventError, GateError},
+    gate::GateError,
     rendezvous::{BarrierError, MemberId, SchedulerError, StartError},
     server::{BatchError, OfferError, RespondError},
     simple::{AppError, KvError},
     tensor::{MemoryError, TensorError},
     worker::{ConnectError, Failure, FailureCause, PushPullError, TraceError},
 };
+use pmd_core::accelerator::AcceleratorError;
 use pmd_host::control::RequestError;
 use pmd_python::raising::{Exceptions, kind};
 use pyo3::prelude::*;
@@ -160,7 +161,7 @@ pub(crate) fn failure(py: Python<'_>, failure: &Failure) -> PyErr {
 }
 
 /// What a stream was given failed, or it takes nothing more.
-pub(crate) fn event(py: Python<'_>, error: &EventError) -> PyErr {
+pub(crate) fn stream(py: Python<'_>, error: &AcceleratorError) -> PyErr {
     plain(py, "StreamError", error)
 }
 

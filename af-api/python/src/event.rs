@@ -2,10 +2,8 @@
 
 use std::{sync::Arc, time::Instant};
 
-use af_api::event::{
-    Event as EventHandle, EventError, Stream as _,
-    cpu::{CpuAccelerator, CpuStream, KernelFault},
-};
+use pmd_core::accelerator::{Event as EventHandle, Stream as _};
+use pmd_host::accelerator::{CpuAccelerator, CpuStream, KernelFault, wait_for};
 use pmd_python::waiting::{self, Detached};
 use pyo3::{prelude::*, types::PyTuple};
 
@@ -39,8 +37,8 @@ impl Event {
 impl Stream {
     #[new]
     fn new(py: Python<'_>) -> PyResult<Self> {
-        let stream = py.detach(|| CpuAccelerator::new().open_stream());
-        stream.map(Detached::new).map(Self).map_err(|problem| error::event(py, &problem))
+        let stream = py.detach(|| CpuAccelerator::default().open_cpu_stream());
+        stream.map(Detached::new).map(Self).map_err(|problem| error::stream(py, &problem))
     }
 
     /// Puts a call into the stream and returns at once.
@@ -55,13 +53,14 @@ impl Stream {
                 }
             })
         };
-        self.handle(py)?.launch(kernel).map_err(|problem| error::event(py, &problem))
+        self.handle(py)?.launch(kernel);
+        Ok(())
     }
 
     /// An event that is done when everything put into the stream before has been.
     fn record(&self, py: Python<'_>) -> PyResult<Event> {
         let event = self.handle(py)?.record();
-        event.map(Detached::new).map(Event).map_err(|problem| error::event(py, &problem))
+        event.map(Detached::new).map(Event).map_err(|problem| error::stream(py, &problem))
     }
 
     /// Waits until everything put into the stream before has been done. Raises StreamError if some of it failed.
@@ -75,7 +74,7 @@ impl Stream {
 impl Event {
     /// Whether it is done. Raises StreamError if what is in front of it failed.
     fn done(&self, py: Python<'_>) -> PyResult<bool> {
-        self.handle(py)?.query().map_err(|problem| error::event(py, &problem))
+        self.handle(py)?.query().map_err(|problem| error::stream(py, &problem))
     }
 
     /// Waits until it is done.
@@ -83,13 +82,11 @@ impl Event {
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let event = self.handle(py)?;
         let ended = waiting::until(py, timeout, |patience| {
-            match event.synchronize(Instant::now().checked_add(patience)) {
-                Err(EventError::Timeout { .. }) => None,
-                ended => Some(ended),
-            }
+            wait_for(&**event, Instant::now().checked_add(patience))
+                .map_or_else(|failed| Some(Err(failed)), |done| done.then_some(Ok(())))
         })?;
         match ended {
-            Some(ended) => ended.map_err(|problem| error::event(py, &problem)),
+            Some(ended) => ended.map_err(|problem| error::stream(py, &problem)),
             None => Err(error::timeout(py, "an event", timeout)),
         }
     }

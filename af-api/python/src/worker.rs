@@ -10,11 +10,11 @@ use std::{
 
 use af_api::{
     config::Config,
-    event::Event as EventHandle,
     rendezvous::{MemberId, Role},
     wire::NodeIdentity,
     worker::{MESSAGE_BYTES, Part, PushPull, Worker as Handle, WorkerConfig},
 };
+use pmd_core::accelerator::Event as EventHandle;
 use pmd_python::{
     element::Element,
     waiting::{self, Detached},

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pmd_host::endpoint::EndpointConfig;
 
-use crate::{event::GateConfig, trace::RecorderConfig, wire::NodeIdentity, worker::MESSAGE_BYTES};
+use crate::{gate::GateConfig, trace::RecorderConfig, wire::NodeIdentity, worker::MESSAGE_BYTES};
 
 /// How a server is made.
 #[derive(Clone, Debug)]

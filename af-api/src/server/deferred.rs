@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Instant};
 
+use pmd_core::accelerator::Event;
 use thiserror::Error;
 
 use super::{Request, RespondError, Response, Server};
 use crate::{
-    event::{Event, EventError, GateError, Pending},
+    gate::{EventError, GateError, Pending},
     tensor::Tensor,
 };
 

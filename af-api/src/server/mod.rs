@@ -49,7 +49,7 @@ pub use respond::Response;
 
 use self::{inbox::Inbox, service::Shared};
 use crate::{
-    event::Gate,
+    gate::Gate,
     tensor::{Memory, MemoryError, Tensor},
     trace::ServerRecorder,
     wire::NodeIdentity,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pmd_host::endpoint::EndpointConfig;
 
-use crate::{event::GateConfig, trace::RecorderConfig, wire::NodeIdentity};
+use crate::{gate::GateConfig, trace::RecorderConfig, wire::NodeIdentity};
 
 /// Longest message of this crate's endpoints unless they are configured otherwise: a header of some forty tensors, with
 /// room for small ones.

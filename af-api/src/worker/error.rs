@@ -8,7 +8,7 @@ use pmd_host::{
 use thiserror::Error;
 
 use crate::{
-    event::EventError,
+    gate::EventError,
     tensor::TensorError,
     wire::{Refusal, WireError},
 };

@@ -49,7 +49,10 @@ use std::{
 pub use config::{MESSAGE_BYTES, WorkerConfig};
 pub use error::{ConnectError, DownCause, Failure, FailureCause, PushPullError, WaitError};
 pub use handle::{CancelOutcome, Handle, Results, wait_any};
-use pmd_core::sync::{AtomicU64, Ordering};
+use pmd_core::{
+    accelerator::Event,
+    sync::{AtomicU64, Ordering},
+};
 use pmd_host::{
     control::{DownReason, RequestError},
     endpoint::{Endpoint, EndpointError, Peer, PeerService},
@@ -68,7 +71,7 @@ use self::{
     submit::{Piece, Reserved},
 };
 use crate::{
-    event::{Event, EventError, Gate, GateError, Pending},
+    gate::{EventError, Gate, GateError, Pending},
     rendezvous::MemberId,
     simple::Apps,
     tensor::{Memory, MemoryError, Tensor},

@@ -24,11 +24,12 @@ use std::{
     task::Waker,
 };
 
+use pmd_core::accelerator::Flag;
 use pmd_host::transfer::{Transfer, TransferEnd, TransferObserver};
 
 use super::{Failure, FailureCause, connection::Connection};
 use crate::{
-    event::{FAILED, Flag, Ticket},
+    gate::{FAILED, Ticket},
     tensor::{Memory, Tensor},
     trace::{self, Recorder},
     waiting::Wakers,

@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc, thread};
 
+use pmd_core::accelerator::{Event, Flag};
+
 use super::{PushPullError, batches::Owner};
-use crate::event::{Event, Flag};
 use crate::tensor::{Layout, Tensor};
 
 /// A push-pull to be submitted. It can be submitted any number of times; tensors are handles.
@@ -166,7 +167,7 @@ impl PushPull {
     }
 
     /// Sets a flag once everything that is pulled has arrived, for kernels that wait for it; to
-    /// [`FAILED`](crate::event::FAILED) where the request fails.
+    /// [`FAILED`](crate::gate::FAILED) where the request fails.
     #[must_use]
     pub fn then_set(mut self, flag: &Arc<dyn Flag>, value: u64) -> Self {
         self.then = Some((Arc::clone(flag), value));

@@ -5,12 +5,12 @@ use std::{
     thread,
 };
 
+use pmd_core::accelerator::Stream;
+use pmd_host::accelerator::{CpuAccelerator, KernelFault, wait_for};
+
 use super::support::*;
 use crate::{
-    event::{
-        GateConfig, Stream,
-        cpu::{CpuAccelerator, KernelFault},
-    },
+    gate::GateConfig,
     server::{Gather, Server},
     tensor::Tensor,
     wire::Refusal,
@@ -136,9 +136,9 @@ fn a_part_whose_event_nobody_can_wait_for_leaves_no_gap() {
     let config = WorkerConfig { identity: node(0), events, ..WorkerConfig::default() };
     let worker = worker_with(config, &[&server]);
     worker.declare(0, 1, 100, 8).unwrap();
-    let stream = CpuAccelerator::new().open_stream().unwrap();
+    let stream = CpuAccelerator::default().open_cpu_stream().unwrap();
     let (end, ended) = channel();
-    stream.launch(move || ended.recv_timeout(PATIENCE).unwrap_or(Err(KernelFault { code: -1 }))).unwrap();
+    stream.launch(move || ended.recv_timeout(PATIENCE).unwrap_or(Err(KernelFault { code: -1 })));
     let event = stream.record().unwrap();
     let tensor = ours(&worker, 100, 6);
     let submit = |request: PushPull| worker.push_pull(&request, soon());
@@ -193,10 +193,10 @@ fn a_batch_of_which_a_part_is_never_sent_is_given_up() {
     let server = server(0);
     let worker = roomy(&server);
     let tensor = ours(&worker, 1000, 1);
-    let stream = CpuAccelerator::new().open_stream().unwrap();
-    stream.launch(|| Err(KernelFault { code: 3 })).unwrap();
+    let stream = CpuAccelerator::default().open_cpu_stream().unwrap();
+    stream.launch(|| Err(KernelFault { code: 3 }));
     let failed = stream.record().unwrap();
-    assert!(failed.synchronize(soon()).is_err());
+    assert!(wait_for(&*failed, soon()).is_err());
     let begun = worker.push_pull(&part(Part::Start, &tensor), soon()).unwrap();
     let unsent = worker.push_pull(&part(Part::Middle, &tensor).after(&failed), soon()).unwrap();
     assert!(matches!(

@@ -2,12 +2,12 @@
 
 use std::sync::mpsc::channel;
 
+use pmd_core::accelerator::{AcceleratorError, Stream};
+use pmd_host::accelerator::{CpuAccelerator, KernelFault};
+
 use super::support::*;
 use crate::{
-    event::{
-        EventError, GateConfig, GateError, Stream,
-        cpu::{CpuAccelerator, KernelFault},
-    },
+    gate::{EventError, GateConfig, GateError},
     server::{DeferredError, RespondError, Server, ServerConfig},
     wire::Refusal,
     worker::{CancelOutcome, FailureCause, PushPull, WaitError},
@@ -15,7 +15,7 @@ use crate::{
 
 #[test]
 fn a_response_carries_what_the_kernel_produced() {
-    let (server, stream) = (server(0), CpuAccelerator::new().open_stream().unwrap());
+    let (server, stream) = (server(0), CpuAccelerator::default().open_cpu_stream().unwrap());
     let worker = worker(0, &[&server]);
     let pull = ours(&worker, 100_000, 0);
     let handle = worker.push_pull(&PushPull::new().pull(2, &pull), soon()).unwrap();
@@ -26,7 +26,7 @@ fn a_response_carries_what_the_kernel_produced() {
         filled(&produced, 9);
         Ok(())
     };
-    stream.launch(produce).unwrap();
+    stream.launch(produce);
     let (tell, told) = channel();
     let tell = move |outcome| tell.send(outcome).unwrap();
     server.respond_after(&stream.record().unwrap(), (next(&server), vec![answer]), soon(), tell).unwrap();
@@ -41,12 +41,12 @@ fn a_response_carries_what_the_kernel_produced() {
 fn what_is_not_computed_is_refused_and_what_is_cancelled_is_not_sent() {
     let events = GateConfig { depth: 1, ..GateConfig::default() };
     let server = Server::open(ServerConfig { identity: node(0), events, ..ServerConfig::default() }).unwrap();
-    let stream = CpuAccelerator::new().open_stream().unwrap();
+    let stream = CpuAccelerator::default().open_cpu_stream().unwrap();
     let worker = worker(0, &[&server]);
     let pull = ours(&worker, 1000, 0);
     let submit = || worker.push_pull(&PushPull::new().pull(2, &pull), soon()).unwrap();
     let (end, ended) = channel();
-    stream.launch(move || ended.recv_timeout(PATIENCE).unwrap_or(Err(KernelFault { code: -1 }))).unwrap();
+    stream.launch(move || ended.recv_timeout(PATIENCE).unwrap_or(Err(KernelFault { code: -1 })));
     let event = stream.record().unwrap();
     let (tell, told) = channel();
     let answer = || (next(&server), vec![theirs(&server, 1000, 8)]);
@@ -68,11 +68,14 @@ fn what_is_not_computed_is_refused_and_what_is_cancelled_is_not_sent() {
     assert!(matches!(outcome, Err(DeferredError::Respond(RespondError::Cancelled))));
 
     let failed = submit();
-    stream.launch(|| Err(KernelFault { code: 7 })).unwrap();
+    stream.launch(|| Err(KernelFault { code: 7 }));
     let event = stream.record().unwrap();
     server.respond_after(&event, answer(), None, move |outcome| tell.send(outcome).unwrap()).unwrap();
     let outcome = told.recv_timeout(PATIENCE).unwrap();
-    assert!(matches!(outcome, Err(DeferredError::Event(EventError::Device { code: 7, .. }))));
+    let of_device = |error: &EventError| {
+        matches!(error, EventError::Accelerator(AcceleratorError::Runtime { code: 7, .. }))
+    };
+    assert!(matches!(outcome, Err(DeferredError::Event(error)) if of_device(&error)));
     abandoned(failed);
     assert!(is_filled(&pull, 0));
 }

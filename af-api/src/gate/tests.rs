@@ -1,24 +1,37 @@
-//! The thread that holds requests back.
+//! The thread that holds requests back, with streams that are threads.
 
 use std::{
     sync::{
         Arc, Mutex,
-        mpsc::{Receiver, channel},
+        mpsc::{Receiver, Sender, channel},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use super::{PATIENCE, held_kernel, soon};
-use crate::event::{
-    Event, EventError, Gate, GateConfig, GateError, Pending, Stream,
-    cpu::{CpuAccelerator, CpuStream, KernelFault},
-};
+use pmd_core::accelerator::{AcceleratorError, Event, Stream};
+use pmd_host::accelerator::{CpuAccelerator, CpuStream, KernelFault};
+
+use super::{EventError, Gate, GateConfig, GateError, Pending};
+
+/// No wait in these tests takes this long unless something is broken.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 type Outcome = Result<(), EventError>;
 
+fn soon() -> Option<Instant> {
+    Some(Instant::now() + PATIENCE)
+}
+
 fn stream() -> Arc<CpuStream> {
-    CpuAccelerator::new().open_stream().expect("a thread")
+    CpuAccelerator::default().open_cpu_stream().expect("a thread")
+}
+
+/// A kernel that runs until it is told how to end.
+fn held_kernel()
+-> (Sender<Result<(), KernelFault>>, impl FnOnce() -> Result<(), KernelFault> + Send + 'static) {
+    let (end, ended): (_, Receiver<Result<(), KernelFault>>) = channel();
+    (end, move || ended.recv_timeout(PATIENCE).unwrap_or(Err(KernelFault { code: -1 })))
 }
 
 /// A request that tells its outcome.
@@ -29,11 +42,9 @@ fn telling(event: Arc<dyn Event>) -> (Pending, Receiver<Outcome>) {
 }
 
 /// A request behind a kernel that runs until the sender says so.
-fn behind_a_kernel(
-    stream: &CpuStream,
-) -> (std::sync::mpsc::Sender<Result<(), KernelFault>>, Pending, Receiver<Outcome>) {
+fn behind_a_kernel(stream: &CpuStream) -> (Sender<Result<(), KernelFault>>, Pending, Receiver<Outcome>) {
     let (end, kernel) = held_kernel();
-    stream.launch(kernel).expect("room");
+    stream.launch(kernel);
     let (pending, told) = telling(stream.record().expect("room"));
     (end, pending, told)
 }
@@ -43,13 +54,13 @@ fn an_action_comes_after_its_event() {
     let (gate, stream) = (Gate::new(GateConfig::default()), stream());
     let produced = Arc::new(Mutex::new(0));
     let (end, kernel) = held_kernel();
-    stream.launch(kernel).expect("room");
+    stream.launch(kernel);
     let write = Arc::clone(&produced);
     let fill = move || {
         *write.lock().expect("no panic") = 9;
         Ok(())
     };
-    stream.launch(fill).expect("room");
+    stream.launch(fill);
     let (tell, told) = channel();
     let read = Arc::clone(&produced);
     let action = Box::new(move |outcome: Outcome| {
@@ -69,7 +80,11 @@ fn a_failed_event_is_told() {
     let (end, pending, told) = behind_a_kernel(&stream);
     gate.hold(pending).expect("room");
     end.send(Err(KernelFault { code: 12 })).expect("the kernel waits");
-    assert_eq!(told.recv_timeout(PATIENCE), Ok(Err(EventError::Device { accelerator: "cpu", code: 12 })));
+    let outcome = told.recv_timeout(PATIENCE).expect("it is told");
+    let Err(EventError::Accelerator(AcceleratorError::Runtime { code, .. })) = outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(code, 12);
 }
 
 #[test]
@@ -184,7 +199,7 @@ fn what_panics_harms_nobody_else() {
     #[derive(Debug)]
     struct Broken;
     impl Event for Broken {
-        fn query(&self) -> Result<bool, EventError> {
+        fn query(&self) -> Result<bool, AcceleratorError> {
             panic!("an event of a test")
         }
     }

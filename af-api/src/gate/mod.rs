@@ -1,5 +1,47 @@
-//! The thread that holds requests back until their events are done. Each worker and server has one; it starts with the
-//! first request that is given an event.
+//! Gates hold requests back until an accelerator's events are done: a push waits for the kernel that computes it.
+//!
+//! # Place in the flow
+//! The application records an [`Event`] behind its kernels and gives it to a push, or to a response; the worker, or the
+//! server, hands it to its [`Gate`], which posts it once the event is done. The other way round a
+//! [`Flag`](pmd_core::accelerator::Flag) is set when a pull has arrived, and a stream waits for its value. Streams, events and
+//! flags are those of `pmd_core::accelerator`, whatever the accelerator is.
+//!
+//! ```text
+//!  stream:  kernel  kernel  record ---> Event ---> Gate (polls) ---> post ---> lane
+//!  lane:    arrived ---> Flag ---> stream: wait for value, kernel
+//! ```
+//!
+//! # Who polls
+//! A device tells only those who ask, so each worker and each server that is given events has one [`Gate`]: a thread with
+//! a bounded queue, started with the first event. It asks every event that it holds in turn, without a pause but yielding
+//! for [`GateConfig::busy`] after the last change, afterwards every [`GateConfig::pause`]. The caller's thread never
+//! waits, and lanes never ask a device. A request without an event does not pass through it.
+//!
+//! ```
+//! use std::{sync::mpsc::channel, time::Duration};
+//!
+//! use af_api::gate::{Gate, GateConfig, Pending};
+//! use pmd_core::accelerator::{Accelerator, Stream};
+//! use pmd_host::accelerator::CpuAccelerator;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let stream = CpuAccelerator::default().open_cpu_stream()?;
+//! let (computed, is_computed) = channel();
+//! stream.launch(move || Ok(drop(computed.send(()))));
+//!
+//! let gate = Gate::new(GateConfig::default());
+//! let (tell, told) = channel();
+//! let action = Box::new(move |outcome| drop(tell.send(outcome)));
+//! gate.hold(Pending { event: stream.record()?, order: None, deadline: None, action }).map_err(|refused| refused.reason)?;
+//! assert_eq!(told.recv_timeout(Duration::from_secs(10))?, Ok(()));
+//! assert_eq!(is_computed.try_recv(), Ok(()));
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt, io,
@@ -9,9 +51,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use error::EventError;
+use pmd_core::accelerator::Event;
 use thiserror::Error;
 
-use super::{Event, EventError};
+/// What a flag is set to when what it stands for has failed: at least any value, so that nothing waits for ever. The
+/// host learns the error from the request.
+pub const FAILED: u64 = u64::MAX;
 
 /// How a gate waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -302,7 +348,7 @@ fn take_settled(state: &mut State) -> Option<(Held, Result<(), EventError>)> {
 }
 
 fn outcome(held: &Held) -> Option<Result<(), EventError>> {
-    let asked = catch_unwind(AssertUnwindSafe(|| held.pending.event.query()));
+    let asked = catch_unwind(AssertUnwindSafe(|| held.pending.event.query().map_err(EventError::from)));
     match asked.unwrap_or(Err(EventError::Panicked)) {
         Ok(true) => Some(Ok(())),
         Err(error) => Some(Err(error)),
