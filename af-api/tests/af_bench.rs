@@ -40,6 +40,20 @@ fn several_workers_and_servers_and_small_tensors_work() {
     }
 }
 
+#[test]
+fn round_trips_between_devices_are_verified_and_compared_with_copies_there() {
+    for bytes in ["8", "100000"] {
+        let sizes = ["--push-bytes", bytes, "--pull-bytes", bytes, "--compare-memcpy", "--device", "cpu"];
+        let output =
+            af(&[&["bench", "--iters", "20", "--warmup", "2", "--verify", "all", "--json"][..], &sizes]
+                .concat());
+        assert_eq!(output.status.code(), Some(0), "{bytes}: {}", complaint(&output));
+        let summary = last_line(&output);
+        assert_eq!((&summary["verified"], &summary["device"]), (&true.into(), &"cpu:0".into()));
+        assert!(summary["memcpy_us"].as_f64().is_some_and(|copies| copies > 0.0), "{summary}");
+    }
+}
+
 /// What a worker posts for one push and one pull: the push, its header, and nothing else but credits now and then. The
 /// answer is the server's one work request.
 #[test]

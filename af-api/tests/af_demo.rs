@@ -23,6 +23,30 @@ fn the_demo_runs_a_model_over_six_processes_and_checks_every_value() {
     assert_eq!(summary["bytes"].as_u64(), Some(2 * 3 * 2 * 5 * 3 * 16 * 256 * 2));
 }
 
+/// Ordinary memory that only streams touch, as a device's.
+#[test]
+fn the_demo_keeps_its_tensors_on_a_device_and_follows_its_stream() {
+    let sizes = ["demo", "--layers", "3", "--rows", "16", "--columns", "128", "--workers", "2", "--json"];
+    let output = af(&[&sizes[..], &["--device", "cpu"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
+    let summary = last_line(&output);
+    assert_eq!((&summary["verified"], &summary["device"]), (&true.into(), &"cpu:0".into()));
+    let workers = summary["rows_of_workers"].as_array().unwrap();
+    assert!(workers.iter().all(|worker| worker["compared"].as_u64() == Some(3 * 3 * 2 * 16 * 128)));
+}
+
+/// No machine has so many.
+#[test]
+fn a_device_that_is_not_here_is_exit_code_3_with_the_reason() {
+    for command in ["demo", "bench"] {
+        let output = af(&[command, "--device", "cuda:4000"]);
+        assert_eq!(output.status.code(), Some(3), "{}", complaint(&output));
+        let said = complaint(&output);
+        assert!(said.contains("CUDA") || said.contains("4000"), "{said}");
+        assert_eq!(said.trim().lines().count(), 1, "{said}");
+    }
+}
+
 #[test]
 fn the_table_has_a_row_for_each_worker() {
     let arguments = ["demo", "--workers", "2", "--servers", "1", "--layers", "2", "--rows", "4"];
@@ -56,6 +80,7 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_wrong() {
         (["demo", "--workers", "0"], "--workers"),
         (["demo", "--stages", "17"], "--stages"),
         (["demo", "--transport", "pigeon"], "verbs"),
+        (["demo", "--device", "gpu"], "names no device"),
         (["bench", "--iters", "0"], "--iters"),
         (["bench", "--push-bytes", "-1"], "-1"),
     ] {

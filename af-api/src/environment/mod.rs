@@ -29,6 +29,7 @@
 //! | `PS_HEARTBEAT_INTERVAL` | seconds between keep-alives; 0 is the default | 1, or a fifth of the time-out |
 //! | `PS_HEARTBEAT_TIMEOUT` | seconds of silence after which a process is down; 0 is the default | 5 intervals |
 //! | `PMD_START_TIMEOUT` | seconds that a start may take | 60 |
+//! | `PMD_ACCELERATORS` | whose memory tensors may lie in, and whose streams are followed: `cuda:0`, `rocm:1`, `ascend:0`, `cpu`, with commas between several. One without a number has that of `STEPMESH_GPU` | none |
 //! | `PMD_TRANSPORT`, `PMD_DEVICE`, `PMD_IDLE`, `PMD_QUEUE_PAIRS` | as everywhere: [`pmd_host::environment`]. They go before the names above | |
 //!
 //! # What is accepted and means nothing here
@@ -58,12 +59,16 @@
 //! # Ok::<(), af_api::environment::EnvironmentError>(())
 //! ```
 
+mod accelerators;
+
 use std::{
+    error::Error,
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket},
     str::FromStr,
     time::Duration,
 };
 
+pub use accelerators::{ACCELERATORS_VARIABLE, accelerators};
 use pmd_host::{
     endpoint::EndpointConfig,
     environment::{EnvironmentError as ValueError, endpoint_config_of, variable},
@@ -100,6 +105,10 @@ pub fn config_of(look_up: impl Fn(&str) -> Option<String>) -> Result<Config, Env
     config.endpoint = EndpointConfig { message_bytes, ..endpoint_config_of(&look_up)? };
     timing(&variables, &mut config)?;
     lanes(&variables, &mut config)?;
+    let names = look_up(ACCELERATORS_VARIABLE).filter(|_| config.role != ProcessRole::Scheduler);
+    if let Some(names) = names {
+        config.endpoint.soft.accelerators = accelerators(&names, config.accelerator)?;
+    }
     // Ranks and shape that cannot be are told before anything is looked up on the network.
     config.members()?;
     if matches!(config.role, ProcessRole::Server | ProcessRole::Joint) {
@@ -311,6 +320,14 @@ pub enum EnvironmentError {
     /// `DMLC_INTERFACE` names no interface with an address.
     #[error("DMLC_INTERFACE: {0}")]
     Interface(#[from] InterfaceError),
+    /// An accelerator is not here.
+    #[error("accelerator {name} is not here: {source}")]
+    Accelerator {
+        /// Its name, with a number.
+        name: String,
+        /// The runtime's reason.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The values contradict each other.
     #[error("the variables DMLC_* and PS_* contradict each other: {0}")]
     Config(#[from] ConfigError),

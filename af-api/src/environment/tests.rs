@@ -202,3 +202,18 @@ fn what_means_nothing_here_is_accepted_whatever_it_is() {
         assert_eq!(format!("{:?}", good(&[(name, "anything")])), format!("{:?}", good(&[])), "{name}");
     }
 }
+
+#[cfg(feature = "accelerators")]
+#[test]
+fn accelerators_are_opened_by_name_and_one_that_is_not_here_is_told() {
+    let opened = accelerators("cpu:1, cpu,", 3).expect("ordinary memory is always there");
+    let numbers: Vec<_> = opened.iter().map(|of| of.identity().ordinal).collect();
+    assert_eq!(numbers, [1, 3]);
+    assert!(accelerators("", 0).expect("none").is_empty());
+    for (names, expected) in [("gpu", "gpu:0"), ("cpu,cuda:4000", "cuda:4000")] {
+        match accelerators(names, 0) {
+            Err(EnvironmentError::Accelerator { name, .. }) => assert_eq!(name, expected),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -12,6 +12,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use pmd_core::accelerator::Accelerator;
 use pmd_host::{endpoint::Endpoint, soft::ArenaOptions};
 
 use crate::{
@@ -19,8 +20,11 @@ use crate::{
     wire::{AgreeArea, AreaAgreed, LARGEST_SLOT},
 };
 
-/// Slots start at multiples of this.
+/// Slots in memory of the host start at multiples of this.
 const ALIGNMENT: u64 = 64;
+
+/// Slots in memory of a device start at multiples of this, as its allocations do.
+const DEVICE_ALIGNMENT: u64 = 256;
 
 /// Areas up to this size share an arena.
 const SMALL_AREA: u64 = 256 << 10;
@@ -65,7 +69,8 @@ impl Areas {
         let first_slot = gap(areas, place.depth)?;
         let Place { memory, offset, capacity, stride, depth } = place;
         let address = memory.address() + offset;
-        let agreed = AreaAgreed { address, remote_key, capacity, stride, first_slot, depth };
+        let write_only = !memory.is_host();
+        let agreed = AreaAgreed { address, remote_key, capacity, stride, first_slot, depth, write_only };
         areas.push(Area { memory, offset, agreed });
         areas.sort_unstable_by_key(|area| area.agreed.first_slot);
         Some(agreed)
@@ -120,18 +125,26 @@ fn gap(areas: &[Area], depth: u16) -> Option<u16> {
 /// Memory for areas: small ones share arenas, large ones have their own.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
+    /// Whose memory it is; the host's where there is none.
+    accelerator: Option<Arc<dyn Accelerator>>,
     /// The arena that is being filled, and how far it is.
     filling: Option<(Memory, u64)>,
 }
 
 impl Pool {
+    /// Of the accelerator's memory, or of the host's.
+    pub(super) fn of(accelerator: Option<Arc<dyn Accelerator>>) -> Self {
+        Self { accelerator, filling: None }
+    }
+
     /// Room as asked for.
     pub(super) fn place(&mut self, endpoint: &Endpoint, wanted: &AgreeArea) -> Result<Place, MemoryError> {
-        let stride = wanted.capacity.next_multiple_of(ALIGNMENT).max(ALIGNMENT);
+        let alignment = if self.accelerator.is_some() { DEVICE_ALIGNMENT } else { ALIGNMENT };
+        let stride = wanted.capacity.next_multiple_of(alignment).max(alignment);
         let bytes = stride * u64::from(wanted.depth);
         let place = |memory, offset| Place { memory, offset, capacity: stride, stride, depth: wanted.depth };
         if bytes > SMALL_AREA {
-            return Ok(place(allocate(endpoint, bytes)?, 0));
+            return Ok(place(self.allocate(endpoint, bytes)?, 0));
         }
         if let Some((memory, filled)) = &mut self.filling
             && *filled + bytes <= SHARED_ARENA
@@ -139,15 +152,18 @@ impl Pool {
             *filled += bytes;
             return Ok(place(memory.clone(), *filled - bytes));
         }
-        let memory = allocate(endpoint, SHARED_ARENA)?;
+        let memory = self.allocate(endpoint, SHARED_ARENA)?;
         self.filling = Some((memory.clone(), bytes));
         Ok(place(memory, 0))
     }
-}
 
-fn allocate(endpoint: &Endpoint, bytes: u64) -> Result<Memory, MemoryError> {
-    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-    Memory::allocate(endpoint, bytes, ArenaOptions::default())
+    fn allocate(&self, endpoint: &Endpoint, bytes: u64) -> Result<Memory, MemoryError> {
+        if let Some(accelerator) = &self.accelerator {
+            return Memory::allocate_on(endpoint, &**accelerator, bytes);
+        }
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        Memory::allocate(endpoint, bytes, ArenaOptions::default())
+    }
 }
 
 /// Buffers that the application gave for keys of workers.

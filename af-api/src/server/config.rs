@@ -1,7 +1,8 @@
 //! How a server is made.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use pmd_core::accelerator::Accelerator;
 use pmd_host::endpoint::EndpointConfig;
 
 use crate::{gate::GateConfig, trace::RecorderConfig, wire::NodeIdentity, worker::MESSAGE_BYTES};
@@ -25,6 +26,12 @@ pub struct ServerConfig {
     pub trace: RecorderConfig,
     /// How responses wait for their events.
     pub events: GateConfig,
+    /// Whose memory tensors may lie in, beside the host's. The endpoint drives it within a host, unless its
+    /// [`soft`](EndpointConfig::soft) part names accelerators itself; then `None` is the first of those.
+    pub accelerator: Option<Arc<dyn Accelerator>>,
+    /// Whether pushes arrive in memory of that accelerator, where the application offers no buffer for their key. Without it
+    /// they arrive in memory of the host.
+    pub device_areas: bool,
 }
 
 impl Default for ServerConfig {
@@ -43,6 +50,8 @@ impl Default for ServerConfig {
             patience: Duration::from_secs(10),
             trace: RecorderConfig::default(),
             events: GateConfig::default(),
+            accelerator: None,
+            device_areas: false,
         }
     }
 }

@@ -283,8 +283,10 @@ impl State {
             let tensor = self.tensor(entry, layout)?;
             if entry.is_inline() {
                 let (inside, rest) = data.split_at_checked(entry.length as usize)?;
+                // Where the processor does not reach, the worker was told to write.
+                let tensor = tensor.as_ref().filter(|tensor| tensor.memory().is_host())?;
                 if !cancelled {
-                    write(tensor.as_ref()?, inside)?;
+                    write(tensor, inside)?;
                 }
                 data = rest;
             }
@@ -340,7 +342,7 @@ fn without_places(parts: Vec<(BatchPart, Part)>) -> Vec<Part> {
 #[expect(unsafe_code, reason = "puts what came inside a message into its slot")]
 fn write(tensor: &Tensor, bytes: &[u8]) -> Option<()> {
     // SAFETY: the slot was given to the worker, which says with this header that it holds this push: no request that is
-    // handed out has it. Areas are in host memory, or given by an application that wants them written.
+    // handed out has it. The processor reaches the area, which the caller has looked at.
     unsafe { tensor.write(bytes) }.ok()
 }
 

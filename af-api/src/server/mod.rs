@@ -50,7 +50,7 @@ pub use respond::Response;
 use self::{inbox::Inbox, service::Shared};
 use crate::{
     gate::Gate,
-    tensor::{Memory, MemoryError, Tensor},
+    tensor::{Memory, MemoryError, Tensor, driven},
     trace::ServerRecorder,
     wire::NodeIdentity,
 };
@@ -84,8 +84,9 @@ impl Server {
     /// [`OpenError`].
     pub fn open(config: ServerConfig) -> Result<Self, OpenError> {
         let shared = Shared::new(&config);
-        let endpoint = Endpoint::open(config.endpoint.clone(), Arc::clone(&shared) as Arc<dyn PeerService>)?;
-        shared.start(&endpoint);
+        let (driven, accelerator) = driven(config.endpoint, config.accelerator);
+        let endpoint = Endpoint::open(driven, Arc::clone(&shared) as Arc<dyn PeerService>)?;
+        shared.start(&endpoint, accelerator.filter(|_| config.device_areas));
         Ok(Self(Arc::new(Inner { endpoint, shared, gate: Gate::new(config.events) })))
     }
 

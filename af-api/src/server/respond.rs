@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use pmd_core::memory::{MemoryKind, RemoteAddress, RemoteKey};
+use pmd_core::memory::{RemoteAddress, RemoteKey};
 use pmd_host::transfer::{
     Direction, Notification, Observer, SubmitError, TransferEnd, TransferError, TransferObserver,
     TransferOptions, WorkList, WorkListBuilder,
@@ -259,7 +259,7 @@ fn content(request: &Request, part: &Part, tensors: &[Tensor]) -> Content {
 /// Whether the data can go inside the message.
 fn is_small(request: &Request, part: &Part, tensors: &[Tensor]) -> bool {
     let bytes: u64 = tensors.iter().map(|tensor| u64::from(tensor.bytes())).sum();
-    let reachable = tensors.iter().all(|tensor| tensor.memory().kind() != MemoryKind::Device);
+    let reachable = tensors.iter().all(|tensor| tensor.memory().is_host());
     let room = request.link().message_bytes.saturating_sub(4 + 4 * tensors.len()) as u64;
     let allowed = u64::from(request.inbox().inline_bytes()).min(room);
     bytes > 0 && bytes <= allowed && reachable && !part.flags.contains(Flags::WRITE_ONLY)

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use pmd_core::accelerator::Accelerator;
 use pmd_host::{
     control::{DownReason, Refusal},
     endpoint::{Endpoint, Peer, PeerService},
@@ -53,10 +54,11 @@ impl Shared {
         })
     }
 
-    /// From now on there is memory for areas.
-    pub(super) fn start(&self, endpoint: &Endpoint) {
+    /// From now on there is memory for areas: the accelerator's, or the host's.
+    pub(super) fn start(&self, endpoint: &Endpoint, accelerator: Option<Arc<dyn Accelerator>>) {
         self.inbox.belongs_to(endpoint.identity().incarnation);
-        *lock(&self.memory) = Some((endpoint.clone(), Pool::default()));
+        let pool = Pool::of(accelerator);
+        *lock(&self.memory) = Some((endpoint.clone(), pool));
     }
 
     pub(super) fn stop(&self) {
@@ -104,6 +106,7 @@ impl Shared {
                 stride,
                 first_slot: 0,
                 depth,
+                write_only: false,
             });
         }
         let transport = link.peer.transport();

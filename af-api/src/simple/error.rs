@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::{FrontError, TrackError};
 use crate::{
     server::RespondError,
-    tensor::{MemoryError, TensorError},
+    tensor::{CopyError, MemoryError, TensorError},
     worker::{Failure, PushPullError},
 };
 
@@ -62,6 +62,9 @@ pub enum KvError {
     /// A tensor that cannot be.
     #[error(transparent)]
     Tensor(#[from] TensorError),
+    /// What was pushed into an accelerator's memory was not brought to the host.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     /// It could not be sent.
     #[error(transparent)]
     Post(#[from] PushPullError),

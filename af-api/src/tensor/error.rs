@@ -1,5 +1,6 @@
 //! Why a tensor or a memory cannot be.
 
+use pmd_core::accelerator::AcceleratorError;
 use pmd_host::{endpoint::RegisterError, registration::CacheError, soft::AllocateError};
 use thiserror::Error;
 
@@ -47,10 +48,32 @@ pub enum MemoryError {
     /// There is none.
     #[error(transparent)]
     Allocate(#[from] AllocateError),
+    /// The accelerator gave none, or the memory is not its own.
+    #[error(transparent)]
+    Accelerator(#[from] AcceleratorError),
     /// It was not registered.
     #[error(transparent)]
     Register(#[from] RegisterError),
     /// It was not registered through the cache.
     #[error(transparent)]
     Cache(#[from] CacheError<RegisterError>),
+}
+
+/// Why bytes were not copied between the host and a tensor.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CopyError {
+    /// The tensor has another size.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The accelerator did not copy them.
+    #[error("not copied: {0}")]
+    Accelerator(#[from] AcceleratorError),
+    /// The memory was registered as a device's, by its description alone.
+    #[error("the tensor's memory was registered without its accelerator, whose streams would copy it")]
+    NoAccelerator,
+    /// They were not copied by the deadline; nothing touches the caller's bytes any more, but a copy into the tensor may
+    /// still happen.
+    #[error("not copied by the deadline")]
+    Timeout,
 }

@@ -2,13 +2,16 @@
 
 use std::{fmt, sync::Arc};
 
-use pmd_core::memory::{Access, LocalKey, MemoryKind, RegionDescription, RegionSource, RemoteKey};
+use pmd_core::{
+    accelerator::{Accelerator, DeviceMemory},
+    memory::{Access, LocalKey, MemoryKind, RegionDescription, RegionSource, RemoteKey},
+};
 use pmd_host::{
     backend::Transport,
-    endpoint::{Endpoint, Registered},
+    endpoint::{Endpoint, EndpointConfig, Registered},
     identity::DeviceId,
     registration::Cached,
-    soft::{Arena, ArenaOptions},
+    soft::{Accelerators, Arena, ArenaOptions},
     transfer::KeepAlive,
 };
 
@@ -28,6 +31,8 @@ struct Inner {
     endpoint: DeviceId,
     // Deregistered before its owner lets go of the memory.
     registration: Registration,
+    /// Whose streams copy it, where the processor does not reach it.
+    device: Option<Arc<dyn DeviceMemory>>,
     _owner: Option<KeepAlive>,
 }
 
@@ -47,6 +52,57 @@ impl Memory {
     pub fn allocate(endpoint: &Endpoint, bytes: usize, options: ArenaOptions) -> Result<Self, MemoryError> {
         let arena: Arena = endpoint.allocate(bytes, options)?;
         Self::of_source(endpoint, arena)
+    }
+
+    /// Allocates memory of an accelerator, and registers it. Its content is undefined.
+    ///
+    /// # Errors
+    /// [`MemoryError`].
+    pub fn allocate_on(
+        endpoint: &Endpoint,
+        accelerator: &dyn Accelerator,
+        bytes: u64,
+    ) -> Result<Self, MemoryError> {
+        Self::of_device(endpoint, accelerator.allocate(bytes)?.into())
+    }
+
+    /// Registers memory of an accelerator that the endpoint was opened with, and keeps it for as long as this lives: what
+    /// was allocated, imported or adopted there, or pinned memory of the host.
+    ///
+    /// # Errors
+    /// [`MemoryError::Register`].
+    pub fn of_device(endpoint: &Endpoint, memory: Arc<dyn DeviceMemory>) -> Result<Self, MemoryError> {
+        let range = memory.description();
+        if range.kind != MemoryKind::Device {
+            let owner = KeepAlive(Arc::new(Arc::clone(&memory)));
+            // SAFETY: the implementer of `RegionSource` promises exactly this of what it describes; the owner is kept.
+            return unsafe { Self::register(endpoint, &range, Some(owner)) };
+        }
+        let registered = endpoint.register_device(Arc::clone(&memory), Access::READ_WRITE)?;
+        let registration = Registration::Own(registered);
+        Ok(Self::assemble(endpoint, &range, registration, (Some(memory), None)))
+    }
+
+    /// Registers device memory that another library allocated: a tensor's. `owner`, if any, is held for as long as the
+    /// memory lives.
+    ///
+    /// # Errors
+    /// [`MemoryError::Accelerator`] for what is no memory of this device; [`MemoryError::Register`].
+    ///
+    /// # Safety
+    /// The range stays allocated for as long as a clone of the returned value, or a tensor in it, lives (or as long as
+    /// `owner` is held), and requests that touch it are ordered with the kernels that do.
+    pub unsafe fn adopt(
+        endpoint: &Endpoint,
+        accelerator: &dyn Accelerator,
+        (address, bytes): (u64, u64),
+        owner: Option<KeepAlive>,
+    ) -> Result<Self, MemoryError> {
+        // SAFETY: the caller promises it.
+        let memory: Arc<dyn DeviceMemory> = unsafe { accelerator.adopt(address, bytes)? }.into();
+        let registered = endpoint.register_device(Arc::clone(&memory), Access::READ_WRITE)?;
+        let range = memory.description();
+        Ok(Self::assemble(endpoint, &range, Registration::Own(registered), (Some(memory), owner)))
     }
 
     /// Registers what `source` describes and keeps the source for as long as the memory lives.
@@ -106,12 +162,22 @@ impl Memory {
         registration: Registration,
         owner: Option<KeepAlive>,
     ) -> Self {
+        Self::assemble(endpoint, range, registration, (None, owner))
+    }
+
+    fn assemble(
+        endpoint: &Endpoint,
+        range: &RegionDescription,
+        registration: Registration,
+        (device, owner): (Option<Arc<dyn DeviceMemory>>, Option<KeepAlive>),
+    ) -> Self {
         Self(Arc::new(Inner {
             address: range.address,
             length: range.length,
             kind: range.kind,
             endpoint: endpoint.identity().incarnation,
             registration,
+            device,
             _owner: owner,
         }))
     }
@@ -132,6 +198,17 @@ impl Memory {
     #[must_use]
     pub fn kind(&self) -> MemoryKind {
         self.0.kind
+    }
+
+    /// The accelerator that it belongs to; none for memory of the host.
+    #[must_use]
+    pub fn accelerator(&self) -> Option<Arc<dyn Accelerator>> {
+        self.0.device.as_ref().map(|device| device.accelerator())
+    }
+
+    /// Whether the processor reaches the bytes.
+    pub(crate) fn is_host(&self) -> bool {
+        self.kind() != MemoryKind::Device
     }
 
     /// Whether it was registered with this endpoint.
@@ -185,4 +262,17 @@ impl fmt::Debug for Memory {
         let (start, end) = (self.address(), self.address() + self.length());
         write!(formatter, "Memory({start:#x}..{end:#x}, {:?})", self.kind())
     }
+}
+
+/// An endpoint's configuration with this accelerator to drive, where it names none itself, and the accelerator whose streams
+/// are followed: that one, or else the first that the configuration names.
+pub(crate) fn driven(
+    mut config: EndpointConfig,
+    accelerator: Option<Arc<dyn Accelerator>>,
+) -> (EndpointConfig, Option<Arc<dyn Accelerator>>) {
+    if let Some(accelerator) = accelerator.as_ref().filter(|_| config.soft.accelerators.is_empty()) {
+        config.soft.accelerators = Accelerators::new(vec![Arc::clone(accelerator)]);
+    }
+    let accelerator = accelerator.or_else(|| config.soft.accelerators.iter().next().cloned());
+    (config, accelerator)
 }

@@ -9,22 +9,32 @@
 //! | [`Memory`] | a registered range, allocated here or the caller's own; clones are the same range |
 //! | [`Layout`] | [`DataType`] and shape, hence bytes |
 //! | [`Tensor`] | a layout at an offset of a memory |
+//! | [`Stager`] | copies bytes between the host and tensors, of device memory too |
+//!
+//! # Memory of accelerators
+//! An endpoint that was opened with an accelerator registers its memory ([`Memory::allocate_on`], [`Memory::adopt`],
+//! [`Memory::of_device`]); tensors there are pushed, pulled and answered with like any others. The processor touches none
+//! of them: such tensors never travel inside of messages, and a server says of receive areas on a device that pushes must
+//! be written. What must be seen on the host goes through a [`Stager`].
 #![allow(unsafe_code)] // reads and writes tensors through their addresses
 
 mod data_type;
 mod error;
 mod layout;
 mod memory;
+mod stager;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
 pub use data_type::DataType;
-pub use error::{MemoryError, TensorError};
+pub use error::{CopyError, MemoryError, TensorError};
 pub use layout::{LARGEST_TENSOR, Layout, MOST_DIMENSIONS};
 pub use memory::Memory;
+pub(crate) use memory::driven;
 use pmd_host::{backend::Transport, transfer::LocalPiece};
+pub use stager::Stager;
 
 /// A tensor in registered memory. Clones are handles to the same bytes and keep the memory registered.
 #[derive(Clone)]

@@ -65,6 +65,8 @@ pub(crate) struct AreaAgreed {
     pub(crate) stride: u64,
     pub(crate) first_slot: u16,
     pub(crate) depth: u16,
+    /// Pushes must be written, none may travel inside of a header: the processor does not reach the area.
+    pub(crate) write_only: bool,
 }
 
 /// Names an area by its first slot.

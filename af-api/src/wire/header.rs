@@ -15,7 +15,7 @@ use super::{Reader, WireError};
 use crate::tensor::{DataType, Layout, MOST_DIMENSIONS};
 
 /// Version of everything in this module.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Bytes before the entries.
 pub const HEADER_BYTES: usize = 16;

@@ -135,7 +135,7 @@ fn a_push_and_a_pull_are_56_bytes_in_a_fixed_order() {
     let view = RequestView { header, pushes, pulls, definitions: Vec::new(), data: &[] };
     let mut bytes = Vec::new();
     view.emit(&mut bytes);
-    let fixed = [1, 4, 2, 1, 4, 3, 1, 0, 1, 0, 0, 0, 8, 7, 6, 5];
+    let fixed = [2, 4, 2, 1, 4, 3, 1, 0, 1, 0, 0, 0, 8, 7, 6, 5];
     let push =
         [0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11, 0x24, 0x23, 0x22, 0x21, 0x32, 0x31, 0x42, 0x41];
     assert_eq!((bytes.len(), &bytes[..16], &bytes[16..32]), (56, &fixed[..], &push[..]));

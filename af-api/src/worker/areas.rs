@@ -42,6 +42,8 @@ pub(super) struct Place {
     pub(super) slot: u16,
     pub(super) address: u64,
     pub(super) remote_key: u32,
+    /// Whether the push must be written there.
+    pub(super) write_only: bool,
 }
 
 /// Whether a key has room.
@@ -106,7 +108,8 @@ impl Areas {
         let area = of_key.areas.iter_mut().find(fits)?;
         let slot = area.free.pop()?;
         let offset = u64::from(slot - area.agreed.first_slot) * area.agreed.stride;
-        Some(Place { slot, address: area.agreed.address + offset, remote_key: area.agreed.remote_key })
+        let AreaAgreed { address, remote_key, write_only, .. } = area.agreed;
+        Some(Place { slot, address: address + offset, remote_key, write_only })
     }
 
     /// A slot is free again. Returns areas to be released.

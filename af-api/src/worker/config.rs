@@ -1,7 +1,8 @@
 //! How a worker is made.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use pmd_core::accelerator::Accelerator;
 use pmd_host::endpoint::EndpointConfig;
 
 use crate::{gate::GateConfig, trace::RecorderConfig, wire::NodeIdentity};
@@ -30,6 +31,10 @@ pub struct WorkerConfig {
     pub trace: RecorderConfig,
     /// How requests wait for their events.
     pub events: GateConfig,
+    /// Whose memory tensors may lie in, beside the host's, and whose streams push-pulls take their turn in
+    /// ([`Worker::push_pull_on`](super::Worker::push_pull_on)). The endpoint drives it within a host, unless its
+    /// [`soft`](EndpointConfig::soft) part names accelerators itself; then `None` is the first of those.
+    pub accelerator: Option<Arc<dyn Accelerator>>,
 }
 
 impl Default for WorkerConfig {
@@ -44,6 +49,7 @@ impl Default for WorkerConfig {
             patience: Duration::from_secs(10),
             trace: RecorderConfig::default(),
             events: GateConfig::default(),
+            accelerator: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Why a push-pull was not taken, and why one that was failed.
 
+use pmd_core::accelerator::AcceleratorError;
 use pmd_host::{
     control::{DownReason, RequestError},
     endpoint::EndpointError,
@@ -149,6 +150,12 @@ pub enum PushPullError {
     /// The thread that waits for events did not start, or this worker is closing.
     #[error("nobody can wait for the event: no thread starts, or the worker closes")]
     NoEvents,
+    /// The worker was opened without an accelerator, whose streams it could follow.
+    #[error("this worker has no accelerator whose streams it could follow: open it with one")]
+    NoAccelerator,
+    /// The accelerator's stream took nothing.
+    #[error("not in the turn of the stream: {0}")]
+    Stream(#[from] AcceleratorError),
     /// A message of the route holds less than one tensor's entry.
     #[error("the messages to server {server} are too short for a header: configure longer ones")]
     MessageTooShort {

@@ -50,7 +50,7 @@ pub use config::{MESSAGE_BYTES, WorkerConfig};
 pub use error::{ConnectError, DownCause, Failure, FailureCause, PushPullError, WaitError};
 pub use handle::{CancelOutcome, Handle, Results, wait_any};
 use pmd_core::{
-    accelerator::Event,
+    accelerator::{Accelerator, Event, Stream},
     sync::{AtomicU64, Ordering},
 };
 use pmd_host::{
@@ -71,10 +71,10 @@ use self::{
     submit::{Piece, Reserved},
 };
 use crate::{
-    gate::{EventError, Gate, GateError, Pending},
+    gate::{EventError, FAILED, Gate, GateError, Pending},
     rendezvous::MemberId,
     simple::Apps,
-    tensor::{Memory, MemoryError, Tensor},
+    tensor::{Memory, MemoryError, Tensor, driven},
     trace::Recorder,
     waiting::wait_until,
     wire::{AreaGone, Introduction, NodeIdentity, Refused, VERSION, kind},
@@ -118,7 +118,9 @@ impl Worker {
     /// [`EndpointError`].
     pub fn open(config: WorkerConfig) -> Result<Self, EndpointError> {
         let shared = Arc::new(Shared::default());
-        let endpoint = Endpoint::open(config.endpoint.clone(), Arc::clone(&shared) as Arc<dyn PeerService>)?;
+        let (driven, accelerator) = driven(config.endpoint.clone(), config.accelerator.clone());
+        let config = WorkerConfig { accelerator, ..config };
+        let endpoint = Endpoint::open(driven, Arc::clone(&shared) as Arc<dyn PeerService>)?;
         let (recorder, gate) = (Recorder::new(config.trace), Gate::new(config.events));
         Ok(Self(Arc::new(Inner { endpoint, shared, config, recorder, gate, submitted: AtomicU64::new(0) })))
     }
@@ -217,6 +219,12 @@ impl Worker {
         self.0.shared.servers().by_rank.get(&rank).map(|connection| connection.peer.clone())
     }
 
+    /// The accelerator whose streams [`Worker::push_pull_on`] follows.
+    #[must_use]
+    pub fn accelerator(&self) -> Option<&Arc<dyn Accelerator>> {
+        self.0.config.accelerator.as_ref()
+    }
+
     /// Agrees beforehand on room for a key at one server: pushes of at most `capacity` bytes, `depth` in flight. Larger ones
     /// are refused from now on. Without a declaration the first push of a key agrees on its own size, and larger ones ask
     /// again.
@@ -266,6 +274,29 @@ impl Worker {
             Ok(handle) => Ok(handle),
             Err((_, server)) => Err(PushPullError::Full { server }),
         }
+    }
+
+    /// As [`Worker::push_pull`], in the turn of a stream: nothing is sent before what the stream has been given so far is
+    /// done, and what it is given from now on waits until everything that is pulled is there. The calling thread waits for
+    /// neither. Where the request fails, or is not taken, the stream goes on: the handle tells whether the pulled tensors
+    /// hold anything. Takes the place of [`PushPull::after`] and [`PushPull::then_set`].
+    ///
+    /// # Errors
+    /// [`PushPullError`]; then nothing was sent. [`PushPullError::NoAccelerator`] for a worker that was opened without one,
+    /// [`PushPullError::Stream`] for a stream that takes nothing, or of another accelerator.
+    pub fn push_pull_on(
+        &self,
+        stream: &dyn Stream,
+        request: &PushPull,
+        deadline: Option<Instant>,
+    ) -> Result<Handle, PushPullError> {
+        let accelerator = self.0.config.accelerator.as_ref().ok_or(PushPullError::NoAccelerator)?;
+        let arrived = accelerator.flag()?;
+        let computed = stream.record()?;
+        stream.wait_value(&arrived, 1)?;
+        let request = request.clone().after(&computed).then_set(&arrived, 1);
+        // The stream waits for it already.
+        self.push_pull(&request, deadline).inspect_err(|_| arrived.store(FAILED))
     }
 
     /// Plans and checks a request, and agrees on room where there is none.

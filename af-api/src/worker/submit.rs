@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use pmd_core::memory::{MemoryKind, RemoteAddress, RemoteKey};
+use pmd_core::memory::{RemoteAddress, RemoteKey};
 use pmd_host::transfer::{
     Direction, Notification, Observer, TransferObserver, TransferOptions, WorkList, WorkListBuilder,
 };
@@ -84,7 +84,7 @@ pub(super) fn pieces(
     }
     for pull in share.pulls {
         next(&mut last, &mut left, PULL_BYTES);
-        if pull.tensor.memory().kind() == MemoryKind::Device {
+        if !pull.tensor.memory().is_host() {
             last.flags |= Flags::WRITE_ONLY;
         }
         last.pulls.push(pull);
@@ -278,10 +278,11 @@ impl Reserved {
             .message_bytes
             .saturating_sub(HEADER_BYTES + BATCH_BYTES + entries + definitions);
         let mut data = Vec::new();
-        for (push, entry) in self.piece.pushes.iter().zip(&mut self.entries) {
+        for ((push, place), entry) in self.piece.pushes.iter().zip(&self.places).zip(&mut self.entries) {
             let length = entry.length as usize;
-            let small = entry.slot != NO_SLOT && entry.length <= inline_bytes && length <= room;
-            if small && push.tensor.memory().kind() != MemoryKind::Device {
+            let small = entry.length <= inline_bytes && length <= room;
+            let reached = place.is_some_and(|place| !place.write_only) && push.tensor.memory().is_host();
+            if small && reached {
                 push.append_to(&mut data);
                 entry.slot |= INLINE;
                 room -= length;

@@ -28,6 +28,7 @@ use crate::{
     Outcome,
     child::{self, Lifeline, RoleProcess},
     failure::Failure,
+    memory::Room,
     options::{Common, LOOPBACK, PATIENCE},
 };
 
@@ -152,24 +153,28 @@ impl Cluster {
 /// A worker's place in the cluster, connected to every server.
 pub(crate) struct Worker {
     pub(crate) worker: worker::Worker,
+    pub(crate) room: Room,
     node: Node,
 }
 
 impl Worker {
     /// Takes the place and connects.
     pub(crate) fn join(place: &Place, common: Common) -> Result<Self, Failure> {
+        // Before the others wait for this one.
+        let room = Room::open(common.device)?;
         let node = place.join(ProcessRole::Worker, None)?;
         let epoch = node.member(MemberId::worker(place.rank)).map_or(0, |member| member.epoch);
         let config = WorkerConfig::default();
         let endpoint = common.endpoint(&format!("worker {}", place.rank), None, config.endpoint);
         let identity = NodeIdentity { rank: place.rank, instance: 0, epoch };
-        let worker = worker::Worker::open(WorkerConfig { identity, endpoint, ..config })?;
+        let accelerator = room.accelerator();
+        let worker = worker::Worker::open(WorkerConfig { identity, endpoint, accelerator, ..config })?;
         for server in node.members_of(Role::Server) {
             if let Some(data) = server.data {
                 worker.connect(server.id.rank, data.address)?;
             }
         }
-        Ok(Self { worker, node })
+        Ok(Self { worker, room, node })
     }
 
     /// Name of what carries the bytes to the servers.
@@ -195,19 +200,23 @@ impl Worker {
 /// A server's place in the cluster.
 pub(crate) struct Server {
     pub(crate) server: server::Server,
+    pub(crate) room: Room,
     node: Node,
 }
 
 impl Server {
     /// Opens the server and takes the place.
     pub(crate) fn join(place: &Place, common: Common) -> Result<Self, Failure> {
-        let config = ServerConfig::default();
+        let room = Room::open(common.device)?;
+        let config = ServerConfig { accelerator: room.accelerator(), ..ServerConfig::default() };
+        let device_areas = config.accelerator.is_some();
         let endpoint = common.endpoint(&format!("server {}", place.rank), Some(LOOPBACK), config.endpoint);
         let identity = NodeIdentity { rank: place.rank, instance: 0, epoch: 1 };
         let workers = Some(place.size.workers as usize);
-        let server = server::Server::open(ServerConfig { identity, endpoint, workers, ..config })?;
+        let config = ServerConfig { identity, endpoint, workers, device_areas, ..config };
+        let server = server::Server::open(config)?;
         let node = place.join(ProcessRole::Server, Some(server.endpoint()))?;
-        Ok(Self { server, node })
+        Ok(Self { server, room, node })
     }
 
     /// Leaves in order.

@@ -5,9 +5,11 @@ use std::{error::Error, io, time::Duration};
 use af_api::{
     rendezvous::{BarrierError, LeaveError, SchedulerError, StartError},
     server::{BatchError, OpenError, RespondError, ResponseWaitError},
-    tensor::{MemoryError, TensorError},
+    tensor::{CopyError, MemoryError, TensorError},
     worker::{ConnectError, PushPullError, TraceError, WaitError},
 };
+use pmd_accelerators::OpenError as DeviceError;
+use pmd_core::accelerator::AcceleratorError;
 use pmd_host::{endpoint::EndpointError, soft::AllocateError};
 use thiserror::Error;
 
@@ -30,6 +32,12 @@ pub(crate) enum Failure {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Memory(#[from] MemoryError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Accelerator(#[from] AcceleratorError),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     #[error(transparent)]
     Tensor(#[from] TensorError),
     #[error(transparent)]
@@ -73,6 +81,8 @@ impl Failure {
             {
                 3
             }
+            Self::Device(_)
+            | Self::Memory(MemoryError::Accelerator(AcceleratorError::OutOfMemory { .. })) => 3,
             Self::Memory(MemoryError::Allocate(
                 AllocateError::NoSpace { .. } | AllocateError::NoHugePages { .. },
             )) => 3,

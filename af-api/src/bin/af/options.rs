@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum, builder::PossibleValue};
+use pmd_accelerators::DeviceName;
 use pmd_host::{
     backend::Transport,
     endpoint::{EndpointConfig, TransportChoice},
@@ -75,6 +76,10 @@ pub(crate) struct Common {
     /// parks otherwise.
     #[arg(long, value_enum)]
     pub(crate) idle: Option<IdleOption>,
+    /// Keep all tensors in the memory of a device: cuda:0, rocm:1, ascend:0; cpu for a device's manners without one;
+    /// fake-cuda and so on where that runtime must be the tests' stand-in.
+    #[arg(long)]
+    pub(crate) device: Option<DeviceName>,
 }
 
 impl Common {
@@ -91,7 +96,13 @@ impl Common {
             |value: Option<PossibleValue>| value.map(|value| value.get_name().to_owned()).unwrap_or_default();
         let idle = self.idle.map(|idle| ["--idle".to_owned(), name(idle.to_possible_value())]);
         let transport = ["--transport".to_owned(), name(self.transport.to_possible_value())];
-        transport.into_iter().chain(idle.into_iter().flatten()).collect()
+        let device = self.device.map(|device| ["--device".to_owned(), device.to_string()]);
+        transport.into_iter().chain([idle, device].into_iter().flatten().flatten()).collect()
+    }
+
+    /// The device's name, as summaries have it.
+    pub(crate) fn device_name(self) -> Option<String> {
+        self.device.map(|device| device.to_string())
     }
 
     /// Changes an endpoint's configuration to what was asked for.

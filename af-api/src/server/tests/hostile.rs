@@ -19,7 +19,13 @@ use crate::{
         AgreeArea, AreaAgreed, BatchPart, CancelAnswer, CancelRequest, Definition, Flags, INLINE,
         Introduction, NO_SLOT, PushEntry, Refusal, RequestHeader, RequestView, ResponseView, VERSION, kind,
     },
-    worker::{MESSAGE_BYTES, tests::support::*},
+    worker::{
+        MESSAGE_BYTES,
+        tests::{
+            device::{server_on, shielded},
+            support::*,
+        },
+    },
 };
 
 struct Sink(Mutex<mpsc::Sender<(u32, Vec<u8>)>>);
@@ -290,4 +296,25 @@ fn batches_that_are_given_up_or_too_many_are_refused() {
     assert_eq!(worker.response(), abandoned(2), "the oldest makes way");
     worker.send(&part(2001, 2000, 1, Flags::CONTINUES));
     assert!(next(&server).is_batch());
+}
+
+#[test]
+fn data_inside_of_a_header_for_an_area_of_a_device_is_refused() {
+    let accelerator = shielded();
+    let server = server_on(&accelerator, true);
+    let worker = FakeWorker::connect(&server);
+    worker.introduce(VERSION).unwrap();
+    assert!(worker.area(1, 100, 1).unwrap().write_only, "it is told");
+    let known = Definition { number: 1, layout: Layout::of_bytes(4) };
+    let inside = RequestView {
+        pushes: vec![push(4, 1, INLINE)],
+        definitions: vec![known],
+        data: b"data",
+        ..request(0, 1)
+    };
+    worker.send(&inside);
+    assert_eq!(worker.response(), (1 << 16, ResponseView::Refused(Refusal::Malformed)));
+    // Written, it is taken.
+    worker.send(&RequestView { pushes: vec![push(4, 1, 0)], data: &[], ..request(1, 1) });
+    assert_eq!(next(&server).pushes().count(), 1);
 }

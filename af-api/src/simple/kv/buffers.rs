@@ -1,11 +1,15 @@
 //! Registered memory for fronts, lengths and values that are copied: lent out for one request each and used again.
 #![allow(unsafe_code)] // reads and writes tensors that no request touches
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
 
 use pmd_host::{endpoint::Endpoint, soft::ArenaOptions};
 
-use crate::tensor::{Layout, Memory, MemoryError, Tensor, TensorError};
+use super::PATIENCE;
+use crate::tensor::{CopyError, Layout, Memory, MemoryError, Stager, Tensor, TensorError};
 
 /// The smallest buffer; larger ones are powers of two.
 const SMALLEST: usize = 4096;
@@ -66,8 +70,15 @@ pub(super) fn tensor_of(memory: &Memory, offset: u64, bytes: usize) -> Result<Te
     Tensor::new(memory, offset, Layout::of_bytes(length))
 }
 
-/// What a tensor holds whose request has ended (a worker's), or has not been answered (a server's).
+/// What a tensor of a buffer holds whose request has ended.
 pub(super) fn contents(tensor: &Tensor) -> Vec<u8> {
-    // SAFETY: of a buffer of ours, or of a receive area; nobody writes it between the end of the transfer and its next use.
+    // SAFETY: of a buffer of ours, in an arena; nobody writes it between the end of the transfer and its next use.
     unsafe { tensor.read() }
+}
+
+/// What was pushed with a request that has not been answered: into a receive area, of a device perhaps.
+pub(super) fn pushed(tensor: &Tensor, stager: &mut Stager) -> Result<Vec<u8>, CopyError> {
+    let deadline = Instant::now().checked_add(PATIENCE);
+    // SAFETY: nobody writes the slot before the answer.
+    unsafe { stager.download(tensor, deadline) }
 }

@@ -14,7 +14,7 @@ use pmd_core::sync::{AtomicBool, Ordering};
 
 use super::{
     FRONT, LENGTHS, VALUES,
-    buffers::{Buffer, Buffers, contents},
+    buffers::{Buffer, Buffers, pushed},
 };
 use crate::{
     server::{BatchError, Gather, Request, Response, Server},
@@ -23,6 +23,7 @@ use crate::{
         message::{Front, FrontError},
         value::{emit_values, parse_values},
     },
+    tensor::Stager,
     wire::NodeIdentity,
 };
 
@@ -194,9 +195,12 @@ impl<V: Value> KvAnswer<V> {
 impl Shared {
     /// The thread.
     fn run<V: Value>(self: &Arc<Self>, mut handler: impl FnMut(KvRequest<V>, KvAnswer<V>)) {
+        let mut stager = Stager::new();
         while !self.closed.load(Ordering::Acquire) {
             match self.server.batch(Gather::Any, Some(Instant::now() + LOOK)) {
-                Ok(batch) => batch.into_iter().for_each(|request| self.handle(request, &mut handler)),
+                Ok(batch) => {
+                    batch.into_iter().for_each(|request| self.handle(request, &mut stager, &mut handler));
+                }
                 Err(BatchError::Closed) => return,
                 // Nobody asks, or somebody is gone; the others ask on.
                 Err(_) => {}
@@ -208,14 +212,17 @@ impl Shared {
     fn handle<V: Value>(
         self: &Arc<Self>,
         request: Request,
+        stager: &mut Stager,
         handler: &mut impl FnMut(KvRequest<V>, KvAnswer<V>),
     ) {
-        match parse::<V>(&request) {
+        match parse::<V>(&request, stager) {
             Ok(wanted) => {
                 let answer = KvAnswer { request, shared: Arc::clone(self), values: PhantomData };
                 // What it panics with has been printed; the answer was dropped with it, and the worker is told.
                 drop(catch_unwind(AssertUnwindSafe(|| handler(wanted, answer))));
             }
+            // Not its fault: it is told that it was let go of.
+            Err(KvError::Copy(_)) => drop(request),
             Err(_) => drop(request.refuse(NOT_KEY_VALUES)),
         }
     }
@@ -232,17 +239,17 @@ impl Shared {
 }
 
 /// What a request says, if it is made of such values.
-fn parse<V: Value>(request: &Request) -> Result<KvRequest<V>, KvError> {
-    let bytes = |key| {
+fn parse<V: Value>(request: &Request, stager: &mut Stager) -> Result<KvRequest<V>, KvError> {
+    let mut bytes = |key| {
         let tensor = request.pushes().find(|pushed| pushed.key() == key).and_then(|pushed| pushed.tensor());
-        tensor.map(contents).unwrap_or_default()
+        tensor.map_or(Ok(Vec::new()), |tensor| pushed(tensor, stager))
     };
-    let front = Front::parse(&bytes(FRONT))?;
+    let front = Front::parse(&bytes(FRONT)?)?;
     let wanted = V::BYTES as u8;
     if front.value_bytes != wanted {
         return Err(FrontError::Values { found: front.value_bytes, wanted }.into());
     }
-    let values = parse_values(&bytes(VALUES));
+    let values = parse_values(&bytes(VALUES)?);
     let pairs = KvPairs { keys: front.keys, values, lengths: front.lengths };
     if front.push {
         pairs.check()?;

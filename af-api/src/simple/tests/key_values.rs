@@ -9,7 +9,10 @@ use crate::{
     simple::{KvAnswer, KvError, KvPairs, KvRequest, KvServer, KvWorker, NOT_KEY_VALUES, TrackError, Value},
     tensor::{Layout, Tensor},
     wire::{NodeIdentity, Refusal},
-    worker::{Failure, FailureCause, PushPullError, Worker, WorkerConfig},
+    worker::{
+        Failure, FailureCause, PushPullError, Worker, WorkerConfig,
+        tests::device::{fetch, on_device, server_on, shielded, store, worker_on},
+    },
 };
 
 /// Keys of the first and of the second of two servers.
@@ -275,4 +278,23 @@ fn memory_is_used_again() {
     let pulled = done(&worker, worker.pull(&[1], 2000, 0, None).expect("room"));
     assert_eq!(pulled.values, vec![200.0; 2000]);
     drop(servers);
+}
+
+#[test]
+fn key_values_go_through_the_memory_of_a_device() {
+    let accelerator = shielded();
+    let server = server_on(&accelerator, true);
+    let worker = worker_on(&accelerator, &[&server]);
+    let _serving = KvServer::sum::<f32>(server).expect("a thread");
+    let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+    let pushed = on_device(worker.endpoint(), &accelerator, 16, 0);
+    let pulled = on_device(worker.endpoint(), &accelerator, 16, 0);
+    store(&pushed, &bytes(&[1.0, 2.0, 3.0, 4.0]));
+    let worker = KvWorker::<f32>::new(worker, 1).expect("a thread");
+    let pairs = KvPairs::uniform(vec![LOW, HIGH], vec![0.5; 4]).expect("they fit");
+    done(&worker, worker.push(&pairs, 0, None).expect("room"));
+    done(&worker, worker.push_tensor(&[LOW, HIGH], &pushed, None, 0, None).expect("room"));
+    done(&worker, worker.pull_tensor(&[LOW, HIGH], &pulled, None, 0, None).expect("room"));
+    assert_eq!(fetch(&pulled), bytes(&[1.5, 2.5, 3.5, 4.5]));
+    assert_eq!(done(&worker, worker.pull(&[HIGH], 2, 0, None).expect("room")).values, [3.5, 4.5]);
 }

@@ -12,8 +12,15 @@ use crate::{
     },
 };
 
-const AGREED: AreaAgreed =
-    AreaAgreed { address: 4096, remote_key: 1, capacity: 100, stride: 128, first_slot: 8, depth: 2 };
+const AGREED: AreaAgreed = AreaAgreed {
+    address: 4096,
+    remote_key: 1,
+    capacity: 100,
+    stride: 128,
+    first_slot: 8,
+    depth: 2,
+    write_only: false,
+};
 
 #[test]
 fn one_that_is_taken_back_before_it_is_known_is_not_used() {

@@ -44,8 +44,9 @@ impl PeerService for Shared {
                 let room = room.as_ref().ok_or_else(refused)?;
                 let remote_key = room.remote_key(peer.transport()).ok_or_else(refused)?.0;
                 let address = room.address();
+                let (stride, first_slot, write_only) = (capacity, 0, false);
                 let agreed =
-                    AreaAgreed { address, remote_key, capacity, stride: capacity, first_slot: 0, depth };
+                    AreaAgreed { address, remote_key, capacity, stride, first_slot, depth, write_only };
                 postcard::to_allocvec(&agreed)
             }
             kind::CANCEL => postcard::to_allocvec(&self.cancels.lock().unwrap().pop().ok_or_else(refused)?),

@@ -7,6 +7,8 @@ mod cancel;
 mod counts;
 mod credits;
 mod deferred;
+pub(crate) mod device;
+mod device_faults;
 mod events;
 mod exchange;
 mod fake;

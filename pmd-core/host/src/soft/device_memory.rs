@@ -40,6 +40,11 @@ impl Accelerators {
         self.0.is_empty()
     }
 
+    /// Each of them, in the order in which they were given.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Accelerator>> {
+        self.0.iter()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.0.len()
     }

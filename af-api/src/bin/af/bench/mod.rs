@@ -124,7 +124,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let mut cluster = Cluster::start(*size, "bench-server", "bench-worker", &child_arguments)?;
     let reports: Vec<Report> = cluster.reports()?;
     cluster.finish()?;
-    let summary = Summary::of(*size, shape, &reports);
+    let summary = Summary::of(*size, shape, common.device_name(), &reports);
     if *json {
         println!("{}", summary.json());
     } else {

@@ -10,6 +10,7 @@ pub(super) struct Summary {
     size: Size,
     shape: Shape,
     transport: String,
+    device: Option<String>,
     total: Statistics,
     post: Statistics,
     /// Two copies of the same bytes, and a round trip in units of the copies that were made right beside it.
@@ -21,7 +22,7 @@ pub(super) struct Summary {
 
 impl Summary {
     /// Of what the workers said.
-    pub(super) fn of(size: Size, shape: &Shape, reports: &[Report]) -> Self {
+    pub(super) fn of(size: Size, shape: &Shape, device: Option<String>, reports: &[Report]) -> Self {
         let all = |of: fn(&Report) -> &Vec<f64>| {
             Statistics::of_microseconds(reports.iter().flat_map(|report| of(report).iter().copied()))
         };
@@ -33,6 +34,7 @@ impl Summary {
             size,
             shape: *shape,
             transport: reports.first().map(|report| report.transport.clone()).unwrap_or_default(),
+            device,
             total: all(|report| &report.total),
             post: all(|report| &report.post),
             memcpy: shape.compare_memcpy.then(|| (all(|report| &report.memcpy), ratio)),
@@ -73,7 +75,7 @@ impl Summary {
     pub(super) fn json(&self) -> Value {
         let Shape { push_bytes, pull_bytes, iters, .. } = self.shape;
         json!({
-            "op": "push_pull", "transport": self.transport,
+            "op": "push_pull", "transport": self.transport, "device": self.device,
             "workers": self.size.workers, "servers": self.size.servers,
             "push_bytes": push_bytes, "pull_bytes": pull_bytes,
             "bytes": self.shape.bytes(self.size.servers), "iters": iters,

@@ -9,16 +9,17 @@ use af_api::{
 };
 
 use super::{RoleArguments, Shape, content::Content, protocol::VERIFIED};
-use crate::{Outcome, child::Lifeline, cluster, failure::Failure, memory, options::PATIENCE};
+use crate::{Outcome, child::Lifeline, cluster, failure::Failure, memory::Room, options::PATIENCE};
 
 /// Runs a server: every worker's iterations, then it waits to be let go.
 pub(crate) fn run(arguments: &RoleArguments) -> Outcome {
     let RoleArguments { place, shape, common } = arguments;
     let lifeline = Lifeline::watch();
-    let member = cluster::Server::join(place, *common)?;
-    let mut answers = Answers { rank: place.rank, shape, server: &member.server, by_worker: HashMap::new() };
+    let mut member = cluster::Server::join(place, *common)?;
+    let (server, room) = (&member.server, &mut member.room);
+    let mut answers = Answers { rank: place.rank, shape, server, room, by_worker: HashMap::new() };
     for _ in 0..u64::from(shape.rounds()) * u64::from(place.size.workers) {
-        let batch = member.server.batch(Gather::Any, Some(Instant::now() + PATIENCE))?;
+        let batch = server.batch(Gather::Any, Some(Instant::now() + PATIENCE))?;
         batch.into_iter().try_for_each(|request| answers.answer(request))?;
     }
     lifeline.wait_for_release();
@@ -30,6 +31,7 @@ struct Answers<'a> {
     rank: u32,
     shape: &'a Shape,
     server: &'a Server,
+    room: &'a mut Room,
     by_worker: HashMap<u32, (Tensor, Option<Response>)>,
 }
 
@@ -38,8 +40,7 @@ impl Answers<'_> {
         let worker = request.worker().rank;
         if !self.by_worker.contains_key(&worker) {
             let layout = Layout::of_bytes(self.shape.pull_bytes);
-            let memory = self.server.allocate(self.shape.pull_bytes.max(1) as usize)?;
-            self.by_worker.insert(worker, (Tensor::new(&memory, 0, layout)?, None));
+            self.by_worker.insert(worker, (self.room.tensor(self.server.endpoint(), layout)?, None));
         }
         let Some((answer, response)) = self.by_worker.get_mut(&worker) else { return Ok(()) };
         let tag = request.tag();
@@ -47,10 +48,10 @@ impl Answers<'_> {
             if let Some(response) = response.take() {
                 response.wait(Some(Instant::now() + PATIENCE))?;
             }
-            verify(&request, Content { round: tag & !VERIFIED, worker, server: None })?;
+            verify(&request, self.room, Content { round: tag & !VERIFIED, worker, server: None })?;
             let content = Content { round: tag & !VERIFIED, worker, server: Some(self.rank) };
             // SAFETY: the last response from the tensor has ended.
-            content.fill(unsafe { memory::bytes_mut(answer) });
+            unsafe { self.room.fill(answer, |bytes| content.fill(bytes))? };
         }
         *response = Some(request.respond(slice::from_ref(answer))?);
         Ok(())
@@ -58,13 +59,13 @@ impl Answers<'_> {
 }
 
 /// Checks what was pushed.
-fn verify(request: &Request, content: Content) -> Outcome {
-    // SAFETY: what was pushed stays as it is until the response.
-    let right = |tensor: &Tensor| content.is_in(unsafe { memory::bytes(tensor) });
+fn verify(request: &Request, room: &mut Room, content: Content) -> Outcome {
     // A tensor without a byte is nowhere.
-    if request.pushes().filter_map(Pushed::tensor).all(right) {
-        Ok(())
-    } else {
-        Err(Failure::Differs { what: "pushed", iteration: content.round })
+    for tensor in request.pushes().filter_map(Pushed::tensor) {
+        // SAFETY: what was pushed stays as it is until the response.
+        if !content.is_in(&unsafe { room.bytes(tensor)? }) {
+            return Err(Failure::Differs { what: "pushed", iteration: content.round });
+        }
     }
+    Ok(())
 }

@@ -1,4 +1,5 @@
-//! The benchmark's asking process: round trips, one after the other, and copies to compare them with.
+//! The benchmark's asking process: round trips, one after the other, and copies to compare them with. On a device they take
+//! their turn in a stream, as a program's between its kernels.
 #![allow(unsafe_code)] // fills, reads and copies tensors between requests
 
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use crate::{
     child::{self, Lifeline},
     cluster,
     failure::Failure,
-    memory,
+    memory::Room,
     options::PATIENCE,
 };
 
@@ -32,9 +33,10 @@ pub(crate) fn run(arguments: &RoleArguments) -> Outcome {
     let RoleArguments { place, shape, common } = arguments;
     // A worker ends by itself, or with its parent.
     let _lifeline = Lifeline::watch();
-    let member = cluster::Worker::join(place, *common)?;
+    let mut member = cluster::Worker::join(place, *common)?;
     let servers = place.size.servers;
-    let mut bench = Bench::new(&member.worker, shape, (place.rank, servers))?;
+    let room = std::mem::take(&mut member.room);
+    let mut bench = Bench::new(&member.worker, room, shape, (place.rank, servers))?;
     let mut begun = (Instant::now(), 0);
     for round in 0..shape.rounds() {
         if round == shape.warmup {
@@ -82,6 +84,7 @@ fn phases(worker: &Worker) -> Result<Vec<Phase>, Failure> {
 
 struct Bench<'a> {
     worker: &'a Worker,
+    room: Room,
     shape: &'a Shape,
     rank: u32,
     request: PushPull,
@@ -101,11 +104,13 @@ struct Samples {
 }
 
 impl<'a> Bench<'a> {
-    fn new(worker: &'a Worker, shape: &'a Shape, (rank, servers): (u32, u32)) -> Result<Self, Failure> {
-        let tensor = |bytes: u32| -> Result<Tensor, Failure> {
-            let layout = Layout::of_bytes(bytes);
-            Ok(Tensor::new(&worker.allocate(bytes.max(1) as usize)?, 0, layout)?)
-        };
+    fn new(
+        worker: &'a Worker,
+        room: Room,
+        shape: &'a Shape,
+        (rank, servers): (u32, u32),
+    ) -> Result<Self, Failure> {
+        let tensor = |bytes: u32| room.tensor(worker.endpoint(), Layout::of_bytes(bytes));
         let pushed = tensor(shape.push_bytes)?;
         let pulled = (0..servers).map(|_| tensor(shape.pull_bytes)).collect::<Result<Vec<_>, _>>()?;
         let compares = shape.compare_memcpy && rank == 0;
@@ -113,17 +118,18 @@ impl<'a> Bench<'a> {
         let request = PushPull::new().push(KEY, &pushed);
         let request = pulled.iter().fold(request, |request, tensor| request.pull(PULL_KEY, tensor));
         let stand_ins = stand_ins.transpose().map_err(|error: Failure| error)?;
-        Ok(Self { worker, shape, rank, request, pushed, pulled, stand_ins, samples: Samples::default() })
+        let samples = Samples::default();
+        Ok(Self { worker, room, shape, rank, request, pushed, pulled, stand_ins, samples })
     }
 
     fn iterate(&mut self, round: u32) -> Outcome {
         // In turns before and after the round trip, so that neither always finds the caches as the other left them.
         if round.is_multiple_of(2) {
-            self.copy();
+            self.copy()?;
         }
         self.round_trip(round)?;
         if !round.is_multiple_of(2) {
-            self.copy();
+            self.copy()?;
         }
         Ok(())
     }
@@ -133,11 +139,15 @@ impl<'a> Bench<'a> {
         if verified {
             let content = Content { round, worker: self.rank, server: None };
             // SAFETY: no request is in flight.
-            content.fill(unsafe { memory::bytes_mut(&self.pushed) });
+            unsafe { self.room.fill(&self.pushed, |bytes| content.fill(bytes))? };
         }
         let request = self.request.clone().tag(if verified { round | VERIFIED } else { round });
         let begun = Instant::now();
-        let handle = self.worker.push_pull(&request, Some(begun + PATIENCE))?;
+        let deadline = Some(begun + PATIENCE);
+        let handle = match self.room.stream() {
+            Some(stream) => self.worker.push_pull_on(stream, &request, deadline)?,
+            None => self.worker.push_pull(&request, deadline)?,
+        };
         let post = begun.elapsed();
         handle.wait(Some(begun + PATIENCE))?;
         self.samples.total.push(begun.elapsed());
@@ -145,11 +155,11 @@ impl<'a> Bench<'a> {
         if verified { self.check(round) } else { Ok(()) }
     }
 
-    fn check(&self, round: u32) -> Outcome {
+    fn check(&mut self, round: u32) -> Outcome {
         for (server, pulled) in (0..).zip(&self.pulled) {
             let content = Content { round, worker: self.rank, server: Some(server) };
             // SAFETY: no request is in flight.
-            if !content.is_in(unsafe { memory::bytes(pulled) }) {
+            if !content.is_in(&unsafe { self.room.bytes(pulled)? }) {
                 return Err(Failure::Differs { what: "pulled", iteration: round });
             }
         }
@@ -157,16 +167,17 @@ impl<'a> Bench<'a> {
     }
 
     /// The same bytes within this process, as many times as there are servers.
-    fn copy(&mut self) {
-        let Some([to, from]) = &self.stand_ins else { return };
+    fn copy(&mut self) -> Outcome {
+        let Some([to, from]) = &self.stand_ins else { return Ok(()) };
         let begun = Instant::now();
         for pulled in &self.pulled {
             // SAFETY: no request is in flight, and all are different memory.
             unsafe {
-                memory::bytes_mut(to).copy_from_slice(memory::bytes(&self.pushed));
-                memory::bytes_mut(pulled).copy_from_slice(memory::bytes(from));
+                self.room.copy(&self.pushed, to)?;
+                self.room.copy(from, pulled)?;
             }
         }
         self.samples.memcpy.push(begun.elapsed());
+        Ok(())
     }
 }

@@ -8,6 +8,9 @@
 //!     | <------------------ answers into the pulled tensors
 //!     | computes the same results and compares every element
 //! ```
+//! With `--device` all tensors are in its memory: the push-pulls take their turn in a stream, and what is compared is copied
+//! to the host first.
+//!
 //! As many push-pulls are in flight as there are stages: a worker waits for a stage's result of one layer when it is that
 //! stage's turn in the next.
 
@@ -129,7 +132,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let reports: Vec<Report> = cluster.reports()?;
     cluster.finish()?;
     if json {
-        println!("{}", summary(size, &shape, &reports));
+        println!("{}", summary(size, &shape, common.device_name(), &reports));
     } else {
         println!("{}", text(size, &shape, &reports));
     }
@@ -174,7 +177,7 @@ fn text(size: Size, shape: &Shape, reports: &[Report]) -> String {
     )
 }
 
-fn summary(size: Size, shape: &Shape, reports: &[Report]) -> Value {
+fn summary(size: Size, shape: &Shape, device: Option<String>, reports: &[Report]) -> Value {
     let per_worker = |report: &Report| {
         json!({
             "seconds": report.seconds, "compared": report.compared, "transport": report.transport,
@@ -186,7 +189,7 @@ fn summary(size: Size, shape: &Shape, reports: &[Report]) -> Value {
         |of: fn(&Statistics) -> f64| reports.iter().map(|report| of(&report.steps)).fold(0.0, f64::max);
     let bytes = bytes(size, shape);
     json!({
-        "op": "demo", "transport": reports.first().map(|report| report.transport.clone()),
+        "op": "demo", "transport": reports.first().map(|report| report.transport.clone()), "device": device,
         "workers": size.workers, "servers": size.servers, "layers": shape.layers, "stages": shape.stages,
         "rows": shape.rows, "columns": shape.columns, "size": shape.bytes(),
         "bytes": bytes, "iters": shape.steps(),

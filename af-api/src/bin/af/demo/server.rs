@@ -13,18 +13,19 @@ use af_api::{
 };
 
 use super::{RoleArguments, Shape, model};
-use crate::{Outcome, child::Lifeline, cluster, failure::Failure, memory, options::PATIENCE};
+use crate::{Outcome, child::Lifeline, cluster, failure::Failure, memory::Room, options::PATIENCE};
 
 /// Runs a server: a batch for each layer and stage, then it waits to be let go.
 pub(crate) fn run(arguments: &RoleArguments) -> Outcome {
     let RoleArguments { place, shape, common } = arguments;
     let lifeline = Lifeline::watch();
-    let member = cluster::Server::join(place, *common)?;
-    let mut results = Results { shape, server: &member.server, by_origin: HashMap::new() };
+    let mut member = cluster::Server::join(place, *common)?;
+    let (server, room) = (&member.server, &mut member.room);
+    let mut results = Results { shape, server, room, by_origin: HashMap::new() };
     for step in 0..shape.steps() {
         let (layer, stage) = (step / shape.stages, step % shape.stages);
         let model = model::Layer::new(place.rank, layer, stage, shape.columns as usize);
-        let batch = member.server.batch(Gather::All, Some(Instant::now() + PATIENCE))?;
+        let batch = results.server.batch(Gather::All, Some(Instant::now() + PATIENCE))?;
         for request in batch {
             if request.tag() != step {
                 return Err(Failure::OutOfStep {
@@ -45,6 +46,7 @@ pub(crate) fn run(arguments: &RoleArguments) -> Outcome {
 struct Results<'a> {
     shape: &'a Shape,
     server: &'a Server,
+    room: &'a mut Room,
     /// By worker and stage.
     by_origin: HashMap<(u32, u32), (Tensor, Option<Response>)>,
 }
@@ -54,14 +56,20 @@ impl Results<'_> {
         let origin = (request.worker().rank, stage);
         let (result, response) = match self.by_origin.entry(origin) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert((tensor(self.server, self.shape)?, None)),
+            Entry::Vacant(new) => {
+                let layout =
+                    Layout::new(DataType::Bfloat16, &[self.shape.rows.into(), self.shape.columns.into()])?;
+                new.insert((self.room.tensor(self.server.endpoint(), layout)?, None))
+            }
         };
         // The worker has its last result of this stage, or it would not have gone on; this end may hear of it later.
         wait_for(response.take())?;
         let activation = request.pushes().find_map(Pushed::tensor);
         let activation = activation.ok_or(Failure::NothingPushed { worker: origin.0 })?;
-        // SAFETY: what was pushed stays as it is until the response, and nothing reads the result any more.
-        unsafe { model.apply(memory::values(activation), memory::values_mut(result)) };
+        // SAFETY: what was pushed stays as it is until the response.
+        let values = unsafe { self.room.values(activation)? };
+        // SAFETY: nothing reads the result any more.
+        unsafe { self.room.fill_values(result, |result| model.apply(&values, result))? };
         *response = Some(request.respond(slice::from_ref(result))?);
         Ok(())
     }
@@ -73,9 +81,4 @@ impl Results<'_> {
 
 fn wait_for(response: Option<Response>) -> Outcome {
     response.map_or(Ok(()), |response| Ok(response.wait(Some(Instant::now() + PATIENCE))?))
-}
-
-fn tensor(server: &Server, shape: &Shape) -> Result<Tensor, Failure> {
-    let layout = Layout::new(DataType::Bfloat16, &[shape.rows.into(), shape.columns.into()])?;
-    Ok(Tensor::new(&server.allocate(layout.bytes() as usize)?, 0, layout)?)
 }

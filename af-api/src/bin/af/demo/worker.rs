@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use af_api::{
     tensor::{DataType, Layout, Tensor},
-    worker::{Handle, PushPull, Worker},
+    worker::{Handle, PushPull},
 };
 
 use super::{
@@ -17,7 +17,7 @@ use crate::{
     child::{self, Lifeline},
     cluster,
     failure::Failure,
-    memory,
+    memory::Room,
     options::PATIENCE,
     statistics::Statistics,
 };
@@ -27,19 +27,19 @@ pub(crate) fn run(arguments: &RoleArguments) -> Outcome {
     let RoleArguments { place, shape, common } = arguments;
     // A worker ends by itself, or with its parent.
     let _lifeline = Lifeline::watch();
-    let member = cluster::Worker::join(place, *common)?;
+    let mut member = cluster::Worker::join(place, *common)?;
     let mut stages = (0..shape.stages)
-        .map(|stage| Stage::new(&member.worker, shape, (place.rank, place.size.servers), stage))
+        .map(|stage| Stage::new(&member, shape, (place.rank, place.size.servers), stage))
         .collect::<Result<Vec<_>, _>>()?;
     let mut reference = Reference::new(shape);
     let begun = Instant::now();
     for layer in 0..shape.layers {
         for stage in &mut stages {
-            stage.finish(&mut reference)?;
-            stage.start(&member.worker, layer)?;
+            stage.finish(&mut member.room, &mut reference)?;
+            stage.start(&mut member, layer)?;
         }
     }
-    stages.iter_mut().try_for_each(|stage| stage.finish(&mut reference))?;
+    stages.iter_mut().try_for_each(|stage| stage.finish(&mut member.room, &mut reference))?;
     let seconds = begun.elapsed().as_secs_f64();
     let steps = Statistics::of(stages.iter().flat_map(|stage| stage.times.iter().copied()));
     child::say(&Report { transport: member.transport(), steps, seconds, compared: reference.compared });
@@ -59,11 +59,14 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(worker: &Worker, shape: &Shape, (rank, servers): (u32, u32), stage: u32) -> Result<Self, Failure> {
+    fn new(
+        member: &cluster::Worker,
+        shape: &Shape,
+        (rank, servers): (u32, u32),
+        stage: u32,
+    ) -> Result<Self, Failure> {
         let layout = Layout::new(DataType::Bfloat16, &[shape.rows.into(), shape.columns.into()])?;
-        let tensor = || -> Result<Tensor, Failure> {
-            Ok(Tensor::new(&worker.allocate(layout.bytes() as usize)?, 0, layout)?)
-        };
+        let tensor = || member.room.tensor(member.worker.endpoint(), layout);
         let pushed = tensor()?;
         let pulled = (0..servers).map(|_| tensor()).collect::<Result<Vec<_>, _>>()?;
         let request = PushPull::new().push(key(stage, rank, false), &pushed);
@@ -74,26 +77,30 @@ impl Stage {
     }
 
     /// Makes the activation of a layer and pushes it.
-    fn start(&mut self, worker: &Worker, layer: u32) -> Outcome {
+    fn start(&mut self, member: &mut cluster::Worker, layer: u32) -> Outcome {
         self.place.layer = layer;
         // SAFETY: the stage's last request has ended (`finish`).
-        activation(self.place, unsafe { memory::values_mut(&self.pushed) });
+        unsafe { member.room.fill_values(&self.pushed, |values| activation(self.place, values))? };
         let begun = Instant::now();
         let request = self.request.clone().tag(layer * self.shape.stages + self.place.stage);
-        let handle = worker.push_pull(&request, Some(begun + PATIENCE))?;
+        let deadline = Some(begun + PATIENCE);
+        let handle = match member.room.stream() {
+            Some(stream) => member.worker.push_pull_on(stream, &request, deadline)?,
+            None => member.worker.push_pull(&request, deadline)?,
+        };
         self.flying = Some((handle, begun));
         Ok(())
     }
 
     /// Waits for what is in flight, if anything is, and checks it.
-    fn finish(&mut self, reference: &mut Reference) -> Outcome {
+    fn finish(&mut self, room: &mut Room, reference: &mut Reference) -> Outcome {
         let Some((handle, begun)) = self.flying.take() else { return Ok(()) };
         handle.wait(Some(Instant::now() + PATIENCE))?;
         self.times.push(begun.elapsed());
         for (server, result) in (0..).zip(&self.pulled) {
             // SAFETY: the request has ended, and the next begins after this.
-            let (activation, result) = unsafe { (memory::values(&self.pushed), memory::values(result)) };
-            reference.check(self.place, server, activation, result)?;
+            let (activation, result) = unsafe { (room.values(&self.pushed)?, room.values(result)?) };
+            reference.check(self.place, server, &activation, &result)?;
         }
         Ok(())
     }
