@@ -12,15 +12,15 @@ use std::{
     ptr, slice,
 };
 
-use pyo3::{exceptions::PyBufferError, ffi, prelude::*};
+use pyo3::{exceptions::PyBufferError, ffi, prelude::*, types::PyDict};
 
 use crate::{
+    device::{self, Device},
     element::Element,
-    memory::{Found, Memory},
+    memory::{Found, Memory, StreamOf},
 };
 
-/// `kDLCPU`: the device type of host memory.
-pub const CPU: i32 = 1;
+pub use crate::device::CPU;
 
 /// Name of a capsule that nobody has consumed.
 const CAPSULE: &CStr = c"dltensor";
@@ -60,12 +60,26 @@ pub fn capsule<'py>(
     element: Element,
     shape: &[usize],
 ) -> PyResult<Bound<'py, PyAny>> {
+    capsule_on(Device::HOST, keep, address, element, shape)
+}
+
+/// As [`capsule`], with an array in memory of a device.
+///
+/// # Errors
+/// `MemoryError`.
+pub fn capsule_on<'py>(
+    device: Device,
+    keep: Bound<'py, PyAny>,
+    address: u64,
+    element: Element,
+    shape: &[usize],
+) -> PyResult<Bound<'py, PyAny>> {
     let py = keep.py();
     let shape: Box<[i64]> = shape.iter().map(|extent| i64::try_from(*extent).unwrap_or(i64::MAX)).collect();
     let tensor = Tensor {
         data: address as *mut c_void,
-        device_type: CPU,
-        device_id: 0,
+        device_type: device.kind,
+        device_id: device.index,
         dimensions: i32::try_from(shape.len()).unwrap_or(i32::MAX),
         type_code: element.code,
         bits: element.bits,
@@ -110,19 +124,30 @@ unsafe extern "C" fn abandon(capsule: *mut ffi::PyObject) {
     }
 }
 
-/// The array of an object with `__dlpack__`.
+/// The array of an object with `__dlpack__`. For memory of an accelerator the object is told the stream that its work is
+/// to be put before.
 ///
 /// # Errors
-/// `BufferError` for other devices than the CPU and for tensors with gaps; what the object raised.
-pub(crate) fn of_tensor(object: &Bound<'_, PyAny>) -> PyResult<Found> {
-    let (device, index): (i32, i32) = object.call_method0("__dlpack_device__")?.extract()?;
-    if device != CPU {
-        let message = format!(
-            "a tensor on DLPack device ({device}, {index}): only the CPU's (1, 0) can be registered, copy it there"
-        );
+/// `BufferError` for devices that are not known here, managed memory and tensors with gaps; what the object raised.
+pub(crate) fn of_tensor(object: &Bound<'_, PyAny>, stream: StreamOf<'_>) -> PyResult<Found> {
+    let (kind, index): (i32, i32) = object.call_method0("__dlpack_device__")?.extract()?;
+    let device = Device { kind, index };
+    if !device.is_known() {
+        let why = match kind {
+            device::CUDA_MANAGED => "managed memory, which migrates",
+            _ => "which no accelerator here has",
+        };
+        let message = format!("a tensor on DLPack device ({kind}, {index}), {why}: copy it to another one");
         return Err(PyBufferError::new_err(message));
     }
-    let capsule = object.call_method0("__dlpack__")?;
+    let capsule = match stream(device)? {
+        None => object.call_method0("__dlpack__")?,
+        Some(stream) => {
+            let keywords = PyDict::new(object.py());
+            keywords.set_item("stream", stream)?;
+            object.call_method("__dlpack__", (), Some(&keywords))?
+        }
+    };
     // SAFETY: the object is alive and the name has static storage; a foreign object or name gives an exception.
     let tensor = unsafe { ffi::PyCapsule_GetPointer(capsule.as_ptr(), CAPSULE.as_ptr()) };
     if tensor.is_null() {
@@ -133,6 +158,7 @@ pub(crate) fn of_tensor(object: &Bound<'_, PyAny>) -> PyResult<Found> {
     let element = Element { code: tensor.type_code, bits: tensor.bits, lanes: tensor.lanes };
     let (shape, length) = extent(tensor, element)?;
     let memory = Memory::new(tensor.data as u64 + tensor.byte_offset, length, false, capsule.unbind());
+    let memory = memory.on(device);
     let named = element.name().map(|_| element);
     let element = named.ok_or_else(|| format!("DLPack type {}, {} bits", element.code, element.bits));
     Ok(Found { memory, element, shape })

@@ -1,5 +1,8 @@
 //! Memory that Python objects give: through the buffer protocol (NumPy arrays, bytearrays, memory maps, the packages'
-//! own views) or through DLPack (tensors). What is given stays alive as long as the driver may touch it.
+//! own views), through DLPack (tensors) or `__cuda_array_interface__`. What is given stays alive as long as the driver
+//! may touch it.
+//!
+//! Memory of an accelerator comes with its [`Device`], where the caller takes any ([`Memory::anywhere`]).
 #![allow(unsafe_code)] // describes memory to the driver on the word of the object that owns it
 
 use std::{
@@ -7,7 +10,10 @@ use std::{
     sync::Arc,
 };
 
-use pmd_core::memory::{MemoryKind, RegionDescription};
+use pmd_core::{
+    accelerator::AcceleratorKind,
+    memory::{MemoryKind, RegionDescription},
+};
 use pmd_host::transfer::KeepAlive;
 use pyo3::{
     buffer::PyUntypedBuffer,
@@ -16,7 +22,12 @@ use pyo3::{
     types::PyMemoryView,
 };
 
-use crate::{dlpack, element::Element};
+use crate::{
+    array_interface,
+    device::{Device, NO_WAIT},
+    dlpack,
+    element::Element,
+};
 
 /// Contiguous memory of a Python object, which lives at least as long as this.
 pub struct Memory {
@@ -26,6 +37,10 @@ pub struct Memory {
     pub length: u64,
     /// Whether its owner forbids writing it.
     pub readonly: bool,
+    /// Where it is.
+    pub device: Device,
+    /// A stream whose work writes it, where its owner has named one rather than seen to the order.
+    pub written_by: Option<u64>,
     /// A memoryview or capsule. Dropped by any thread: without the interpreter's lock the drop is put off until
     /// somebody holds it, so a lane never waits for Python.
     owner: Py<PyAny>,
@@ -48,13 +63,49 @@ pub(crate) struct Found {
     pub(crate) shape: Vec<usize>,
 }
 
+/// The stream that the owner of memory on a device is told to put its work before, as the array API's
+/// `__dlpack__(stream=...)` numbers it; [`NO_WAIT`] for no order at all, `None` to say nothing.
+pub type StreamOf<'a> = &'a dyn Fn(Device) -> PyResult<Option<i64>>;
+
+/// For memory that is registered: the order is that of the transfers. Extensions' devices are told nothing, since only
+/// CUDA and ROCm have the number.
+///
+/// # Errors
+/// None.
+pub fn unordered(device: Device) -> PyResult<Option<i64>> {
+    let has_number = matches!(device.accelerator(), Some(AcceleratorKind::Cuda | AcceleratorKind::Rocm));
+    Ok(has_number.then_some(NO_WAIT))
+}
+
 impl Memory {
-    /// The memory of an object.
+    /// The memory of an object, in memory of the host.
     ///
     /// # Errors
     /// `TypeError` when it gives none; `BufferError` when that is not contiguous or not in host memory.
     pub fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
-        find(object).map(|found| found.memory)
+        Self::anywhere(object, &unordered)?.check_host()
+    }
+
+    /// As [`Memory::of`], wherever it is. The owner of memory on a device is told the stream that `stream` says.
+    ///
+    /// # Errors
+    /// As [`Memory::of`], but for accelerators' memory; what `stream` said.
+    pub fn anywhere(object: &Bound<'_, PyAny>, stream: StreamOf<'_>) -> PyResult<Self> {
+        find(object, stream).map(|found| found.memory)
+    }
+
+    /// Itself, when the processor reaches it.
+    ///
+    /// # Errors
+    /// `BufferError` for memory of an accelerator.
+    pub fn check_host(self) -> PyResult<Self> {
+        let Device { kind, index } = self.device;
+        if !self.device.is_host() {
+            return Err(PyBufferError::new_err(format!(
+                "memory on DLPack device ({kind}, {index}): only the CPU's (1, 0) is taken here, copy it there"
+            )));
+        }
+        Ok(self)
     }
 
     /// As [`Memory::of`], for memory that peers may write.
@@ -79,18 +130,24 @@ impl Memory {
     }
 
     pub(crate) const fn new(address: u64, length: u64, readonly: bool, owner: Py<PyAny>) -> Self {
-        Self { address, length, readonly, owner }
+        Self { address, length, readonly, device: Device::HOST, written_by: None, owner }
+    }
+
+    pub(crate) fn on(self, device: Device) -> Self {
+        Self { device, ..self }
+    }
+
+    /// Memory of a device, which `owner` keeps.
+    #[must_use]
+    pub fn on_device(address: u64, length: u64, device: Device, owner: &Bound<'_, PyAny>) -> Self {
+        Self::new(address, length, false, owner.clone().unbind()).on(device)
     }
 
     /// As the driver is told of it.
     #[must_use]
     pub const fn description(&self) -> RegionDescription {
-        RegionDescription {
-            address: self.address,
-            length: self.length,
-            kind: MemoryKind::Host,
-            descriptor: None,
-        }
+        let kind = if self.device.is_host() { MemoryKind::Host } else { MemoryKind::Device };
+        RegionDescription { address: self.address, length: self.length, kind, descriptor: None }
     }
 
     /// What the driver holds as long as it may touch the memory.
@@ -101,12 +158,21 @@ impl Memory {
 }
 
 impl Array {
-    /// The array that an object is.
+    /// The array that an object is, in memory of the host.
     ///
     /// # Errors
     /// As [`Memory::of`], and `BufferError` for elements of a type that has no name in [`Element`].
     pub fn of(object: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let Found { memory, element, shape } = find(object)?;
+        let found = Self::anywhere(object, &unordered)?;
+        Ok(Self { memory: found.memory.check_host()?, ..found })
+    }
+
+    /// As [`Array::of`], wherever it is.
+    ///
+    /// # Errors
+    /// As [`Memory::anywhere`], and [`Array::of`] for elements.
+    pub fn anywhere(object: &Bound<'_, PyAny>, stream: StreamOf<'_>) -> PyResult<Self> {
+        let Found { memory, element, shape } = find(object, stream)?;
         let element = element.map_err(|what| {
             PyBufferError::new_err(format!("elements of {what}: send them as numbers, or as bytes (uint8)"))
         })?;
@@ -114,11 +180,16 @@ impl Array {
     }
 }
 
-fn find(object: &Bound<'_, PyAny>) -> PyResult<Found> {
+fn find(object: &Bound<'_, PyAny>, stream: StreamOf<'_>) -> PyResult<Found> {
     if let Ok(view) = PyMemoryView::from(object) {
         return of_view(view.into_any());
     }
     if !object.hasattr("__dlpack__")? {
+        if object.hasattr(array_interface::NAME)? {
+            let (mut found, written_by) = array_interface::of_object(object)?;
+            found.memory.written_by = written_by;
+            return Ok(found);
+        }
         let message = format!(
             "{} gives no memory: neither the buffer protocol nor __dlpack__",
             object.get_type().fully_qualified_name()?
@@ -128,12 +199,12 @@ fn find(object: &Bound<'_, PyAny>) -> PyResult<Found> {
     // A tensor that records gradients shows its memory only when it is detached from them.
     let records = object.getattr("requires_grad").and_then(|records| records.is_truthy()).unwrap_or(false);
     let detached = if records { object.call_method0("detach")? } else { object.clone() };
-    dlpack::of_tensor(&detached).or_else(|problem| of_bytes(&detached).ok_or(problem))
+    dlpack::of_tensor(&detached, stream).or_else(|problem| of_bytes(&detached, stream).ok_or(problem))
 }
 
 /// The array of an object whose element type neither protocol can say, such as 8-bit floats: as bytes, with the type
 /// by its name. None when there is no such name, or the bytes have gaps.
-fn of_bytes(object: &Bound<'_, PyAny>) -> Option<Found> {
+fn of_bytes(object: &Bound<'_, PyAny>, stream: StreamOf<'_>) -> Option<Found> {
     let text = object.getattr("dtype").ok()?.str().ok()?.to_string();
     let element = Element::by_name(text.rsplit('.').next()?)?;
     let shape = object.getattr("shape").ok()?.extract().ok()?;
@@ -142,7 +213,7 @@ fn of_bytes(object: &Bound<'_, PyAny>) -> Option<Found> {
     let bytes = object.call_method1("view", (library.getattr("uint8").ok()?,)).ok()?;
     let found = match PyMemoryView::from(&bytes) {
         Ok(view) => of_view(view.into_any()),
-        Err(_) => dlpack::of_tensor(&bytes),
+        Err(_) => dlpack::of_tensor(&bytes, stream),
     };
     found.ok().map(|found| Found { element: Ok(element), shape, ..found })
 }
