@@ -181,9 +181,17 @@
 //! processes of one user from attaching to each other, opening an engine lifts that for its process, unless
 //! [`process_memory`](pmd_host::soft::DeviceConfig::process_memory) is off.
 //!
+//! # Device memory
+//! Every interface takes memory of accelerators where it takes the host's. An engine is opened with the accelerators whose
+//! memory it is to know ([`DeviceConfig::accelerators`](pmd_host::soft::DeviceConfig::accelerators) of its endpoint), or,
+//! where it reads the [`environment`], with those that `PMD_ACCELERATORS` names. NICs reach such memory by a dma-buf or
+//! as peer memory; within a host the accelerator's streams copy. Nothing here waits for an application's streams: a
+//! transfer is posted when the kernels that write the memory are done, and kernels run when it has its outcome.
+//!
 //! # Features
-//! There are no Cargo features. Shared memory needs nothing but Linux. The libraries that drive NICs are loaded at
-//! run time: a build needs none of them and a program starts without them.
+//! `accelerators`, on by default, has the [`environment`] open accelerators by name; without it a program hands in those
+//! that it has opened. Shared memory needs nothing but Linux. The libraries that drive NICs and accelerators are loaded
+//! at run time: a build needs none of them and a program starts without them.
 pub mod agent;
 pub mod datadist;
 pub mod engine;
@@ -193,6 +201,8 @@ pub mod geometry;
 pub mod hixl;
 pub mod kvtrans;
 pub mod layout;
+#[cfg(test)]
+mod on_device;
 pub mod planner;
 
 /// Compiles and runs the examples of the README.

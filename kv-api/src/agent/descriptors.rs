@@ -51,7 +51,7 @@ pub struct Descriptor {
     pub address: u64,
     /// Bytes.
     pub length: u64,
-    /// Number of the device; 0 for memory of the host.
+    /// Number of the accelerator; 0 for memory of the host.
     pub device: u64,
 }
 

@@ -9,7 +9,7 @@ use pmd_host::{
 use thiserror::Error;
 
 use super::{Status, messages::MessageError};
-use crate::fabric::FabricError;
+use crate::fabric::{DeviceFault, FabricError};
 
 /// Which side of a transfer something is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,6 +228,9 @@ impl AgentError {
             Self::Transfer(error) => transfer_status(error),
             Self::Message(error) => message_status(error),
             Self::Fabric(error) if is_down(error) => Status::RemoteDisconnect,
+            Self::Fabric(error) if error.device_fault() == Some(DeviceFault::Argument) => {
+                Status::InvalidParameter
+            }
             Self::Stale { .. } | Self::Unreachable { .. } | Self::Down { .. } => Status::RemoteDisconnect,
             Self::Fabric(_) | Self::Submit { .. } | Self::InUse { .. } => Status::Backend,
             Self::UnknownAgent { .. }

@@ -168,7 +168,8 @@ impl Agent {
         &self.0.backend
     }
 
-    /// Registers each descriptor as one region: all of them or none. NIXL's `registerMem`.
+    /// Registers each descriptor as one region: all of them or none. NIXL's `registerMem`. Those of [`MemoryType::Vram`] lie
+    /// on the accelerator of their device's number, as [`Backend::register_on`] has it.
     ///
     /// # Errors
     /// [`AgentError::Empty`], [`AgentError::Unsupported`], [`AgentError::Fabric`].
@@ -178,10 +179,10 @@ impl Agent {
     pub unsafe fn register(&self, list: &DescriptorList) -> Result<(), AgentError> {
         let kind = list.memory.kind()?;
         let register = |descriptor: &Descriptor| {
-            let Descriptor { address, length, .. } = *descriptor;
+            let Descriptor { address, length, device } = *descriptor;
             let memory = RegionDescription { address, length, kind, descriptor: None };
             // SAFETY: passed on to the caller.
-            unsafe { self.0.backend.register(&memory) }
+            unsafe { self.0.backend.register_on(&memory, device) }
         };
         let registrations: Vec<Registration> =
             list.descriptors.iter().map(register).collect::<Result<_, _>>()?;

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use pmd_core::accelerator::Accelerator;
+
 use super::{
     ArgumentError, BlocksCacheKey, CacheDesc, CacheKey, CachePlacement, DataDistError,
     pool::Piece,
@@ -248,6 +250,11 @@ impl LocalCache {
 
     fn known_to(&self) -> MutexGuard<'_, Vec<u64>> {
         self.known_to.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose memory it is in, where that is an accelerator's.
+    pub(super) fn accelerator(&self) -> Option<Arc<dyn Accelerator>> {
+        Some(self.segments.first()?.device()?.accelerator())
     }
 
     pub(super) const fn placement(&self) -> CachePlacement {

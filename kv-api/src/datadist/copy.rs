@@ -1,14 +1,21 @@
 //! Copies between caches of this process: rows, blocks, and blocks between host and device.
 #![allow(unsafe_code)] // copies between registered tensors
 
-use std::ptr;
+use std::{ptr, sync::Arc};
+
+use pmd_core::{
+    accelerator::{Accelerator, AcceleratorError, CopyDirection, CopyRange},
+    memory::MemoryKind,
+};
 
 use super::{
     ArgumentError, Cache, CachePlacement, DataDistError, LlmDataDist,
     argument::Side,
+    memory,
     selection::{Span, Tensors, blocks, part_of_row},
     shape::CacheShape,
 };
+use crate::fabric::{Fabric, FabricError};
 
 impl LlmDataDist {
     /// Copies a row of a cache to a row of another, in every tensor: `size` bytes from byte `offset` of both rows on,
@@ -58,7 +65,8 @@ impl LlmDataDist {
     /// [`DataDistError::NoSuchCache`]; [`ArgumentError::SwapPlacement`] and others.
     ///
     /// # Safety
-    /// The tensors of a cache with number -1 are mapped, and nothing else uses the blocks that are copied.
+    /// The tensors of a cache with number -1 are mapped, or allocated on an accelerator, and nothing else uses the blocks
+    /// that are copied.
     pub unsafe fn swap_blocks(
         &self,
         source: &Cache,
@@ -79,9 +87,12 @@ impl LlmDataDist {
         let (from, to) = (described(source)?, described(destination)?);
         let spans = select(&from, &to)?;
         let tensors = Tensors::all(&from, &to)?;
+        let fabric = &self.running()?.fabric;
+        // SAFETY: the caller promises the memory of both.
+        let sides = unsafe { (owner(fabric, source, &from)?, owner(fabric, destination, &to)?) };
+        let ends = Ends { sources: &source.tensor_addrs, destinations: &destination.tensor_addrs, sides };
         // SAFETY: the caller promises the memory of both, whose shapes the spans were checked against.
-        unsafe { copy_spans(tensors, &spans, &source.tensor_addrs, &destination.tensor_addrs) };
-        Ok(())
+        unsafe { ends.copy(fabric, tensors, &spans) }
     }
 
     fn copy(
@@ -95,9 +106,10 @@ impl LlmDataDist {
             (running.service.caches.find(source)?, running.service.caches.find(destination)?);
         let tensors = Tensors::all(&source.shape, &destination.shape)?;
         let spans = select(&source.shape, &destination.shape)?;
+        let sides = (source.accelerator(), destination.accelerator());
+        let ends = Ends { sources: &source.addresses, destinations: &destination.addresses, sides };
         // SAFETY: both caches are held, so their tensors stay mapped; the spans were checked against their shapes.
-        unsafe { copy_spans(tensors, &spans, &source.addresses, &destination.addresses) };
-        Ok(())
+        unsafe { ends.copy(&running.fabric, tensors, &spans) }
     }
 }
 
@@ -115,20 +127,74 @@ fn described(cache: &Cache) -> Result<CacheShape, ArgumentError> {
     }
 }
 
-/// Copies every span of every tensor, in order; source and destination may overlap.
+/// Whose memory it is, where that is an accelerator's.
+type Owner = Option<Arc<dyn Accelerator>>;
+
+/// Whose memory a described cache is in, where that is an accelerator's: all of its tensors are.
 ///
 /// # Safety
-/// All spans lie in the tensors at these addresses, which are mapped.
-unsafe fn copy_spans(tensors: Tensors, spans: &[Span], sources: &[u64], destinations: &[u64]) {
-    let pairs = sources[tensors.source..].iter().zip(&destinations[tensors.destination..]);
-    for (source, destination) in pairs.take(tensors.count) {
-        for span in spans {
-            let from = (source + span.source) as *const u8;
-            let to = (destination + span.destination) as *mut u8;
-            // SAFETY: the caller promises that both ranges are mapped. What other threads or peers do to them meanwhile
-            // is theirs to order, as for every transfer.
-            unsafe { ptr::copy(from, to, span.length as usize) };
+/// The tensors stay allocated until the call returns.
+unsafe fn owner(fabric: &Fabric, cache: &Cache, shape: &CacheShape) -> Result<Owner, DataDistError> {
+    if memory::kind(fabric, cache.cache_desc.placement) != MemoryKind::Device {
+        return Ok(None);
+    }
+    let mut owner: Owner = None;
+    for address in &cache.tensor_addrs {
+        // SAFETY: passed on; the value goes at once.
+        let accelerator = unsafe { fabric.adopt(*address, shape.tensor_bytes, None)? }.accelerator();
+        owner = Some(one_of(owner, accelerator)?);
+    }
+    Ok(owner)
+}
+
+/// The accelerator that both are.
+fn one_of(known: Owner, other: Arc<dyn Accelerator>) -> Result<Arc<dyn Accelerator>, DataDistError> {
+    match known {
+        Some(known) if known.identity() != other.identity() => {
+            let of = known.identity().clone();
+            Err(FabricError::from(AcceleratorError::Foreign { of }).into())
         }
+        Some(known) => Ok(known),
+        None => Ok(other),
+    }
+}
+
+/// The tensors of two caches, and whose memory they are in.
+struct Ends<'a> {
+    sources: &'a [u64],
+    destinations: &'a [u64],
+    sides: (Owner, Owner),
+}
+
+impl Ends<'_> {
+    /// Copies every span of every tensor; in memory of the host in order, so that source and destination may overlap.
+    ///
+    /// # Safety
+    /// All spans lie in the tensors, which are there. What other threads, kernels or peers do to them meanwhile is theirs
+    /// to order, as for every transfer.
+    unsafe fn copy(self, fabric: &Fabric, tensors: Tensors, spans: &[Span]) -> Result<(), DataDistError> {
+        let pairs = self.sources[tensors.source..].iter().zip(&self.destinations[tensors.destination..]);
+        let places = pairs.take(tensors.count).flat_map(|(source, destination)| {
+            spans.iter().map(move |span| (source + span.source, destination + span.destination, span.length))
+        });
+        let (accelerator, direction) = match self.sides {
+            (None, None) => {
+                // SAFETY: passed on to the caller.
+                places.for_each(|(from, to, length)| unsafe {
+                    ptr::copy(from as *const u8, to as *mut u8, length as usize);
+                });
+                return Ok(());
+            }
+            (Some(from), None) => (from, CopyDirection::DeviceToHost),
+            (None, Some(to)) => (to, CopyDirection::HostToDevice),
+            (Some(from), Some(to)) => (one_of(Some(from), to)?, CopyDirection::DeviceToDevice),
+        };
+        // A block onto itself is there already.
+        let moves = places.filter(|(from, to, _)| from != to);
+        let copies: Vec<CopyRange> =
+            moves.map(|(from, to, length)| CopyRange { from, to, length, direction }).collect();
+        // SAFETY: passed on to the caller; each side is where its accelerator, or the host, has it.
+        unsafe { fabric.copy_by(&accelerator, &copies) }.map_err(|error| FabricError::from(error).into())
     }
 }
 

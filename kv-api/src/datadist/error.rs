@@ -11,7 +11,10 @@ use pmd_host::{
 use thiserror::Error;
 
 use super::{ArgumentError, CachePlacement, RemoteCache, Status};
-use crate::{environment::EnvironmentError, fabric::FabricError};
+use crate::{
+    environment::EnvironmentError,
+    fabric::{DeviceFault, FabricError},
+};
 
 /// Why a call failed. [`DataDistError::status`] is the number that upstream's interface gives for it.
 #[derive(Debug, Error)]
@@ -251,13 +254,22 @@ impl DataDistError {
             Self::NoAnswer { .. } => Status::WaitProcessTimeout,
             Self::NoSpace { placement: CachePlacement::Device, .. } => Status::DeviceOutOfMemory,
             Self::NoSpace { placement: CachePlacement::Host, .. } => Status::OutOfMemory,
+            Self::Fabric(error) => of_device(error.device_fault()),
+            Self::Register { source, .. } => of_device(DeviceFault::of_registering(source)),
             Self::NotInitialised
-            | Self::Register { .. }
-            | Self::Fabric(_)
             | Self::Transfer(_)
             | Self::SynchroniserPanicked { .. }
             | Self::Thread { .. } => Status::Failed,
         }
+    }
+}
+
+const fn of_device(fault: Option<DeviceFault>) -> Status {
+    match fault {
+        Some(DeviceFault::Argument) => Status::ParamInvalid,
+        Some(DeviceFault::NoSpace) => Status::DeviceOutOfMemory,
+        Some(DeviceFault::Unsupported) => Status::FeatureNotEnabled,
+        Some(DeviceFault::Failed) | None => Status::Failed,
     }
 }
 
@@ -291,4 +303,7 @@ pub enum NoSpace {
     /// The system has none.
     #[error(transparent)]
     System(#[from] AllocateError),
+    /// The accelerator has none.
+    #[error(transparent)]
+    Accelerator(#[from] FabricError),
 }

@@ -33,6 +33,14 @@
 //! | after a time-out the link is dead | it goes on where the transfer could be stopped, and is down otherwise |
 //! | source of a push on the device only | anywhere |
 //!
+//! # Caches on the device
+//! A process that was opened with accelerators ([`DeviceConfig::accelerators`]) keeps caches that are placed on the
+//! device in memory of those: tensors that are registered lie there, and those that are allocated are put on the first.
+//! Copies and swaps are made by its streams, and have ended when the call returns. A process without accelerators has no
+//! device; memory of its own stands for the device's, whatever the placement says.
+//!
+//! [`DeviceConfig::accelerators`]: pmd_host::soft::DeviceConfig::accelerators
+//!
 //! # Threads
 //! A handle may be used from any thread, and clones are handles to the same process. Calls wait for what they do, with
 //! the bounds that they are given; [`LlmDataDist::finalize`] may be called while others run, which then fail.
@@ -158,7 +166,7 @@ impl LlmDataDist {
     /// [`DataDistError::OptionMissing`], [`DataDistError::Option`], [`DataDistError::Environment`] and, for devices and
     /// the address to listen on, [`DataDistError::Fabric`].
     pub fn initialize(&self, options: &Options) -> Result<(), DataDistError> {
-        self.open(options, || Ok(environment::endpoint_config()?))
+        self.open(options, |device| Ok(environment::endpoint_config_on(device)?))
     }
 
     /// As [`LlmDataDist::initialize`], with an endpoint's settings rather than those of
@@ -167,19 +175,21 @@ impl LlmDataDist {
     /// # Errors
     /// As [`LlmDataDist::initialize`].
     pub fn initialize_with(&self, options: &Options, endpoint: EndpointConfig) -> Result<(), DataDistError> {
-        self.open(options, || Ok(endpoint))
+        self.open(options, |_| Ok(endpoint))
     }
 
     fn open(
         &self,
         options: &Options,
-        endpoint: impl FnOnce() -> Result<EndpointConfig, DataDistError>,
+        endpoint: impl FnOnce(u32) -> Result<EndpointConfig, DataDistError>,
     ) -> Result<(), DataDistError> {
         let _lifecycle = lock(&self.0.lifecycle);
         if lock(&self.0.running).is_some() {
             return Ok(());
         }
-        let running = Running::open(self.0.cluster_id, Settings::parse(options)?, endpoint()?)?;
+        let settings = Settings::parse(options)?;
+        let endpoint = endpoint(settings.device)?;
+        let running = Running::open(self.0.cluster_id, settings, endpoint)?;
         *lock(&self.0.running) = Some(Arc::new(running));
         Ok(())
     }
@@ -280,10 +290,12 @@ impl LlmDataDist {
     }
 
     /// Registers memory as a cache: `desc.num_tensors` tensors at `addrs`. Returns its number, from 1; linked clusters
-    /// can use it at once. Tensors may overlap, and the same memory may be in several caches.
+    /// can use it at once. Tensors may overlap, and the same memory may be in several caches. Tensors that are placed on
+    /// the [device](CachePlacement::Device) lie in memory of an accelerator that this process was opened with.
     ///
     /// # Errors
-    /// [`ArgumentError`] for the description, the addresses or the keys; [`DataDistError::Register`].
+    /// [`ArgumentError`] for the description, the addresses or the keys; [`DataDistError::Register`];
+    /// [`DataDistError::Fabric`] for memory that no accelerator knows as its own.
     ///
     /// # Safety
     /// Until the cache is unregistered and that call has returned, each tensor's memory stays mapped, and its bytes are
@@ -297,7 +309,7 @@ impl LlmDataDist {
         let running = self.running()?;
         let shape = CacheShape::of(desc)?;
         // SAFETY: passed on to the caller.
-        let memory = unsafe { memory::register(&running.fabric, &shape, addrs)? };
+        let memory = unsafe { memory::register(&running.fabric, desc.placement, &shape, addrs)? };
         Ok(running.service.caches.insert(desc.clone(), keys, memory)?.id)
     }
 
@@ -311,7 +323,8 @@ impl LlmDataDist {
         Ok(())
     }
 
-    /// Allocates a cache, in memory that peers of this host map. Its content is undefined.
+    /// Allocates a cache, in memory that peers of this host map, or on the accelerator where it is placed there and there
+    /// is one. Its content is undefined.
     ///
     /// # Errors
     /// [`ArgumentError`] for the description or the keys; [`DataDistError::NoSpace`]; [`DataDistError::Register`].

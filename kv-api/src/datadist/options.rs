@@ -13,7 +13,8 @@ pub type Options = BTreeMap<String, String>;
 
 /// `ip:port` or `[ip]:port` to listen on: makes the process a server.
 pub const OPTION_LISTEN_IP_INFO: &str = "llm.ListenIpInfo";
-/// Device of the process, as in `0`. Required.
+/// Device of the process, as in `0`: the number of accelerators that `PMD_ACCELERATORS` names without one
+/// ([`environment`](crate::environment)). Required.
 pub const OPTION_DEVICE_ID: &str = "llm.DeviceId";
 /// Milliseconds that a pull or push may take; 1000 unless set.
 pub const OPTION_SYNC_CACHE_WAIT_TIME: &str = "llm.SyncKvCacheWaitTime";
@@ -48,6 +49,8 @@ const PAGE_SHIFT: u32 = 16;
 /// All options that mean something here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Settings {
+    /// Number of the process's device, the first if there are several.
+    pub(super) device: u32,
     pub(super) listen: Option<SocketAddr>,
     pub(super) wait_time: Duration,
     pub(super) switch_role: bool,
@@ -66,7 +69,7 @@ pub(super) struct PoolSettings {
 
 impl Settings {
     pub(super) fn parse(options: &Options) -> Result<Self, DataDistError> {
-        check_devices(options)?;
+        let device = first_device(options)?;
         choice(options, OPTION_TRANSFER_BACKEND, "\"hixl\" or nothing", |value| {
             matches!(value, "" | "hixl")
         })?;
@@ -77,6 +80,7 @@ impl Settings {
         choice(options, OPTION_ENABLE_SET_ROLE, flag, |value| matches!(value, "0" | "1"))?;
         let wait_time = number(options, OPTION_SYNC_CACHE_WAIT_TIME, i32::MAX as u64)?;
         Ok(Self {
+            device,
             listen: listen_address(options)?,
             wait_time: wait_time.map_or(WAIT_TIME, Duration::from_millis),
             switch_role: options.get(OPTION_ENABLE_SET_ROLE).is_none_or(|value| value != "0"),
@@ -114,14 +118,16 @@ fn socket_address(text: &str) -> Option<SocketAddr> {
 }
 
 /// One number, or several with semicolons.
-fn check_devices(options: &Options) -> Result<(), DataDistError> {
-    let given =
-        [OPTION_DEVICE_ID, OPTION_EXEC_DEVICE_ID].into_iter().find(|name| options.contains_key(*name));
+fn first_device(options: &Options) -> Result<u32, DataDistError> {
+    let given = [OPTION_DEVICE_ID, OPTION_EXEC_DEVICE_ID]
+        .into_iter()
+        .find_map(|name| options.get(name).map(|value| (name, value)));
     let missing = DataDistError::OptionMissing { name: OPTION_DEVICE_ID, example: "0" };
-    let is_device = |item: &str| item.parse::<i32>().is_ok_and(|device| device >= 0);
-    choice(options, given.ok_or(missing)?, "the number of a device, as in 0", |value| {
-        value.split(';').all(is_device)
-    })
+    let (name, value) = given.ok_or(missing)?;
+    let device = |item: &str| item.parse::<i32>().ok().and_then(|device| u32::try_from(device).ok());
+    let devices: Option<Vec<u32>> = value.split(';').map(device).collect();
+    let first = devices.and_then(|devices| devices.first().copied());
+    first.ok_or_else(|| refuse(name, value, "the number of a device, as in 0"))
 }
 
 fn choice(

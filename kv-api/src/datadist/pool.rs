@@ -1,19 +1,19 @@
-//! Memory for caches that are allocated here: pieces of arenas, which peers of this host can map. Many caches share an
-//! arena, since each costs a descriptor; each cache is registered by itself, so that its key ends with it.
+//! Memory for caches that are allocated here: pieces of arenas, which peers of this host can map, or of an accelerator's
+//! memory. Many caches share one, since each costs a descriptor; each cache is registered by itself, so that its key ends
+//! with it.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use pmd_host::{
-    endpoint::Endpoint,
-    soft::{AllocateError, Arena, ArenaOptions},
-};
+use pmd_core::{accelerator::DeviceMemory, memory::MemoryKind};
+use pmd_host::soft::{AllocateError, Arena, ArenaOptions};
 
-use super::{CachePlacement, DataDistError, error::NoSpace, options::PoolSettings};
+use super::{CachePlacement, DataDistError, error::NoSpace, memory, options::PoolSettings};
+use crate::fabric::{Fabric, FabricError};
 
-/// Bytes of an arena of a pool that grows, at least.
+/// Bytes of a piece of memory of a pool that grows, at least.
 const GROWTH: u64 = 4 << 20;
 
 /// Unit of a pool that grows.
@@ -23,12 +23,18 @@ const PAGE: u64 = 4096;
 pub(super) struct Pool {
     placement: CachePlacement,
     bound: Option<PoolSettings>,
-    arenas: Mutex<Vec<Arc<Shared>>>,
+    areas: Mutex<Vec<Arc<Shared>>>,
 }
 
 struct Shared {
-    arena: Arena,
+    area: Area,
     free: Mutex<FreeList>,
+}
+
+/// What pieces are taken of.
+enum Area {
+    Host(Arena),
+    Device(Box<dyn DeviceMemory>),
 }
 
 /// A piece of a pool; goes back when it is dropped.
@@ -40,38 +46,61 @@ pub(super) struct Piece {
 
 impl Pool {
     pub(super) const fn new(placement: CachePlacement, bound: Option<PoolSettings>) -> Self {
-        Self { placement, bound, arenas: Mutex::new(Vec::new()) }
+        Self { placement, bound, areas: Mutex::new(Vec::new()) }
     }
 
     /// `bytes` in one piece, aligned to a page. What was there before is still there.
-    pub(super) fn allocate(&self, endpoint: &Endpoint, bytes: u64) -> Result<Piece, DataDistError> {
+    pub(super) fn allocate(&self, fabric: &Fabric, bytes: u64) -> Result<Piece, DataDistError> {
         let placement = self.placement;
         let no_space = |reason| DataDistError::NoSpace { placement, bytes, reason };
         let page = self.bound.map_or(PAGE, |bound| bound.page);
         let too_large = || no_space(AllocateError::Length { length: usize::MAX }.into());
         let wanted = bytes.checked_next_multiple_of(page).ok_or_else(too_large)?;
-        let mut arenas = self.lock();
-        if let Some(piece) = arenas.iter().find_map(|shared| shared.take(wanted)) {
+        let mut areas = self.lock();
+        if let Some(piece) = areas.iter().find_map(|shared| shared.take(wanted)) {
             return Ok(piece);
         }
         let size = match self.bound {
             None => wanted.max(GROWTH),
-            Some(bound) if arenas.is_empty() && wanted <= bound.bytes => bound.bytes,
+            Some(bound) if areas.is_empty() && wanted <= bound.bytes => bound.bytes,
             Some(bound) => return Err(no_space(NoSpace::Pool { size: bound.bytes, wanted })),
         };
-        let arena = endpoint.allocate(size as usize, ArenaOptions::default());
-        let arena = arena.map_err(|error| no_space(error.into()))?;
-        let free = Mutex::new(FreeList::new(arena.length() as u64));
-        let shared = Arc::new(Shared { arena, free });
+        let area = self.area(fabric, size).map_err(no_space)?;
+        let free = Mutex::new(FreeList::new(area.length()));
+        let shared = Arc::new(Shared { area, free });
         let piece = shared.take(wanted);
-        arenas.retain(|shared| self.bound.is_some() || !shared.is_unused());
-        arenas.push(Arc::clone(&shared));
-        drop(arenas);
+        areas.retain(|shared| self.bound.is_some() || !shared.is_unused());
+        areas.push(Arc::clone(&shared));
+        drop(areas);
         piece.ok_or_else(too_large)
     }
 
+    fn area(&self, fabric: &Fabric, size: u64) -> Result<Area, NoSpace> {
+        if memory::kind(fabric, self.placement) == MemoryKind::Device {
+            let accelerator = fabric.accelerator(None)?;
+            return Ok(Area::Device(accelerator.allocate(size).map_err(FabricError::from)?));
+        }
+        Ok(Area::Host(fabric.endpoint().allocate(size as usize, ArenaOptions::default())?))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Shared>>> {
-        self.arenas.lock().unwrap_or_else(PoisonError::into_inner)
+        self.areas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Area {
+    fn address(&self) -> u64 {
+        match self {
+            Self::Host(arena) => arena.as_ptr() as u64,
+            Self::Device(memory) => memory.description().address,
+        }
+    }
+
+    fn length(&self) -> u64 {
+        match self {
+            Self::Host(arena) => arena.length() as u64,
+            Self::Device(memory) => memory.description().length,
+        }
     }
 }
 
@@ -92,7 +121,7 @@ impl Shared {
 
 impl Piece {
     pub(super) fn address(&self) -> u64 {
-        self.shared.arena.as_ptr() as u64 + self.offset
+        self.shared.area.address() + self.offset
     }
 
     pub(super) const fn bytes(&self) -> u64 {

@@ -37,7 +37,7 @@ impl LlmRole {
 pub enum CachePlacement {
     /// In memory of the host.
     Host = 0,
-    /// In memory of the accelerator.
+    /// In memory of an accelerator that the process was opened with; in one without, in memory that stands for it.
     Device = 1,
 }
 

@@ -1,10 +1,11 @@
 //! Why a fabric could not do what it was asked.
 
+use pmd_core::accelerator::AcceleratorError;
 use pmd_host::{
     backend::Transport,
     control::RequestError,
     endpoint::{EndpointError, RegisterError},
-    soft::AllocateError,
+    soft::{self, AllocateError},
     transfer::SubmitError,
 };
 use thiserror::Error;
@@ -26,6 +27,17 @@ pub enum FabricError {
     /// Memory was not registered.
     #[error(transparent)]
     Register(#[from] RegisterError),
+    /// An accelerator does not take the memory for its own, has no room, or failed.
+    #[error(transparent)]
+    Accelerator(#[from] AcceleratorError),
+    /// No accelerator of this number.
+    #[error(
+        "this process does not drive device {device}: name it among the accelerators that it is opened with"
+    )]
+    NoDevice {
+        /// Number of the device.
+        device: u32,
+    },
     /// The route did not take the transfer.
     #[error(transparent)]
     Submit(#[from] SubmitError),
@@ -69,4 +81,59 @@ pub enum FabricError {
         /// Bytes of the answer.
         length: usize,
     },
+}
+
+/// What is wrong about device memory, as interfaces with statuses tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeviceFault {
+    /// The address, the range or the device: foreign, freed or managed memory, that of another device, no such device.
+    Argument,
+    /// The device has no room.
+    NoSpace,
+    /// The runtime cannot do it, or this process was opened without the accelerator.
+    Unsupported,
+    /// The runtime failed.
+    Failed,
+}
+
+impl FabricError {
+    /// What is wrong about device memory; `None` where the error is about something else.
+    #[must_use]
+    pub const fn device_fault(&self) -> Option<DeviceFault> {
+        match self {
+            Self::NoDevice { .. } => Some(DeviceFault::Argument),
+            Self::Accelerator(error) => Some(DeviceFault::of(error)),
+            Self::Register(error) => DeviceFault::of_registering(error),
+            _ => None,
+        }
+    }
+}
+
+impl DeviceFault {
+    /// As an accelerator tells it.
+    #[must_use]
+    pub const fn of(error: &AcceleratorError) -> Self {
+        match error {
+            AcceleratorError::NotDeviceMemory { .. }
+            | AcceleratorError::Managed { .. }
+            | AcceleratorError::WrongDevice { .. }
+            | AcceleratorError::Range { .. }
+            | AcceleratorError::Foreign { .. }
+            | AcceleratorError::UnknownStream { .. } => Self::Argument,
+            AcceleratorError::OutOfMemory { .. } => Self::NoSpace,
+            AcceleratorError::Unsupported { .. } => Self::Unsupported,
+            _ => Self::Failed,
+        }
+    }
+
+    /// As registration tells it; `None` where that is about something else.
+    #[must_use]
+    pub const fn of_registering(error: &RegisterError) -> Option<Self> {
+        match error {
+            RegisterError::Unreachable { .. }
+            | RegisterError::Soft(soft::RegisterError::NoAccelerator { .. }) => Some(Self::Unsupported),
+            RegisterError::Soft(soft::RegisterError::Accelerator(error)) => Some(Self::of(error)),
+            _ => None,
+        }
+    }
 }

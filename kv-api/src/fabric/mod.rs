@@ -12,9 +12,15 @@
 //! ```
 //! A peer's segments are asked for when an address is met that is not known yet, so memory that the peer registers after
 //! connecting is found. What a peer deregisters it tells, and its key is not used again.
+//!
+//! Memory of an accelerator is registered by its address too ([`Fabric::register`] with
+//! [`MemoryKind::Device`](pmd_core::memory::MemoryKind::Device)), where the fabric was opened with the accelerator
+//! ([`DeviceConfig::accelerators`](pmd_host::soft::DeviceConfig::accelerators)); descriptors name it as they name memory
+//! of the host.
 #![allow(unsafe_code)] // registers memory on the caller's word
 
 mod address_map;
+mod device;
 mod error;
 mod found;
 pub(crate) mod order;
@@ -45,11 +51,11 @@ use pmd_host::{
 };
 
 pub use address_map::AddressMap;
-pub use error::FabricError;
+pub use error::{DeviceFault, FabricError};
 pub use plan::{Descriptor, Plan, PostOptions};
 pub use segment::{ExportedSegment, Segment, SegmentId};
 
-use self::{order::PlanSpares, remote::RemoteSegments, segment::Owner};
+use self::{device::Devices, order::PlanSpares, remote::RemoteSegments, segment::Owner};
 
 /// Kinds from here on are the fabric's own.
 const FIRST_RESERVED_KIND: u16 = 0xf000;
@@ -113,6 +119,7 @@ struct Shared {
     peers: Mutex<Vec<Peer>>,
     /// For the plans of this fabric and of what stands on it.
     spares: PlanSpares,
+    devices: Devices,
 }
 
 impl Fabric {
@@ -128,6 +135,7 @@ impl Fabric {
             remotes: Mutex::default(),
             peers: Mutex::default(),
             spares: PlanSpares::default(),
+            devices: Devices::new(&config.soft.accelerators),
         });
         let endpoint = Endpoint::open(config, Arc::clone(&shared) as Arc<dyn PeerService>)?;
         Ok(Self { endpoint, shared })
@@ -176,16 +184,19 @@ impl Fabric {
 
     /// Registers `length` bytes at `address` of this process for transfers in both directions. Ranges may overlap.
     ///
+    /// Memory of kind [`Device`](pmd_core::memory::MemoryKind::Device) without a descriptor is that of whichever of the
+    /// fabric's accelerators knows the address; a fabric without accelerators leaves it to the NIC.
+    ///
     /// # Errors
-    /// [`FabricError::Register`].
+    /// [`FabricError::Register`]; [`FabricError::Accelerator`] as [`Fabric::adopt`].
     ///
     /// # Safety
     /// As [`Endpoint::register_memory`]: the range stays mapped while the segment, a clone of it or a transfer with it
-    /// lives, and its bytes are not borrowed while a transfer may touch them, peers' transfers included.
+    /// lives, and its bytes are not borrowed while a transfer may touch them, peers' transfers included. What kernels do
+    /// with memory of an accelerator is ordered with transfers by the caller.
     pub unsafe fn register(&self, memory: &RegionDescription) -> Result<Segment, FabricError> {
         // SAFETY: passed on to the caller.
-        let registered = unsafe { self.endpoint.register_memory(memory, Access::READ_WRITE)? };
-        Ok(self.adopt(registered, Owner::Caller))
+        unsafe { self.register_for(memory, None) }
     }
 
     /// As [`Fabric::register`], for memory that `owner` keeps mapped: held until the last handle of the segment and the
@@ -203,8 +214,24 @@ impl Fabric {
         owner: KeepAlive,
     ) -> Result<Segment, FabricError> {
         // SAFETY: passed on to the caller; the segment holds the owner.
+        unsafe { self.register_for(memory, Some(owner)) }
+    }
+
+    /// # Safety
+    /// As [`Fabric::register`], or as [`Fabric::register_kept`] where there is an owner.
+    unsafe fn register_for(
+        &self,
+        memory: &RegionDescription,
+        owner: Option<KeepAlive>,
+    ) -> Result<Segment, FabricError> {
+        if self.is_to_be_adopted(memory) {
+            // SAFETY: passed on to the caller.
+            let memory = unsafe { self.adopt(memory.address, memory.length, None)? };
+            return self.register_device_for(memory, owner);
+        }
+        // SAFETY: passed on to the caller.
         let registered = unsafe { self.endpoint.register_memory(memory, Access::READ_WRITE)? };
-        Ok(self.adopt(registered, Owner::Kept(owner)))
+        Ok(self.enter(registered, owner.map_or(Owner::Caller, Owner::Kept)))
     }
 
     /// Allocates zeroed memory that peers of this host can map, and registers it: the fastest kind.
@@ -215,7 +242,7 @@ impl Fabric {
         let arena = self.endpoint.allocate(bytes, options)?;
         let registered = self.endpoint.register(&arena, Access::READ_WRITE)?;
         debug_assert_eq!(arena.description().address, registered.address());
-        Ok(self.adopt(registered, Owner::Fabric(arena)))
+        Ok(self.enter(registered, Owner::Fabric(arena)))
     }
 
     /// The registered segment that holds all of a range of this process.
@@ -280,7 +307,7 @@ impl Fabric {
         &self.shared.spares
     }
 
-    fn adopt(&self, registered: Registered, owner: Owner) -> Segment {
+    fn enter(&self, registered: Registered, owner: Owner) -> Segment {
         let id = SegmentId(self.shared.next_segment.fetch_add(1, Ordering::Relaxed));
         let segment = Segment::new(id, registered, owner, Arc::downgrade(&self.shared));
         self.shared.segments().insert(id.0, segment.address(), segment.length(), segment.listed());

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use pmd_core::memory::{LocalKey, RemoteKey};
+use pmd_core::{
+    accelerator::DeviceMemory,
+    memory::{LocalKey, RemoteKey},
+};
 use pmd_host::{backend::Transport, endpoint::Registered, soft::Arena, transfer::KeepAlive};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +40,8 @@ pub(super) enum Owner {
     Kept(#[expect(dead_code, reason = "held, not read")] KeepAlive),
     /// Allocated with the segment.
     Fabric(Arena),
+    /// An accelerator's, and whose it was before.
+    Device(Arc<dyn DeviceMemory>, #[expect(dead_code, reason = "held, not read")] Option<KeepAlive>),
 }
 
 impl Segment {
@@ -67,7 +72,16 @@ impl Segment {
     pub fn arena(&self) -> Option<&Arena> {
         match &self.0.owner {
             Owner::Fabric(arena) => Some(arena),
-            Owner::Caller | Owner::Kept(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The memory, where it is an accelerator's.
+    #[must_use]
+    pub fn device(&self) -> Option<&Arc<dyn DeviceMemory>> {
+        match &self.0.owner {
+            Owner::Device(memory, _) => Some(memory),
+            _ => None,
         }
     }
 

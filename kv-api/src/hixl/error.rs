@@ -12,7 +12,10 @@ use pmd_host::{
 use thiserror::Error;
 
 use super::{MemHandle, NotifyDesc, Status, TransferReq, staging::StageFault};
-use crate::{environment::EnvironmentError, fabric::FabricError};
+use crate::{
+    environment::EnvironmentError,
+    fabric::{DeviceFault, FabricError},
+};
 
 /// Why a call failed. [`HixlError::status`] is HIXL's number for it.
 #[derive(Debug, Error)]
@@ -243,6 +246,9 @@ impl HixlError {
 }
 
 fn of_fabric(error: &FabricError) -> Status {
+    if let Some(fault) = error.device_fault() {
+        return of_device(fault);
+    }
     match error {
         FabricError::Endpoint(error) => of_endpoint(error),
         FabricError::Request(error) => of_request(error),
@@ -255,6 +261,15 @@ fn of_fabric(error: &FabricError) -> Status {
         FabricError::Local { .. } | FabricError::Remote { .. } => Status::ParamInvalid,
         FabricError::NotRegistered { .. } => Status::Unsupported,
         _ => Status::Failed,
+    }
+}
+
+const fn of_device(fault: DeviceFault) -> Status {
+    match fault {
+        DeviceFault::Argument => Status::ParamInvalid,
+        DeviceFault::NoSpace => Status::ResourceExhausted,
+        DeviceFault::Unsupported => Status::Unsupported,
+        DeviceFault::Failed => Status::Failed,
     }
 }
 
@@ -285,8 +300,7 @@ fn of_request(error: &RequestError) -> Status {
 
 fn of_register(error: &RegisterError) -> Status {
     match error {
-        RegisterError::Unreachable { .. }
-        | RegisterError::Soft(soft::RegisterError::UnsupportedMemory { .. })
+        RegisterError::Soft(soft::RegisterError::UnsupportedMemory { .. })
         | RegisterError::Nic(nic::RegisterError::NoDescriptor { .. } | nic::RegisterError::Library(_)) => {
             Status::Unsupported
         }

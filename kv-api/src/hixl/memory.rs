@@ -50,7 +50,7 @@ impl Memory {
         if let Some((handle, other)) = table.touching(kind, memory) {
             return if other == memory { Ok(handle) } else { Err(overlap(memory, other)) };
         }
-        let described = RegionDescription { address, length, kind: MemoryKind::Host, descriptor: None };
+        let described = RegionDescription { address, length, kind: place(fabric, kind), descriptor: None };
         // SAFETY: the caller promises it.
         let segment = unsafe { fabric.register(&described)? };
         Ok(table.insert(segment, kind))
@@ -64,7 +64,10 @@ impl Memory {
         kind: MemType,
         options: ArenaOptions,
     ) -> Result<(MemHandle, MemDesc), HixlError> {
-        let segment = fabric.allocate(bytes, options)?;
+        let segment = match place(fabric, kind) {
+            MemoryKind::Device => fabric.allocate_device(bytes as u64, None)?,
+            _ => fabric.allocate(bytes, options)?,
+        };
         let memory = MemDesc { addr: segment.address(), len: segment.length() };
         Ok((self.table().insert(segment, kind), memory))
     }
@@ -125,6 +128,14 @@ impl Table {
         let registration = self.registered.remove(&handle)?;
         self.places.remove(&(registration.kind, registration.segment.address()));
         Some(registration)
+    }
+}
+
+/// Where memory of a type is: without accelerators the device is simulated by this process's memory.
+fn place(fabric: &Fabric, kind: MemType) -> MemoryKind {
+    match kind {
+        MemType::Device if !fabric.accelerators().is_empty() => MemoryKind::Device,
+        _ => MemoryKind::Host,
     }
 }
 

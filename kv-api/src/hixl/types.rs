@@ -49,7 +49,8 @@ impl Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(i32)]
 pub enum MemType {
-    /// `MEM_DEVICE`. Whatever this process can address counts as such: the memory of a simulated device too.
+    /// `MEM_DEVICE`: memory of an accelerator that the engine was opened with. An engine without accelerators takes
+    /// whatever this process can address for a device's.
     Device = 0,
     /// `MEM_HOST`.
     Host = 1,

@@ -72,17 +72,17 @@ impl Config {
     }
 
     /// As upstream's `Endpoint(local_gpu_idx, num_cpus)`: listens on [`gpu_port`], on the interface that the
-    /// environment names.
+    /// environment names, and drives the accelerators that it names: without a number they have number `gpu`.
     ///
     /// # Errors
     /// [`EnvironmentError`] when a variable has a value that it cannot have.
     pub fn for_gpu(gpu: u8, ncpus: u32) -> Result<Self, EnvironmentError> {
         let if_name = environment::interface();
-        let config = Self::new(if_name, ncpus, 1, gpu_port(gpu)).with_environment()?;
-        Ok(Self { label: gpu.into(), ..config })
+        let endpoint = roomy(environment::endpoint_config_on(gpu.into())?);
+        Ok(Self { label: gpu.into(), endpoint, ..Self::new(if_name, ncpus, 1, gpu_port(gpu)) })
     }
 
-    /// The same with transport, device and idle policy from the [`environment`].
+    /// The same with transport, device, idle policy and accelerators from the [`environment`].
     ///
     /// # Errors
     /// [`EnvironmentError`] when a variable has a value that it cannot have.

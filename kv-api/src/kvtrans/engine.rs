@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pmd_core::memory::{LocalKey, MemoryKind, RegionDescription};
+use pmd_core::memory::{LocalKey, RegionDescription};
 use pmd_host::{
     backend::Transport,
     control::{Refusal, RequestError},
@@ -182,7 +182,15 @@ impl Engine {
         Ok(self.connection(connection)?.peer.transport())
     }
 
-    /// Registers memory for one connection (stage 0).
+    /// What registers memory, be it the host's or that of one of the engine's accelerators: for callers that have an
+    /// address and are not told which ([`Fabric::kind_of`]).
+    #[must_use]
+    pub fn describe(&self, memory: Memory) -> RegionDescription {
+        self.0.fabric.describe(memory.address, memory.length)
+    }
+
+    /// Registers memory for one connection (stage 0): the host's, or an accelerator's that the engine was opened with
+    /// ([`Memory::device`]).
     ///
     /// # Errors
     /// [`RegisterError`].
@@ -263,7 +271,8 @@ impl Engine {
         unsafe { self.post_receive_into(via, memory, None) }?.wait()
     }
 
-    /// Begins a send. Memory that is not part of the registration is registered for the send alone.
+    /// Begins a send. Memory that is not part of the registration is registered for the send alone, as
+    /// [`Engine::describe`] finds it.
     ///
     /// # Errors
     /// [`PostError`].
@@ -391,7 +400,7 @@ impl Engine {
         if registered.length().checked_sub(offset).is_some_and(|left| length <= left) {
             return Ok(Some(registered.clone()));
         }
-        let memory = RegionDescription { address, length, kind: MemoryKind::Host, descriptor: None };
+        let memory = self.0.fabric.describe(address, length);
         // SAFETY: passed on to the caller.
         let segment = unsafe { self.0.fabric.register(&memory) };
         Ok(Some(segment.map_err(|error| PostError::Register(Arc::new(error)))?))

@@ -66,6 +66,12 @@
 //! Upstream's calls have no deadlines; here each ends after [`Config::patience`] at the latest. The forms that begin
 //! ([`Engine::post_send`], [`Engine::post_receive`]) take a time of their own and give handles.
 //!
+//! # Device memory
+//! An engine that was opened with accelerators sends and receives their memory as it does the host's: registered with
+//! [`Memory::device`], or with [`Engine::describe`], which asks the runtimes whose an address is. What kernels write is
+//! sent, and what is received is read by kernels, in the order that the caller keeps: a send is posted when the kernels
+//! are done, kernels start when the receive has its outcome.
+//!
 //! # Matching
 //! A connection has two directions that know nothing of each other. In each, sends and receives wait in lines, and the
 //! first of one meets the first of the other. Which buffers they name plays no part: numbers of kvs are local and are
@@ -185,6 +191,13 @@ impl Memory {
     pub const fn host(self) -> RegionDescription {
         let Self { address, length } = self;
         RegionDescription { address, length, kind: MemoryKind::Host, descriptor: None }
+    }
+
+    /// The same as memory of an accelerator to register, one that the engine was opened with
+    /// ([`DeviceConfig::accelerators`](pmd_host::soft::DeviceConfig::accelerators) of [`Config::endpoint`]).
+    #[must_use]
+    pub const fn device(self) -> RegionDescription {
+        RegionDescription { kind: MemoryKind::Device, ..self.host() }
     }
 }
 

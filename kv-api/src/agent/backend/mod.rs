@@ -182,6 +182,27 @@ impl Backend {
         unsafe { Registration::register(self.0.messenger.fabric(), memory) }
     }
 
+    /// As [`Backend::register`], with NIXL's number of the device: memory of an accelerator has to be on the one of this
+    /// number, of those that the backend was opened with. For memory of the host, and where there are no accelerators, the
+    /// number says nothing.
+    ///
+    /// # Errors
+    /// As [`Backend::register`].
+    ///
+    /// # Safety
+    /// As [`Backend::register`].
+    pub unsafe fn register_on(
+        &self,
+        memory: &RegionDescription,
+        device: u64,
+    ) -> Result<Registration, AgentError> {
+        if memory.length == 0 {
+            return Err(AgentError::Empty);
+        }
+        // SAFETY: passed on to the caller.
+        unsafe { Registration::register_on(self.0.messenger.fabric(), memory, device) }
+    }
+
     /// Allocates zeroed memory that agents of this host can map, and registers it: the fastest kind. It is freed with
     /// the registration.
     ///

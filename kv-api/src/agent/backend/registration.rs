@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use pmd_core::memory::{LocalKey, RegionDescription};
+use pmd_core::memory::{LocalKey, MemoryKind, RegionDescription};
 use pmd_host::{backend::Transport, identity::DeviceId, soft::ArenaOptions};
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,23 @@ impl Registration {
         // SAFETY: passed on to the caller.
         let segment = unsafe { fabric.register(memory)? };
         Ok(Self::of(fabric, segment))
+    }
+
+    /// # Safety
+    /// As [`Fabric::register`].
+    pub(super) unsafe fn register_on(
+        fabric: &Fabric,
+        memory: &RegionDescription,
+        device: u64,
+    ) -> Result<Self, AgentError> {
+        if memory.kind != MemoryKind::Device || fabric.accelerators().is_empty() {
+            // SAFETY: passed on to the caller.
+            return unsafe { Self::register(fabric, memory) };
+        }
+        let device = Some(u32::try_from(device).unwrap_or(u32::MAX));
+        // SAFETY: passed on to the caller.
+        let memory = unsafe { fabric.adopt(memory.address, memory.length, device)? };
+        Ok(Self::of(fabric, fabric.register_device(memory)?))
     }
 
     pub(super) fn allocate(fabric: &Fabric, bytes: usize, options: ArenaOptions) -> Result<Self, AgentError> {

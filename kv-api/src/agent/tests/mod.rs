@@ -1,5 +1,6 @@
 //! Agents of one process.
 
+mod devices;
 mod metadata;
 mod requests;
 mod statuses;

@@ -2,6 +2,7 @@
 //! when the other side goes.
 
 mod arithmetic;
+mod devices;
 mod keys;
 mod linking;
 mod load;
@@ -38,9 +39,18 @@ pub(super) fn with(mut options: Options, name: &str, value: &str) -> Options {
 
 /// A process that takes no peer for dead because the machine is busy.
 pub(super) fn start(cluster_id: u64, options: &Options) -> LlmDataDist {
+    start_with(cluster_id, options, |endpoint| endpoint)
+}
+
+/// As [`start`], with an endpoint that the test changes.
+pub(super) fn start_with(
+    cluster_id: u64,
+    options: &Options,
+    change: impl FnOnce(EndpointConfig) -> EndpointConfig,
+) -> LlmDataDist {
     let datadist = LlmDataDist::new(cluster_id, LlmRole::Mix);
     let endpoint = environment::endpoint_config().expect("the environment");
-    let endpoint = EndpointConfig { down_after: PATIENCE, ..endpoint };
+    let endpoint = change(EndpointConfig { down_after: PATIENCE, ..endpoint });
     datadist.initialize_with(options, endpoint).expect("initialised");
     datadist
 }

@@ -111,6 +111,7 @@ fn parse(options: &[(&str, &str)]) -> Result<Settings, DataDistError> {
 fn options_have_upstreams_defaults_and_spellings() {
     let settings = parse(&[("llm.DeviceId", "0"), ("ge.anything", "x")]).expect("parsed");
     let plain = Settings {
+        device: 0,
         listen: None,
         wait_time: Duration::from_millis(1000),
         switch_role: true,
@@ -121,7 +122,7 @@ fn options_have_upstreams_defaults_and_spellings() {
     };
     assert_eq!(settings, plain);
     let all = [
-        ("ge.exec.deviceId", "0;1"),
+        ("ge.exec.deviceId", "3;1"),
         ("llm.listenIpInfo", "[::1]:26000"),
         ("llm.SyncKvCacheWaitTime", "5"),
         ("llm.EnableSwitchRole", "0"),
@@ -135,6 +136,7 @@ fn options_have_upstreams_defaults_and_spellings() {
     ];
     let settings = parse(&all).expect("parsed");
     let wanted = Settings {
+        device: 3,
         listen: Some(([0, 0, 0, 0, 0, 0, 0, 1], 26000).into()),
         wait_time: Duration::from_millis(5),
         switch_role: false,

@@ -1,11 +1,14 @@
 //! Copies between a buffer and memory that nobody vouches for, without ever faulting: the kernel does it
 //! (`process_vm_readv` and `process_vm_writev` on this process itself) and refuses bytes that are not mapped, or not
 //! writable. To look before copying would not do: memory can be unmapped in between.
+//!
+//! An engine with accelerators asks them first whether a piece is theirs; those pieces their streams copy.
 #![allow(unsafe_code)] // gives the kernel addresses
 
 use std::{
     io::{IoSlice, IoSliceMut},
     slice,
+    sync::Arc,
 };
 
 use nix::{
@@ -14,54 +17,118 @@ use nix::{
     unistd::Pid,
 };
 
+use pmd_core::accelerator::{AcceleratorError, CopyDirection, CopyRange, DeviceMemory};
+
 use super::protocol::Piece;
-use crate::fabric::Segment;
+use crate::fabric::{Fabric, FabricError, Segment};
 
 /// Pieces that the kernel takes in one call.
 const BATCH: usize = 1024;
 
 /// Why bytes were not copied. Some may have been.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CopyError {
     /// Not mapped, or not writable.
     BadAddress { address: u64 },
     /// The kernel does not permit the calls.
     NotPermitted(Errno),
+    /// An accelerator does not copy it.
+    Accelerator(AcceleratorError),
 }
 
 /// A buffer that is this thread's alone for as long as nobody has been given its address.
-pub(super) struct Buffer<'a>(&'a mut [u8]);
+pub(super) struct Buffer<'a> {
+    bytes: &'a mut [u8],
+    /// Knows the accelerators.
+    fabric: &'a Fabric,
+}
 
 impl<'a> Buffer<'a> {
     /// The first `length` bytes of a segment that the fabric allocated; fewer if it has fewer.
     ///
     /// # Safety
     /// No transfer and no other thread touches the segment while the value lives.
-    pub(super) unsafe fn new(segment: &'a mut Segment, length: usize) -> Self {
+    pub(super) unsafe fn new(segment: &'a mut Segment, fabric: &'a Fabric, length: usize) -> Self {
         let bytes = segment.arena().map_or(&mut [][..], |arena| {
             let length = length.min(arena.length());
             // SAFETY: the arena is that long and lives as long as the segment, which is borrowed; the caller promises
             // that nobody else touches it.
             unsafe { slice::from_raw_parts_mut(arena.as_ptr(), length) }
         });
-        Self(bytes)
+        Self { bytes, fabric }
     }
 
     /// Fills the buffer with the pieces, one after the other.
     pub(super) fn gather(self, pieces: &[Piece]) -> Result<(), CopyError> {
-        let bytes = self.0;
-        move_all(pieces, bytes.len(), |at, remote| {
-            process_vm_readv(Pid::this(), &mut [IoSliceMut::new(&mut bytes[at..])], remote)
+        self.each_side(pieces, CopyDirection::DeviceToHost, |bytes, pieces| {
+            move_all(pieces, bytes.len(), |at, remote| {
+                process_vm_readv(Pid::this(), &mut [IoSliceMut::new(&mut bytes[at..])], remote)
+            })
         })
     }
 
     /// Empties the buffer into the pieces, one after the other.
     pub(super) fn scatter(self, pieces: &[Piece]) -> Result<(), CopyError> {
-        let bytes = &*self.0;
-        move_all(pieces, bytes.len(), |at, remote| {
-            process_vm_writev(Pid::this(), &[IoSlice::new(&bytes[at..])], remote)
+        self.each_side(pieces, CopyDirection::HostToDevice, |bytes, pieces| {
+            move_all(pieces, bytes.len(), |at, remote| {
+                process_vm_writev(Pid::this(), &[IoSlice::new(&bytes[at..])], remote)
+            })
         })
     }
+
+    /// Has `host` copy the pieces that lie in memory of the host, and accelerators those that lie in theirs.
+    fn each_side(
+        self,
+        pieces: &[Piece],
+        direction: CopyDirection,
+        host: impl Fn(&mut [u8], &[Piece]) -> Result<(), CopyError>,
+    ) -> Result<(), CopyError> {
+        let Self { bytes, fabric } = self;
+        if fabric.accelerators().is_empty() {
+            return host(bytes, pieces);
+        }
+        let mut left = &mut *bytes;
+        for piece in pieces {
+            let length = usize::try_from(piece.length).ok().filter(|length| *length <= left.len());
+            let length = length.ok_or(CopyError::BadAddress { address: piece.address })?;
+            let (here, rest) = left.split_at_mut(length);
+            left = rest;
+            match device_memory(fabric, piece)? {
+                Some(memory) => copy_by_device(fabric, &*memory, here, piece, direction)?,
+                None => host(here, slice::from_ref(piece))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The memory of a piece, where it is an accelerator's.
+fn device_memory(fabric: &Fabric, piece: &Piece) -> Result<Option<Arc<dyn DeviceMemory>>, CopyError> {
+    if piece.length == 0 {
+        return Ok(None);
+    }
+    // SAFETY: whoever stages memory promises that it is there until the transfer has ended; the value goes before.
+    match unsafe { fabric.adopt(piece.address, piece.length, None) } {
+        Ok(memory) => Ok(Some(memory)),
+        Err(FabricError::Accelerator(AcceleratorError::NotDeviceMemory { .. })) => Ok(None),
+        Err(FabricError::Accelerator(error)) => Err(CopyError::Accelerator(error)),
+        Err(_) => Err(CopyError::BadAddress { address: piece.address }),
+    }
+}
+
+fn copy_by_device(
+    fabric: &Fabric,
+    memory: &dyn DeviceMemory,
+    buffer: &mut [u8],
+    piece: &Piece,
+    direction: CopyDirection,
+) -> Result<(), CopyError> {
+    let (here, there) = (buffer.as_mut_ptr() as u64, piece.address);
+    let (from, to) = if direction == CopyDirection::DeviceToHost { (there, here) } else { (here, there) };
+    let copy = CopyRange { from, to, length: piece.length, direction };
+    // SAFETY: the buffer is this thread's alone and as long as the piece, which the accelerator knows as its memory.
+    // Both stay until the call returns, and then nothing of the copy is under way.
+    unsafe { fabric.copy_by(&memory.accelerator(), &[copy]) }.map_err(CopyError::Accelerator)
 }
 
 /// Calls `step` with an offset into the buffer and what follows of the pieces, until all bytes have moved.

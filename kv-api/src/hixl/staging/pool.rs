@@ -110,8 +110,9 @@ impl Lease {
     #[expect(unsafe_code, reason = "passes the obligation on")]
     pub(super) unsafe fn bytes(&mut self, length: u64) -> Option<Buffer<'_>> {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let fabric = &self.pool.fabric;
         // SAFETY: passed on to the caller.
-        self.segment.as_mut().map(|segment| unsafe { Buffer::new(segment, length) })
+        self.segment.as_mut().map(|segment| unsafe { Buffer::new(segment, fabric, length) })
     }
 
     /// Gives the buffer up: when this returns no peer reaches it any more. The pool makes another.

@@ -223,6 +223,7 @@ impl From<CopyError> for HixlError {
         match error {
             CopyError::BadAddress { address } => Self::BadAddress { address },
             CopyError::NotPermitted(errno) => Self::CopyNotPermitted { source: errno.into() },
+            CopyError::Accelerator(error) => FabricError::Accelerator(error).into(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Engines in one process, over shared memory. What needs a peer that is killed or stopped is in `kv-api/tests/hixl.rs`.
 
 mod connecting;
+mod devices;
 mod foreign;
 mod notifying;
 mod options;

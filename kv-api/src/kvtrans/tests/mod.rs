@@ -1,6 +1,7 @@
 //! Two engines in one process, over shared memory.
 #![allow(unsafe_code)] // registers memory of the tests
 
+mod devices;
 mod errors;
 mod exchange;
 mod faults;
