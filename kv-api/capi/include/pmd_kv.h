@@ -161,7 +161,8 @@ typedef struct pmd_datadist_key {
 
 // The shape of a cache (`CacheDesc`). Write `pmd_datadist_cache_desc desc = {0};` and then what you want.
 typedef struct pmd_datadist_cache_desc {
-  // 0 for the host's memory, 1 for a device's.
+  // 0 for the host's memory, 1 for a device's: that of accelerators which PMD_ACCELERATORS names, or memory of this
+  // process in its place.
   uint32_t placement;
   // Number of tensors.
   uint32_t num_tensors;
@@ -271,7 +272,7 @@ typedef struct pmd_datadist_task_blocks {
 } pmd_datadist_task_blocks;
 
 // How an engine is made. What is zero or NULL is what the environment says (PMD_TRANSPORT, PMD_DEVICE, PMD_IDLE,
-// PMD_QUEUE_PAIRS), or the default: write `pmd_kv_engine_options options = {0};` and then what you want.
+// PMD_QUEUE_PAIRS, PMD_ACCELERATORS), or the default: write `pmd_kv_engine_options options = {0};` and then what you want.
 typedef struct pmd_kv_engine_options {
   // Name told to peers.
   const char *name;
@@ -291,6 +292,8 @@ typedef struct pmd_kv_engine_options {
   uint32_t patience_ms;
   // Silence after which a peer is down, in milliseconds.
   uint32_t down_after_ms;
+  // Whose memory may be registered beside the host's: "cuda:0", "rocm:0,rocm:1", "ascend:0".
+  const char *accelerators;
 } pmd_kv_engine_options;
 
 // How the tokens and heads of one block of one tensor lie.
@@ -1054,7 +1057,8 @@ uint32_t pmd_hixl_initialize(const struct pmd_hixl *engine,
 // `Finalize`: when it returns, nothing touches the program's memory any more.
 uint32_t pmd_hixl_finalize(const struct pmd_hixl *engine);
 
-// `RegisterMem`: `kind` is 0 for a device's memory, 1 for the host's.
+// `RegisterMem`: `kind` is 0 for a device's memory, 1 for the host's. Where PMD_ACCELERATORS names accelerators a
+// device's memory is theirs; where it names none, memory of this process stands for it.
 //
 // # Safety
 // The memory stays mapped until it is deregistered, and is not touched while a transfer may; `handle` may be written.
@@ -1253,7 +1257,8 @@ enum pmd_kv_status pmd_kvtrans_accept(const struct pmd_kvtrans *engine,
 // Closes a connection: what is under way on it fails, and is quiet when this returns.
 enum pmd_kv_status pmd_kvtrans_disconnect(const struct pmd_kvtrans *engine, uint64_t connection);
 
-// Registers memory for one connection, as a kv; kvs count from 1.
+// Registers memory for one connection, as a kv; kvs count from 1. It is the host's, or that of an accelerator which
+// PMD_ACCELERATORS names ("cuda:0"): the runtimes are asked whose an address is.
 //
 // # Safety
 // The memory stays mapped until it is released, and is not touched while an operation may; `kv` may be written.

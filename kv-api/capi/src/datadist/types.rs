@@ -66,7 +66,8 @@ pub const PMD_DATADIST_KEY_BLOCKS: u32 = 3;
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct pmd_datadist_cache_desc {
-    /// 0 for the host's memory, 1 for a device's.
+    /// 0 for the host's memory, 1 for a device's: that of accelerators which PMD_ACCELERATORS names, or memory of this
+    /// process in its place.
     pub placement: u32,
     /// Number of tensors.
     pub num_tensors: u32,

@@ -7,10 +7,10 @@ use pmd_capi::{idle_policy, socket_address, transport_choice};
 use pmd_host::endpoint::EndpointConfig;
 
 use super::optional;
-use crate::status::{Failure, chain};
+use crate::status::{Failure, chain, pmd_kv_status};
 
 /// How an engine is made. What is zero or NULL is what the environment says (PMD_TRANSPORT, PMD_DEVICE, PMD_IDLE,
-/// PMD_QUEUE_PAIRS), or the default: write `pmd_kv_engine_options options = {0};` and then what you want.
+/// PMD_QUEUE_PAIRS, PMD_ACCELERATORS), or the default: write `pmd_kv_engine_options options = {0};` and then what you want.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct pmd_kv_engine_options {
@@ -32,6 +32,8 @@ pub struct pmd_kv_engine_options {
     pub patience_ms: u32,
     /// Silence after which a peer is down, in milliseconds.
     pub down_after_ms: u32,
+    /// Whose memory may be registered beside the host's: "cuda:0", "rocm:0,rocm:1", "ascend:0".
+    pub accelerators: *const c_char,
 }
 
 /// The configuration that the options ask for.
@@ -52,9 +54,10 @@ pub(super) unsafe fn endpoint_config(
             optional(options.transport, "options.transport")?,
             optional(options.device, "options.device")?,
             optional(options.idle, "options.idle")?,
+            optional(options.accelerators, "options.accelerators")?,
         )
     };
-    let (name, listen, transport, device, idle) = texts;
+    let (name, listen, transport, device, idle, accelerators) = texts;
     set(&mut config.name, name.map(str::to_owned));
     config.listen = listen.map(|text| socket_address(text, "options.listen")).transpose()?;
     set(
@@ -63,6 +66,10 @@ pub(super) unsafe fn endpoint_config(
     );
     config.nic.device = device.map(str::to_owned).or(config.nic.device);
     set(&mut config.lane.idle, idle.map(|name| idle_policy(name, "options.idle")).transpose()?);
+    let accelerators = accelerators.map(|names| environment::accelerators(names, 0)).transpose();
+    let accelerators =
+        accelerators.map_err(|error| Failure::new(pmd_kv_status::Unavailable, error.to_string()))?;
+    set(&mut config.soft.accelerators, accelerators);
     set(&mut config.queue_pairs, number(options.queue_pairs).map(|number| number as usize));
     set(&mut config.message_bytes, number(options.message_bytes).map(|number| number as usize));
     set(&mut config.patience, milliseconds(options.patience_ms));

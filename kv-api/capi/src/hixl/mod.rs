@@ -117,7 +117,8 @@ pub extern "C" fn pmd_hixl_finalize(engine: *const pmd_hixl) -> u32 {
     })
 }
 
-/// `RegisterMem`: `kind` is 0 for a device's memory, 1 for the host's.
+/// `RegisterMem`: `kind` is 0 for a device's memory, 1 for the host's. Where PMD_ACCELERATORS names accelerators a
+/// device's memory is theirs; where it names none, memory of this process stands for it.
 ///
 /// # Safety
 /// The memory stays mapped until it is deregistered, and is not touched while a transfer may; `handle` may be written.

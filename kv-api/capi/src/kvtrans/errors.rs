@@ -1,7 +1,7 @@
 //! Which of KVTrans' errors becomes which status.
 
 use kv_api::{
-    fabric::FabricError,
+    fabric::{DeviceFault, FabricError},
     kvtrans::{
         AcceptError, ConnectError, ConnectionFault, OpenError, PostError, ReceiveError, RegisterError,
         SendError,
@@ -110,6 +110,12 @@ const fn of_fault(fault: &ConnectionFault) -> pmd_kv_status {
 }
 
 const fn of_fabric(error: &FabricError) -> pmd_kv_status {
+    match error.device_fault() {
+        Some(DeviceFault::Argument) => return pmd_kv_status::InvalidArgument,
+        Some(DeviceFault::NoSpace) => return pmd_kv_status::Memory,
+        Some(DeviceFault::Unsupported) => return pmd_kv_status::Unavailable,
+        Some(DeviceFault::Failed) | None => {}
+    }
     match error {
         FabricError::Endpoint(error) => of_endpoint(error),
         FabricError::Allocate(_) | FabricError::Register(_) => pmd_kv_status::Memory,

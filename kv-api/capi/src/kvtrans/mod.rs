@@ -143,7 +143,8 @@ pub extern "C" fn pmd_kvtrans_disconnect(engine: *const pmd_kvtrans, connection:
     guard(|| Ok(find(engine)?.disconnect(ConnectionId(connection))?))
 }
 
-/// Registers memory for one connection, as a kv; kvs count from 1.
+/// Registers memory for one connection, as a kv; kvs count from 1. It is the host's, or that of an accelerator which
+/// PMD_ACCELERATORS names ("cuda:0"): the runtimes are asked whose an address is.
 ///
 /// # Safety
 /// The memory stays mapped until it is released, and is not touched while an operation may; `kv` may be written.
@@ -158,9 +159,10 @@ pub unsafe extern "C" fn pmd_kvtrans_reg_kv(
     guard(|| {
         // SAFETY: the caller's promise.
         let place = unsafe { Place::new(kv, "the place for the kv")? };
-        let memory = Memory::new(memory.cast(), length).host();
+        let engine = find(engine)?;
+        let memory = engine.describe(Memory::new(memory.cast(), length));
         // SAFETY: the caller's promise.
-        place.put(unsafe { find(engine)?.reg_kv(ConnectionId(connection), &memory)? }.0);
+        place.put(unsafe { engine.reg_kv(ConnectionId(connection), &memory)? }.0);
         Ok(())
     })
 }
@@ -179,9 +181,10 @@ pub unsafe extern "C" fn pmd_kvtrans_reg_memory(
     guard(|| {
         // SAFETY: the caller's promise.
         let place = unsafe { Place::new(number, "the place for the memory's number")? };
-        let memory = Memory::new(memory.cast(), length).host();
+        let engine = find(engine)?;
+        let memory = engine.describe(Memory::new(memory.cast(), length));
         // SAFETY: the caller's promise.
-        place.put(unsafe { find(engine)?.reg_memory(&memory)? }.0);
+        place.put(unsafe { engine.reg_memory(&memory)? }.0);
         Ok(())
     })
 }

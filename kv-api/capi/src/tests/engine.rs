@@ -126,6 +126,10 @@ fn options_that_cannot_be_are_named() {
         ..options(None)
     };
     assert_eq!(refuse(nic).0, pmd_kv_status::Unavailable);
+    let gpu = pmd_kv_engine_options { accelerators: c"cpu:1,gpu:7".as_ptr(), ..options(None) };
+    let (status, error) = refuse(gpu);
+    assert_eq!(status, pmd_kv_status::Unavailable);
+    assert!(error.contains("gpu:7") && error.contains("names no device"), "{error}");
 
     let all = pmd_kv_engine_options {
         name: c"decode".as_ptr(),
@@ -134,6 +138,7 @@ fn options_that_cannot_be_are_named() {
         message_bytes: 64,
         patience_ms: 5000,
         down_after_ms: 2000,
+        accelerators: c"cpu:0".as_ptr(),
         ..options(None)
     };
     assert_eq!(pmd_kv_engine_close(open(&all)), pmd_kv_status::Ok);

@@ -39,6 +39,7 @@ fn options(listen: Option<&CStr>) -> pmd_kv_engine_options {
         message_bytes: 0,
         patience_ms: 0,
         down_after_ms: 0,
+        accelerators: null(),
     }
 }
 
