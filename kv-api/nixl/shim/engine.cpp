@@ -67,6 +67,7 @@ struct Request : nixlBackendReqH {
 
 class Engine : public nixlBackendEngine {
     PmdBackend* backend = nullptr;
+    bool has_accelerators = false;
 
   public:
     explicit Engine(const nixlBackendInitParams* given) : nixlBackendEngine(given) {
@@ -77,6 +78,7 @@ class Engine : public nixlBackendEngine {
             pmd_nixl_open(bytes(localAgent), parameters.data(), parameters.size(), &backend, into(problem));
         initErr = status != NIXL_SUCCESS;
         if (initErr) complain(problem);
+        has_accelerators = !initErr && pmd_nixl_has_accelerators(backend);
     }
 
     ~Engine() override { pmd_nixl_close(backend); }
@@ -84,12 +86,17 @@ class Engine : public nixlBackendEngine {
     bool supportsRemote() const override { return true; }
     bool supportsLocal() const override { return true; }
     bool supportsNotif() const override { return true; }
-    nixl_mem_list_t getSupportedMems() const override { return {DRAM_SEG}; }
+    nixl_mem_list_t getSupportedMems() const override {
+        return has_accelerators ? nixl_mem_list_t{DRAM_SEG, VRAM_SEG} : nixl_mem_list_t{DRAM_SEG};
+    }
+
+    bool supports(nixl_mem_t kind) const { return kind == DRAM_SEG || (kind == VRAM_SEG && has_accelerators); }
 
     nixl_status_t registerMem(const nixlBlobDesc& memory, const nixl_mem_t& kind, nixlBackendMD*& out) override {
-        if (kind != DRAM_SEG) return NIXL_ERR_NOT_SUPPORTED;
+        if (!supports(kind)) return NIXL_ERR_NOT_SUPPORTED;
         PmdRegion* region = nullptr;
-        auto status = pmd_nixl_register(backend, memory.addr, memory.len, &region);
+        auto status =
+            pmd_nixl_register(backend, kind == VRAM_SEG, memory.addr, memory.len, memory.devId, &region);
         if (status == NIXL_SUCCESS) out = new Region(region);
         return static_cast<nixl_status_t>(status);
     }
@@ -163,7 +170,8 @@ class Engine : public nixlBackendEngine {
 
     nixl_status_t loadRemoteMD(const nixlBlobDesc& memory, const nixl_mem_t& kind, const std::string& agent,
                                nixlBackendMD*& out) override {
-        if (kind != DRAM_SEG) return NIXL_ERR_NOT_SUPPORTED;
+        // What the remote agent has registered, on whichever device, is reached by its address and a key.
+        if (kind != DRAM_SEG && kind != VRAM_SEG) return NIXL_ERR_NOT_SUPPORTED;
         PmdTarget* target = nullptr;
         auto status = pmd_nixl_load_remote(backend, bytes(agent), bytes(memory.metaInfo), &target);
         if (status == NIXL_SUCCESS) out = new Target(target);
@@ -247,7 +255,7 @@ extern "C" NIXL_PLUGIN_EXPORT nixlBackendPlugin* nixl_plugin_init() {
         [] { return pmd::NAME; },
         [] { return PMD_VERSION; },
         pmd::parameters,
-        [] { return nixl_mem_list_t{DRAM_SEG}; },
+        [] { return nixl_mem_list_t{DRAM_SEG, VRAM_SEG}; },
     };
     return &plugin;
 }

@@ -54,8 +54,11 @@ std::int32_t pmd_nixl_load_connection_info(const PmdBackend* backend, PmdBytes a
 std::int32_t pmd_nixl_connect(const PmdBackend* backend, PmdBytes agent);
 std::int32_t pmd_nixl_disconnect(const PmdBackend* backend, PmdBytes agent);
 
-std::int32_t pmd_nixl_register(const PmdBackend* backend, std::uint64_t address, std::uint64_t length,
-                               PmdRegion** region);
+// Whether the back end was given accelerators, so that memory of devices can be registered.
+bool pmd_nixl_has_accelerators(const PmdBackend* backend);
+// `device` numbers the accelerator whose memory it is; it says nothing of memory of the host.
+std::int32_t pmd_nixl_register(const PmdBackend* backend, bool is_device, std::uint64_t address, std::uint64_t length,
+                               std::uint64_t device, PmdRegion** region);
 // Frees the region. When it returns nothing touches the memory on this process's or a peer's behalf.
 std::int32_t pmd_nixl_deregister(const PmdBackend* backend, PmdRegion* region);
 std::int32_t pmd_nixl_public_data(const PmdRegion* region, PmdSink data);

@@ -10,11 +10,12 @@ use kv_api::{
 use thiserror::Error;
 
 /// Every parameter and the variable that speaks where it is absent or empty.
-pub(crate) const PARAMETERS: [(&str, &str); 5] = [
+pub(crate) const PARAMETERS: [(&str, &str); 6] = [
     ("transport", "PMD_TRANSPORT"),
     ("device", "PMD_DEVICE"),
     ("idle", "PMD_IDLE"),
     ("queue_pairs", "PMD_QUEUE_PAIRS"),
+    ("accelerators", environment::ACCELERATORS_VARIABLE),
     ("interface", INTERFACE),
 ];
 
@@ -76,6 +77,8 @@ mod tests {
         );
         assert_eq!(with("idle", "yield").expect("an idle policy").endpoint.lane.idle, Idle::Yield);
         assert_eq!(with("queue_pairs", "3").expect("a number").endpoint.queue_pairs, 3);
+        let accelerators = with("accelerators", "cpu:1").expect("ordinary memory").endpoint.soft.accelerators;
+        assert_eq!(accelerators.iter().map(|of| of.identity().ordinal).collect::<Vec<_>>(), [1]);
         let listen = with("interface", "127.0.0.2").expect("an address").endpoint.listen;
         assert_eq!(listen, Some(([127, 0, 0, 2], 0).into()));
     }
@@ -94,7 +97,13 @@ mod tests {
         assert!(
             matches!(with("num_threads", "4"), Err(ParameterError::Unknown { name }) if name == "num_threads")
         );
-        assert!(matches!(with("idle", "sleep"), Err(ParameterError::Value(error)) if error.value == "sleep"));
+        assert!(
+            matches!(with("idle", "sleep"), Err(ParameterError::Value(EnvironmentError::Variable(error))) if error.value == "sleep")
+        );
+        assert!(matches!(
+            with("accelerators", "gpu"),
+            Err(ParameterError::Value(EnvironmentError::Accelerator { name, .. })) if name == "gpu:0"
+        ));
         assert!(matches!(with("interface", "no such"), Err(ParameterError::Interface(_))));
     }
 }

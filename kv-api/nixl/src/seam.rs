@@ -159,16 +159,29 @@ unsafe extern "C" fn pmd_nixl_disconnect(backend: &Backend, agent: Bytes) -> i32
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pmd_nixl_register(
     backend: &Backend,
+    is_device: bool,
     address: u64,
     length: u64,
+    device: u64,
     region: *mut *mut Registration,
 ) -> i32 {
-    let memory = RegionDescription { address, length, kind: MemoryKind::Host, descriptor: None };
+    let kind = if is_device { MemoryKind::Device } else { MemoryKind::Host };
+    let memory = RegionDescription { address, length, kind, descriptor: None };
     status(|| {
         // SAFETY: promised by the caller.
-        give(unsafe { backend.register(&memory)? }, region);
+        give(unsafe { backend.register_on(&memory, device)? }, region);
         Ok(Status::Success)
     })
+}
+
+/// Whether memory of accelerators can be registered.
+///
+/// # Safety
+/// As the module says.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pmd_nixl_has_accelerators(backend: &Backend) -> bool {
+    catch_unwind(AssertUnwindSafe(|| !backend.messenger().fabric().accelerators().is_empty()))
+        .unwrap_or(false)
 }
 
 /// # Safety

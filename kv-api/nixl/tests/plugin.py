@@ -438,9 +438,9 @@ sys.exit("it was created")
 
     def test_parameters_are_listed_and_taken(self):
         agent = nixl_agent("a", nixl_agent_config(backends=[]))
-        names = {"transport", "device", "idle", "queue_pairs", "interface"}
+        names = {"transport", "device", "idle", "queue_pairs", "accelerators", "interface"}
         self.assertEqual(set(agent.get_plugin_params("PMD")), names)
-        self.assertEqual(agent.get_plugin_mem_types("PMD"), ["DRAM_SEG"])
+        self.assertEqual(agent.get_plugin_mem_types("PMD"), ["DRAM_SEG", "VRAM_SEG"])
         given = {"transport": "shm", "device": "", "idle": "yield", "queue_pairs": "4", "interface": "127.0.0.1"}
         one, other = Node("one", SIZE, parameters=given), Node("other", SIZE, parameters=given)
         introduce(one, other)
@@ -453,6 +453,15 @@ sys.exit("it was created")
         with self.assertRaises(Exception) as refused:
             node.agent.register_memory([(node.address(), SIZE, 0, "")], "VRAM", ["PMD"])
         self.assertRegex(str(refused.exception), "NIXL_ERR_(BACKEND|NOT_SUPPORTED|NOT_FOUND)")
+
+    def test_memory_that_is_no_devices_is_refused_as_one(self):
+        """Ordinary memory in a device's place stands for a runtime: NumPy's is not its own."""
+        node = Node("a", SIZE, parameters={"accelerators": "cpu:0"})
+        self.assertEqual(node.agent.get_backend_mem_types("PMD"), ["DRAM_SEG", "VRAM_SEG"])
+        for device in (0, 1):
+            with self.assertRaises(Exception) as refused:
+                node.agent.register_memory([(node.address(), SIZE, device, "")], "VRAM", ["PMD"])
+            self.assertRegex(str(refused.exception), "NIXL_ERR_(INVALID_PARAM|BACKEND|NOT_FOUND)")
 
     def test_memory_that_is_not_registered_is_refused(self):
         node = Node("a", SIZE)
