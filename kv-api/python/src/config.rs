@@ -10,7 +10,7 @@ use pmd_host::{
 };
 use pyo3::{prelude::*, types::PyDict};
 
-use crate::{error, waiting};
+use crate::{device, error, waiting};
 
 /// The environment's configuration, changed by keywords.
 ///
@@ -31,6 +31,7 @@ fn set(config: &mut EndpointConfig, name: &str, value: &Bound<'_, PyAny>) -> PyR
         "listen" => config.listen = Some(address(py, &value.extract::<String>()?)?),
         "transport" => config.transport = choice(py, name, value, "auto, shm, mlx5 or verbs", transport)?,
         "device" => config.nic.device = Some(value.extract()?),
+        "accelerators" => config.soft.accelerators = device::accelerators(value)?,
         "idle" => config.lane.idle = choice(py, name, value, "spin, yield or park", idle)?,
         "queue_pairs" => config.queue_pairs = value.extract()?,
         "message_bytes" => config.message_bytes = value.extract()?,

@@ -3,10 +3,11 @@
 
 use kv_api::{
     engine::{EngineError, LayerError, StreamError},
-    environment::EnvironmentError,
+    environment::{ACCELERATORS_VARIABLE, EnvironmentError},
     fabric::FabricError,
     planner::BlockSet,
 };
+use pmd_core::accelerator::AcceleratorError;
 use pmd_host::{
     control::RequestError,
     endpoint::EndpointError,
@@ -153,6 +154,8 @@ pub(crate) fn fabric(py: Python<'_>, error: FabricError) -> PyErr {
         FabricError::Submit(error) => submit(py, &error),
         FabricError::Allocate(error) => plain(py, "AllocateError", &error),
         FabricError::Register(error) => plain(py, "RegisterError", &error),
+        FabricError::Accelerator(error) => accelerator(py, error),
+        FabricError::NoDevice { .. } => plain(py, "DeviceError", &error),
         FabricError::Local { index, address, length } | FabricError::Remote { index, address, length } => {
             let (kind, message) = (kind(&error), error.to_string());
             raise(py, "DescriptorError", &kind, message, &|fields| {
@@ -163,6 +166,15 @@ pub(crate) fn fabric(py: Python<'_>, error: FabricError) -> PyErr {
         }
         other => plain(py, "Error", &other),
     }
+}
+
+/// An accelerator did not do what it was asked.
+pub(crate) fn accelerator(py: Python<'_>, error: AcceleratorError) -> PyErr {
+    let class = match error {
+        AcceleratorError::OutOfMemory { .. } => "AllocateError",
+        _ => "DeviceError",
+    };
+    plain(py, class, &error)
 }
 
 /// A device, a listener or a connection.
@@ -192,10 +204,15 @@ fn submit(py: Python<'_>, error: &SubmitError) -> PyErr {
     plain(py, "SubmitError", error)
 }
 
-/// A variable of the environment.
+/// A setting of the environment.
 pub(crate) fn environment(py: Python<'_>, error: &EnvironmentError) -> PyErr {
-    raise(py, "ConfigurationError", "Environment", error.to_string(), &|fields| {
-        fields.set_item("variable", error.variable)?;
-        fields.set_item("value", &error.value)
+    let (kind, variable, value) = match error {
+        EnvironmentError::Variable(error) => ("Environment", error.variable, error.value.as_str()),
+        EnvironmentError::Accelerator { name, .. } => ("Accelerator", ACCELERATORS_VARIABLE, name.as_str()),
+        _ => ("Environment", "", ""),
+    };
+    raise(py, "ConfigurationError", kind, error.to_string(), &|fields| {
+        fields.set_item("variable", variable)?;
+        fields.set_item("value", value)
     })
 }

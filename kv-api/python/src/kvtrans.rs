@@ -5,19 +5,25 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use kv_api::kvtrans::{
     AcceptError, Config, ConnectionId, Engine, KvId, Memory as Room, MemoryId, ReceiveHandle, Via,
 };
+use pmd_core::{
+    accelerator::{Accelerator, CopyDirection, CopyRange},
+    memory::{MemoryKind, RegionDescription},
+};
 use pmd_host::transfer::KeepAlive;
 use pyo3::{prelude::*, types::PyBytes};
 
 use crate::{
-    config, error,
-    memory::Memory,
+    config,
+    device::{self, Order},
+    error,
+    memory::unordered,
     waiting::{self, Detached},
 };
 
@@ -46,7 +52,31 @@ impl Drop for Closing {
 struct Registered {
     room: Room,
     readonly: bool,
+    /// Whose memory it is, where the processor does not reach it.
+    accelerator: Option<Arc<dyn Accelerator>>,
     _owner: Option<KeepAlive>,
+}
+
+impl Registered {
+    /// Copies between the beginning of the memory and bytes of this process.
+    ///
+    /// # Safety
+    /// Both have so many bytes, and nothing else touches either meanwhile.
+    unsafe fn copy(&self, bytes: *mut u8, length: usize, direction: CopyDirection) -> Result<(), PyErr> {
+        let (here, there) = (bytes as u64, self.room.address);
+        let (from, to) = if direction == CopyDirection::DeviceToHost { (there, here) } else { (here, there) };
+        let Some(accelerator) = &self.accelerator else {
+            // SAFETY: passed on to the caller.
+            unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, length) };
+            return Ok(());
+        };
+        let range = CopyRange { from, to, length: length as u64, direction };
+        Python::attach(|py| {
+            // SAFETY: passed on to the caller; it has ended when this returns.
+            let copied = py.detach(|| unsafe { device::copy(&**accelerator, range) });
+            copied.map_err(|problem| error::accelerator(py, problem))
+        })
+    }
 }
 
 /// What a send or receive goes through: a kv, or a connection and memory.
@@ -89,8 +119,18 @@ impl KvTrans {
         self.registered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn register(&self, py: Python<'_>, connection: Option<u64>, memory: Registered) -> PyResult<u64> {
-        let (engine, region) = (self.engine(py)?, memory.room.host());
+    fn register(
+        &self,
+        py: Python<'_>,
+        connection: Option<u64>,
+        region: RegionDescription,
+        (readonly, owner): (bool, Option<KeepAlive>),
+    ) -> PyResult<u64> {
+        let engine = self.engine(py)?;
+        let RegionDescription { address, length, kind, .. } = region;
+        let (room, is_device) = (Room { address, length }, kind == MemoryKind::Device);
+        let accelerator = is_device.then(|| device::owner(engine.fabric(), address, length)).flatten();
+        let memory = Registered { room, readonly, accelerator, _owner: owner };
         let number = py.detach(|| {
             // SAFETY: the owner, or the caller, keeps the memory, and Python's accesses go through no Rust reference.
             unsafe {
@@ -202,16 +242,15 @@ impl KvTrans {
     /// Registers an array, for one connection or for all.
     #[pyo3(signature = (array, connection=None))]
     fn reg(&self, py: Python<'_>, array: &Bound<'_, PyAny>, connection: Option<u64>) -> PyResult<u64> {
-        let memory = Memory::of(array)?;
-        let room = Room { address: memory.address, length: memory.length };
-        let readonly = memory.readonly;
-        self.register(py, connection, Registered { room, readonly, _owner: Some(memory.keep_alive()) })
+        let memory = device::memory_of(array, &unordered)?;
+        let (region, readonly) = (memory.description(), memory.readonly);
+        self.register(py, connection, region, (readonly, Some(memory.keep_alive())))
     }
 
-    /// Registers memory that the caller keeps.
+    /// Registers memory that the caller keeps, the host's or an accelerator's.
     fn reg_address(&self, py: Python<'_>, address: u64, size: u64) -> PyResult<u64> {
-        let room = Room { address, length: size };
-        self.register(py, None, Registered { room, readonly: false, _owner: None })
+        let region = self.engine(py)?.describe(Room { address, length: size });
+        self.register(py, None, region, (false, None))
     }
 
     /// Releases what was registered; when it returns nothing touches the memory any more.
@@ -226,9 +265,10 @@ impl KvTrans {
         Ok(())
     }
 
-    /// Sends an array's bytes to the peer's next receive, and waits until they are there.
+    /// Sends an array's bytes to the peer's next receive, and waits until they are there. Before, it waits for what the
+    /// streams of a tensor on a device have been given.
     fn send(&self, py: Python<'_>, path: Path, array: &Bound<'_, PyAny>) -> PyResult<()> {
-        let memory = Memory::of(array)?;
+        let memory = Order::new(self.engine(py)?.fabric()).memory(array)?;
         let sent = self.send_from(py, &path, Room { address: memory.address, length: memory.length });
         drop(memory);
         sent
@@ -245,20 +285,26 @@ impl KvTrans {
     fn recv<'py>(&self, py: Python<'py>, path: Path, max_size: usize) -> PyResult<Bound<'py, PyBytes>> {
         let registered = self.registered().get(&path.number()).cloned();
         let fits = |known: &Registered| !known.readonly && known.room.length >= max_size as u64;
-        if let Some(Registered { room, .. }) = registered.clone().filter(fits) {
-            let bytes = self.receive_to(py, &path, Room { length: max_size as u64, ..room })?;
-            // SAFETY: the clone of the registration keeps the memory; Python code runs only with the lock held here.
-            return Ok(PyBytes::new(py, unsafe {
-                std::slice::from_raw_parts(room.address as *const u8, bytes as usize)
-            }));
+        if let Some(memory) = registered.clone().filter(fits) {
+            let room = Room { length: max_size as u64, ..memory.room };
+            let bytes = self.receive_to(py, &path, room)? as usize;
+            let Some(_) = memory.accelerator else {
+                // SAFETY: the clone of the registration keeps the memory; Python code runs only with the lock held here.
+                let found = unsafe { std::slice::from_raw_parts(room.address as *const u8, bytes) };
+                return Ok(PyBytes::new(py, found));
+            };
+            let mut found = vec![0_u8; bytes];
+            // SAFETY: the registration is kept and has so many bytes; the receive has ended.
+            unsafe { memory.copy(found.as_mut_ptr(), bytes, CopyDirection::DeviceToHost)? };
+            return Ok(PyBytes::new(py, &found));
         }
         let mut beside = vec![0_u8; max_size];
         let room = Room { address: beside.as_mut_ptr() as u64, length: max_size as u64 };
         let bytes = self.receive_to(py, &path, room)? as usize;
-        if let Some(Registered { room, .. }) = registered.filter(|known| !known.readonly) {
-            let fitting = bytes.min(room.length as usize);
+        if let Some(memory) = registered.filter(|known| !known.readonly) {
+            let fitting = bytes.min(memory.room.length as usize);
             // SAFETY: the registration is kept and has so many bytes; the vector is no part of it.
-            unsafe { std::ptr::copy_nonoverlapping(beside.as_ptr(), room.address as *mut u8, fitting) };
+            unsafe { memory.copy(beside.as_mut_ptr(), fitting, CopyDirection::HostToDevice)? };
         }
         Ok(PyBytes::new(py, &beside[..bytes]))
     }

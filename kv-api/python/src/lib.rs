@@ -13,6 +13,7 @@
 //! | `fabric` | memory by address, plans, messages |
 //! | `transfer` | a transfer in flight: wait, await, cancel |
 //! | `landing`, `blocks` | a layer that is waited for; which blocks are not valid |
+//! | `device` | accelerators, and memory on them |
 //! | `view` | registered memory as Python objects; memory of Python objects comes through `pmd-python` |
 //! | `error` | exceptions |
 //!
@@ -22,6 +23,7 @@
 mod blocks;
 mod config;
 mod datadist;
+mod device;
 mod engine;
 mod error;
 mod fabric;
@@ -43,6 +45,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<bell::Bell>()?;
     module.add_class::<datadist::CacheTask>()?;
     module.add_class::<datadist::DataDist>()?;
+    module.add_class::<device::Device>()?;
+    module.add_class::<device::DeviceMemory>()?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<engine::Cache>()?;
     module.add_class::<engine::RemoteCache>()?;

@@ -32,6 +32,7 @@ EXCEPTIONS = {
     "kvtrans_engine.Endpoint.send_kv": _FORMS,
     "llm_datadist.v2.llm_types.BlocksCacheKey()": _FORMS,
     "llm_datadist.v2.llm_types.CacheKey()": _FORMS,
+    "pmd_kv.Accelerators": _ANNOTATION,
     "pmd_kv.Array": _ANNOTATION,
     "pmd_kv.BlockRanges": _ANNOTATION,
     "pmd_kv.Counters": _ANNOTATION,

@@ -3,6 +3,8 @@
 from typing import Any
 
 from . import Cache as Cache
+from . import Device as Device
+from . import DeviceMemory as DeviceMemory
 from . import Engine as Engine
 from . import Fabric as Fabric
 from . import Landing as Landing

@@ -56,6 +56,10 @@ class RegisterError(Error):
     """The memory cannot be registered with a device."""
 
 
+class DeviceError(Error):
+    """An accelerator does not take memory for its own (foreign, freed, managed, of another device), or has failed."""
+
+
 class LayoutError(Error, ValueError):
     """A cache cannot look like that."""
 

@@ -7,7 +7,12 @@ use kv_api::fabric::{Fabric, Segment as Handle};
 use pyo3::{prelude::*, types::PyTuple};
 
 use super::raised;
-use crate::{error, memory::Memory, view::View, waiting::Detached};
+use crate::{
+    device, error,
+    memory::{Memory, unordered},
+    view::View,
+    waiting::Detached,
+};
 
 /// Registered memory. Peers reach it until it is closed, or gone, and no view, plan or transfer holds it.
 #[pyclass(frozen, module = "pmd_kv")]
@@ -19,7 +24,11 @@ impl Segment {
     }
 
     pub(super) fn register(py: Python<'_>, fabric: &Fabric, array: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let memory = Memory::writable(array)?;
+        if let Some(memory) = device::own(array)? {
+            let segment = py.detach(|| fabric.register_device(memory));
+            return segment.map(Self::new).map_err(|problem| raised(py, problem));
+        }
+        let memory = Memory::anywhere(array, &unordered)?.check_writable()?;
         let description = memory.description();
         let owner = memory.keep_alive();
         // SAFETY: the owner keeps the memory, and Python's own accesses go through no Rust reference.
@@ -48,10 +57,11 @@ impl Segment {
         Ok(self.handle(py)?.length())
     }
 
-    /// Its memory, for memoryview() and numpy.asarray().
+    /// Its memory, for memoryview() and numpy.asarray(), or for tensor libraries where it is a device's.
     fn view(&self, py: Python<'_>) -> PyResult<View> {
         let handle = self.handle(py)?;
-        Ok(View::flat(handle.address(), handle.length(), Box::new(handle)))
+        let accelerator = handle.device().map(|memory| memory.accelerator());
+        Ok(View::flat(handle.address(), handle.length(), Box::new(handle)).on(accelerator))
     }
 
     /// Gives the segment up. True: it is deregistered, and nothing writes its memory any more. False: views, plans or
