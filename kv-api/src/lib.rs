@@ -119,6 +119,51 @@
 //!   [`Engine::metrics`](engine::Engine::metrics)): what a transfer will take, learned from those before, and counts in
 //!   total and for each peer, as text for Prometheus too.
 //!
+//! # Device memory
+//! A cache may lie in memory of an accelerator, described by `pmd_core::accelerator`
+//! ([`register_device_cache`](engine::Engine::register_device_cache)); everything else is as for memory of the host, and
+//! the other end may be of either kind.
+//! - A NIC reaches it by a dma-buf or as peer memory. Within a host the accelerator's streams copy, for which **both**
+//!   engines are opened with the accelerator, that of a host cache too:
+//!   [`DeviceConfig::accelerators`](pmd_host::soft::DeviceConfig::accelerators) in
+//!   [`EndpointConfig::soft`](pmd_host::endpoint::EndpointConfig::soft). [`Cache::path`](engine::Cache::path) tells which
+//!   way it is; none is chosen silently, and a cache that no device reaches is refused when it is registered.
+//! - Transfers are in no order with the kernels of the application's streams: post when an event behind the kernels that
+//!   write the blocks is done ([`Event::query`](pmd_core::accelerator::Event::query)), and start the kernels that read
+//!   blocks when the transfer is. A [`LayerSynchronizer`](engine::LayerSynchronizer) waits for the event of each layer.
+//! - A runtime that fails, a stream in error or memory of a peer that cannot be opened fails the transfers that need it,
+//!   with a syndrome, and their route; caches elsewhere go on.
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//!
+//! use kv_api::{engine::Engine, layout::CacheLayout, planner::Selection};
+//! use pmd_core::accelerator::Accelerator;
+//! use pmd_host::{accelerator::CpuAccelerator, endpoint::EndpointConfig, soft};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Ordinary memory in a device's place; `gpu-direct` and its sisters open devices.
+//! let accelerator = CpuAccelerator::default();
+//! let engine = |listen| {
+//!     let accelerators = soft::Accelerators::new(vec![Arc::new(accelerator.clone())]);
+//!     let soft = soft::DeviceConfig { accelerators, ..soft::DeviceConfig::default() };
+//!     Engine::open(EndpointConfig { listen, soft, ..EndpointConfig::default() })
+//! };
+//! let (prefill, decode) = (engine(Some(([127, 0, 0, 1], 0).into()))?, engine(None)?);
+//! let layout = CacheLayout::new(2, 2, 8, 4096)?;
+//! let memory = accelerator.allocate(layout.total_bytes())?;
+//! let computed = prefill.register_device_cache("computed", layout, memory.into())?;
+//! let room = decode.register_device_cache("room", layout, accelerator.allocate(layout.total_bytes())?.into())?;
+//!
+//! let peer = decode.connect(prefill.local_address().ok_or("prefill does not listen")?)?;
+//! let remote = decode.remote_cache(&peer, computed.name(), Duration::from_secs(10))?;
+//! let moved = remote.pull(&room, Selection::whole(&layout))?.post(None)?.wait(None)?;
+//! assert_eq!(moved.bytes, layout.total_bytes());
+//! println!("{:?}", room.path(peer.transport()));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Threads
 //! An [`Engine`](engine::Engine) and everything it gives out may be used from any thread. It starts four kinds of its
 //! own:

@@ -6,10 +6,14 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use pmd_core::memory::{Access, MemoryKind, RegionDescription};
+use pmd_core::{
+    accelerator::DeviceMemory,
+    memory::{Access, MemoryKind, RegionDescription},
+};
 use pmd_host::{
     backend::Transport,
     endpoint::{Endpoint, Registered},
+    region::RegionPath,
     soft::Arena,
     transfer::KeepAlive,
 };
@@ -42,6 +46,8 @@ pub enum CacheMemory {
     Caller,
     /// Somebody's who keeps it as long as this is held.
     Kept(KeepAlive),
+    /// An accelerator's.
+    Device(Vec<Arc<dyn DeviceMemory>>),
 }
 
 impl Cache {
@@ -56,6 +62,55 @@ impl Cache {
         let regions = vec![endpoint.register(&arena, Access::READ_WRITE)?];
         let memory = CacheMemory::Arena(arena);
         Ok(Self::new(engine, name, (layout, placement), regions, memory))
+    }
+
+    /// The tensors lie one behind the other from the memory's first byte on.
+    pub(super) fn on_device(
+        endpoint: &Endpoint,
+        engine: &Arc<Shared>,
+        name: &str,
+        layout: CacheLayout,
+        memory: Arc<dyn DeviceMemory>,
+    ) -> Result<Self, EngineError> {
+        let RegionDescription { address, length, .. } = memory.description();
+        let needed = layout.total_bytes();
+        if length < needed {
+            return Err(EngineError::TooSmall { length, needed });
+        }
+        let placement = Placement::contiguous(&layout, address, 0)?;
+        Self::in_memories(endpoint, engine, name, (layout, placement), vec![memory])
+    }
+
+    /// Each run lies in one of the memories.
+    pub(super) fn on_device_at(
+        endpoint: &Endpoint,
+        engine: &Arc<Shared>,
+        name: &str,
+        layout: CacheLayout,
+        mut runs: Vec<TensorRun>,
+        memories: Vec<Arc<dyn DeviceMemory>>,
+    ) -> Result<Self, EngineError> {
+        for run in &mut runs {
+            let (address, length) = (run.first, run.span(&layout)?);
+            let holder = memories.iter().position(|memory| holds(&**memory, address, length));
+            run.key = holder.ok_or(EngineError::OutsideMemory { address, length })? as u32;
+        }
+        let placement = Placement::new(&layout, runs)?;
+        Self::in_memories(endpoint, engine, name, (layout, placement), memories)
+    }
+
+    fn in_memories(
+        endpoint: &Endpoint,
+        engine: &Arc<Shared>,
+        name: &str,
+        shape: (CacheLayout, Placement),
+        memories: Vec<Arc<dyn DeviceMemory>>,
+    ) -> Result<Self, EngineError> {
+        let register = |memory: &Arc<dyn DeviceMemory>| {
+            Ok(endpoint.register_device(Arc::clone(memory), Access::READ_WRITE)?)
+        };
+        let regions = memories.iter().map(register).collect::<Result<_, EngineError>>()?;
+        Ok(Self::new(engine, name, shape, regions, CacheMemory::Device(memories)))
     }
 
     /// # Safety
@@ -116,6 +171,12 @@ impl Cache {
         &self.0.memory
     }
 
+    /// How the bytes are reached over `transport`; of several registered ranges that of the first.
+    #[must_use]
+    pub fn path(&self, transport: Transport) -> Option<RegionPath> {
+        self.0.regions.first()?.path(transport)
+    }
+
     /// Address of a block, or `None` when there is no such tensor or block.
     #[must_use]
     pub fn block_address(&self, tensor: u32, block: u32) -> Option<u64> {
@@ -151,6 +212,13 @@ impl Cache {
     fn placement_with(&self, key: impl Fn(&Registered) -> Option<u32>) -> Option<Placement> {
         self.0.placement.with_keys(|region| key(self.0.regions.get(region as usize)?))
     }
+}
+
+/// Whether the memory has all of a range.
+fn holds(memory: &dyn DeviceMemory, address: u64, length: u64) -> bool {
+    let described = memory.description();
+    let offset = address.checked_sub(described.address);
+    offset.and_then(|offset| offset.checked_add(length)).is_some_and(|end| end <= described.length)
 }
 
 /// The memory that runs lie in: their spans, those that touch each other as one. Gives each run the number of its region

@@ -38,6 +38,26 @@ pub enum EngineError {
     /// The lane did not take the transfer.
     #[error(transparent)]
     Submit(#[from] SubmitError),
+    /// The device memory is smaller than the cache.
+    #[error(
+        "the cache takes {needed} bytes, the device memory has {length}: allocate {needed} on the device"
+    )]
+    TooSmall {
+        /// Bytes of the memory.
+        length: u64,
+        /// Bytes of the cache.
+        needed: u64,
+    },
+    /// Tensors lie in none of the device memories that were given for them.
+    #[error(
+        "tensors of {length} bytes from {address:#x} on are inside none of the device memories of the cache"
+    )]
+    OutsideMemory {
+        /// First byte of the run of tensors.
+        address: u64,
+        /// Bytes of it.
+        length: u64,
+    },
     /// A cache of this name is registered here.
     #[error("a cache named {name:?} is registered already: drop it first or choose another name")]
     NameTaken {

@@ -40,7 +40,7 @@ use std::{
     time::Duration,
 };
 
-use pmd_core::sync::AtomicU64;
+use pmd_core::{accelerator::DeviceMemory, sync::AtomicU64};
 use pmd_host::{
     control::{DownReason, Refusal},
     endpoint::{Endpoint, EndpointConfig, Peer, PeerService},
@@ -169,6 +169,44 @@ impl Engine {
             usize::try_from(layout.total_bytes()).map_err(|_| crate::layout::LayoutError::TooLarge)?;
         let arena = self.endpoint.allocate(bytes, options)?;
         let cache = Cache::in_arena(&self.endpoint, &self.shared, name, layout, arena)?;
+        self.shared.insert(&cache)?;
+        Ok(cache)
+    }
+
+    /// A cache in memory of an accelerator, its tensors one behind the other from the first byte on. The cache holds the
+    /// memory. [Device memory](crate#device-memory) says who reaches it, and how transfers and kernels are ordered.
+    ///
+    /// # Errors
+    /// [`EngineError::TooSmall`]; [`EngineError::Register`], where the engine was not opened with the accelerator, for
+    /// instance; [`EngineError::NameTaken`].
+    pub fn register_device_cache(
+        &self,
+        name: &str,
+        layout: CacheLayout,
+        memory: Arc<dyn DeviceMemory>,
+    ) -> Result<Cache, EngineError> {
+        self.shared.check_name(name)?;
+        let cache = Cache::on_device(&self.endpoint, &self.shared, name, layout, memory)?;
+        self.shared.insert(&cache)?;
+        Ok(cache)
+    }
+
+    /// As [`Engine::register_device_cache`], of tensors that lie where `runs` say (their keys are not looked at), each run
+    /// inside one of `memories`: one tensor of a framework for each layer, for instance, which
+    /// [`Accelerator::adopt`](pmd_core::accelerator::Accelerator::adopt) describes.
+    ///
+    /// # Errors
+    /// [`EngineError::OutsideMemory`], [`EngineError::Layout`] where the runs do not place the layout's tensors; else as
+    /// [`Engine::register_device_cache`].
+    pub fn register_device_tensors(
+        &self,
+        name: &str,
+        layout: CacheLayout,
+        runs: Vec<TensorRun>,
+        memories: Vec<Arc<dyn DeviceMemory>>,
+    ) -> Result<Cache, EngineError> {
+        self.shared.check_name(name)?;
+        let cache = Cache::on_device_at(&self.endpoint, &self.shared, name, layout, runs, memories)?;
         self.shared.insert(&cache)?;
         Ok(cache)
     }
