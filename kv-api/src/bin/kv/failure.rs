@@ -5,6 +5,7 @@ use std::{error::Error, io, path::PathBuf, time::Duration};
 use kv_api::{
     agent::AgentError, engine::EngineError, geometry::UnknownModel, layout::LayoutError, planner::PlanError,
 };
+use pmd_core::accelerator::AcceleratorError;
 use pmd_host::{endpoint::EndpointError, soft::AllocateError, transfer::WaitError};
 use thiserror::Error;
 
@@ -45,6 +46,14 @@ pub(crate) enum Failure {
     Api { api: &'static str, source: Box<dyn Error + Send + Sync> },
     #[error(transparent)]
     Device(#[from] pmd_host::soft::OpenError),
+    #[error(transparent)]
+    NoDevice(#[from] pmd_accelerators::OpenError),
+    #[error(transparent)]
+    Accelerator(#[from] AcceleratorError),
+    #[error(
+        "--api {api} does not move device memory in this command: leave --device out, or take --api engine"
+    )]
+    HostOnly { api: String },
     #[error("no memory for {bytes} bytes")]
     NoMemory { bytes: u64 },
 }
@@ -56,9 +65,12 @@ impl Failure {
             | Self::EmptyInput { .. }
             | Self::ShortInput { .. }
             | Self::Layout(_)
+            | Self::HostOnly { .. }
             | Self::Engine(EngineError::Layout(_) | EngineError::Plan(PlanError::BlockRange { .. })) => 2,
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 2,
             Self::NoMemory { .. }
+            | Self::NoDevice(_)
+            | Self::Accelerator(AcceleratorError::OutOfMemory { .. })
             | Self::Engine(
                 EngineError::Endpoint(EndpointError::TransportMissing { .. })
                 | EngineError::Allocate(AllocateError::NoSpace { .. } | AllocateError::NoHugePages { .. }),

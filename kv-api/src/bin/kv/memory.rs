@@ -1,10 +1,12 @@
-//! Cache memory of this process as bytes: to fill it, to hash it, to write it to a file.
+//! Cache memory of this process as bytes: to fill it, to hash it, to write it to a file. Bytes of a device have a copy here
+//! for that ([`Mirror`]), which a stream brings there and back.
 #![allow(unsafe_code)] // borrows memory that transfers write, between transfers
 
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc},
     ptr::NonNull,
     slice,
+    sync::Arc,
 };
 
 use clap::ValueEnum;
@@ -12,7 +14,11 @@ use kv_api::{
     engine::{Cache, Engine, EngineError},
     layout::{CacheLayout, TensorRun},
 };
-use pmd_host::soft::{self, Arena, ArenaOptions, HugePages};
+use pmd_core::accelerator::{Accelerator, CopyDirection, CopyRange, DeviceMemory, Stream};
+use pmd_host::{
+    accelerator::wait_for,
+    soft::{self, Arena, ArenaOptions, HugePages},
+};
 
 use crate::failure::Failure;
 
@@ -34,7 +40,14 @@ pub(crate) const ARENA: ArenaOptions = ArenaOptions { huge_pages: HugePages::Pre
 pub(crate) struct OwnedCache {
     cache: Cache,
     /// After `cache`: freed only when the cache is deregistered.
-    heap: Option<Heap>,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Arena,
+    Heap(Heap),
+    Device(Mirror),
 }
 
 impl OwnedCache {
@@ -46,7 +59,7 @@ impl OwnedCache {
     ) -> Result<Self, Failure> {
         match memory {
             MemoryOption::Arena => {
-                Ok(Self { cache: engine.allocate_cache(name, layout, ARENA)?, heap: None })
+                Ok(Self { cache: engine.allocate_cache(name, layout, ARENA)?, place: Place::Arena })
             }
             MemoryOption::Heap => {
                 let heap = Heap::new(layout.total_bytes())?;
@@ -61,8 +74,53 @@ impl OwnedCache {
                 // ends before this value is dropped: all callers wait for theirs, and peers are gone by then. It is
                 // borrowed only through `bytes` and `bytes_mut`, between transfers.
                 let cache = unsafe { engine.register_cache(name, layout, vec![run])? };
-                Ok(Self { cache, heap: Some(heap) })
+                Ok(Self { cache, place: Place::Heap(heap) })
             }
+        }
+    }
+
+    /// A cache in memory of an accelerator, which the engine was opened with, or else in this kind of memory.
+    pub(crate) fn at(
+        engine: &Engine,
+        name: &str,
+        layout: CacheLayout,
+        accelerator: Option<&Arc<dyn Accelerator>>,
+        otherwise: MemoryOption,
+    ) -> Result<Self, Failure> {
+        match accelerator {
+            Some(accelerator) => Self::on_device(engine, name, layout, accelerator),
+            None => Self::new(engine, name, layout, otherwise),
+        }
+    }
+
+    fn on_device(
+        engine: &Engine,
+        name: &str,
+        layout: CacheLayout,
+        accelerator: &Arc<dyn Accelerator>,
+    ) -> Result<Self, Failure> {
+        let mirror = Mirror::new(accelerator, layout.total_bytes())?;
+        let cache = engine.register_device_cache(name, layout, Arc::clone(mirror.device()))?;
+        Ok(Self { cache, place: Place::Device(mirror) })
+    }
+
+    /// What was written to the bytes goes to where transfers read it.
+    pub(crate) fn upload(&self) -> Result<(), Failure> {
+        match &self.place {
+            Place::Device(mirror) => mirror.upload(),
+            Place::Arena | Place::Heap(_) => Ok(()),
+        }
+    }
+
+    /// `length` bytes from `start` on, fewer where the cache ends before, become what transfers have written.
+    ///
+    /// # Safety
+    /// Nobody holds a slice of those bytes.
+    pub(crate) unsafe fn download(&self, start: usize, length: usize) -> Result<(), Failure> {
+        match &self.place {
+            // SAFETY: the caller's promise.
+            Place::Device(mirror) => unsafe { mirror.download(start, length) },
+            Place::Arena | Place::Heap(_) => Ok(()),
         }
     }
 
@@ -82,7 +140,7 @@ impl OwnedCache {
     /// # Safety
     /// No transfer writes the cache while the slice lives.
     pub(crate) unsafe fn bytes(&self) -> &[u8] {
-        // SAFETY: both kinds of memory are contiguous from the first block on and as long as the layout says; the
+        // SAFETY: every kind of memory is contiguous from the first block on and as long as the layout says; the
         // caller promises that nobody writes.
         unsafe { slice::from_raw_parts(self.base(), self.length()) }
     }
@@ -108,14 +166,66 @@ impl OwnedCache {
     }
 
     fn base(&self) -> *mut u8 {
-        match &self.heap {
-            Some(heap) => heap.0.as_ptr(),
-            None => self.cache.block_address(0, 0).unwrap_or_default() as *mut u8,
+        match &self.place {
+            Place::Heap(heap) => heap.0.as_ptr(),
+            Place::Device(mirror) => mirror.copy.0.as_ptr(),
+            Place::Arena => self.cache.block_address(0, 0).unwrap_or_default() as *mut u8,
         }
     }
 
     fn length(&self) -> usize {
         self.cache.layout().total_bytes() as usize
+    }
+}
+
+/// Memory of a device, and a copy of it here.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    device: Arc<dyn DeviceMemory>,
+    stream: Arc<dyn Stream>,
+    copy: Heap,
+}
+
+impl Mirror {
+    pub(crate) fn new(accelerator: &Arc<dyn Accelerator>, bytes: u64) -> Result<Self, Failure> {
+        let (copy, stream) = (Heap::new(bytes)?, accelerator.open_stream()?);
+        Ok(Self { device: accelerator.allocate(bytes)?.into(), stream, copy })
+    }
+
+    /// The device's side.
+    pub(crate) const fn device(&self) -> &Arc<dyn DeviceMemory> {
+        &self.device
+    }
+
+    /// The copy here goes to the device. No transfer touches the device's side meanwhile.
+    pub(crate) fn upload(&self) -> Result<(), Failure> {
+        self.carry(0, usize::MAX, CopyDirection::HostToDevice)
+    }
+
+    /// `length` bytes from `start` on, fewer where they end before, become the device's.
+    ///
+    /// # Safety
+    /// Nobody holds a slice of those bytes.
+    pub(crate) unsafe fn download(&self, start: usize, length: usize) -> Result<(), Failure> {
+        self.carry(start, length, CopyDirection::DeviceToHost)
+    }
+
+    fn carry(&self, start: usize, length: usize, direction: CopyDirection) -> Result<(), Failure> {
+        let start = start.min(self.copy.1.size());
+        let length = length.min(self.copy.1.size() - start) as u64;
+        let here = self.copy.0.as_ptr() as u64 + start as u64;
+        let there = self.device.description().address + start as u64;
+        let (from, to) = match direction {
+            CopyDirection::HostToDevice => (here, there),
+            _ => (there, here),
+        };
+        // SAFETY: the device has as many bytes at least, and this value keeps both sides until the event is done. Nothing
+        // else touches them: no transfer is under way for that part, and `download`'s caller holds no slice of it.
+        unsafe { self.stream.copy(&[CopyRange { from, to, length, direction }])? };
+        let copied = self.stream.record()?;
+        // Without a deadline: what is being copied may not be freed.
+        wait_for(&*copied, None)?;
+        Ok(())
     }
 }
 

@@ -2,15 +2,21 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use clap::{Args, ValueEnum};
+use pmd_accelerators::DeviceName;
+use pmd_core::accelerator::Accelerator;
 use pmd_host::{
     backend::Transport,
     endpoint::{EndpointConfig, TransportChoice},
     lane::{Idle, LaneConfig},
+    soft::Accelerators,
 };
+
+use crate::failure::Failure;
 
 /// How long a step between the processes may take before the command gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,6 +68,36 @@ impl IdleOption {
             Self::Yield => Idle::Yield,
             Self::Park => Idle::Park,
         }
+    }
+}
+
+/// Where a process keeps its cache.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct Place {
+    /// Keep caches in the memory of this device: cuda:0, rocm:1, ascend:0, or cpu for ordinary memory in a device's place.
+    /// With fake- in front the runtime must be the stand-in of this project's tests.
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<DeviceName>,
+    /// Open the device to reach the peer's cache, and keep one's own in host memory.
+    #[arg(long, requires = "device")]
+    pub(crate) in_host_memory: bool,
+}
+
+impl Place {
+    /// As arguments for a child process.
+    pub(crate) fn arguments(self) -> Vec<String> {
+        let Some(device) = self.device else { return Vec::new() };
+        let option = self.in_host_memory.then(|| "--in-host-memory".to_owned());
+        ["--device".to_owned(), device.to_string()].into_iter().chain(option).collect()
+    }
+
+    /// Opens the device, and gives it to the endpoint. What comes back is where the cache belongs: `None` for memory of
+    /// the host.
+    pub(crate) fn open(self, config: &mut EndpointConfig) -> Result<Option<Arc<dyn Accelerator>>, Failure> {
+        let Some(device) = self.device else { return Ok(None) };
+        let accelerator = pmd_accelerators::open(device)?;
+        config.soft.accelerators = Accelerators::new(vec![Arc::clone(&accelerator)]);
+        Ok(Some(accelerator).filter(|_| !self.in_host_memory))
     }
 }
 

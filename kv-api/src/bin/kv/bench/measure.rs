@@ -37,7 +37,7 @@ impl Bench {
             other => return Err(child.babbles(&other)),
         };
         let (shape, operation) = (arguments.shape, arguments.op);
-        let setup = Setup { shape, operation, common: arguments.common };
+        let setup = Setup { shape, operation, common: arguments.common, place: arguments.place };
         let client = arguments.api.connect(&setup, &address)?;
         let bytes = shape.layout()?.total_bytes();
         let mut stand_in = arguments.baseline.then(|| Memory::new(shape.memory, bytes)).transpose()?;
@@ -49,6 +49,7 @@ impl Bench {
             // SAFETY: no transfer has been posted, and the peer posts none.
             (Operation::Write, _) => content::fill(unsafe { bytes_mut(client.memory()) }, block),
         }
+        client.upload()?;
         Ok(Self {
             operation,
             client,
@@ -64,6 +65,11 @@ impl Bench {
     /// Name of what carries the bytes.
     pub(super) fn transport(&self) -> &'static str {
         self.client.transport()
+    }
+
+    /// How this process's blocks are reached, where a device has them.
+    pub(super) fn path(&self) -> Option<&'static str> {
+        self.client.path()
     }
 
     /// Lets the other process go and waits for it to end well.
@@ -136,13 +142,14 @@ impl Bench {
             Operation::Read => {
                 // SAFETY: no transfer is in flight.
                 unsafe { bytes_mut(self.client.memory()) }.fill(content::NOTHING);
-                Ok(())
+                self.client.upload()
             }
             Operation::Write => self.tell(&Task::Clear),
         }
     }
 
     fn arrived(&mut self, destination: &[u32]) -> Result<bool, Failure> {
+        self.client.download()?;
         let memory = self.client.memory();
         // SAFETY: no transfer is in flight.
         let bytes = unsafe { memory.as_ref() };

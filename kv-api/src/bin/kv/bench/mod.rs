@@ -32,7 +32,13 @@ use kv_api::layout::{CacheLayout, LayoutError};
 
 use self::{api::Api, measure::Bench, samples::Summary};
 pub(crate) use self::{peer::Arguments as PeerArguments, peer::run as peer};
-use crate::{Outcome, child::RoleProcess, failure::Failure, memory::MemoryOption, options::Common};
+use crate::{
+    Outcome,
+    child::RoleProcess,
+    failure::Failure,
+    memory::MemoryOption,
+    options::{Common, Place},
+};
 
 /// How long the slowest step may take: filling and hashing tens of gigabytes.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -55,7 +61,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 2)]
     warmup: u32,
     /// Also copy the same blocks within this process, in turns with the transfers, and compare.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "device")]
     baseline: bool,
     /// Which iterations are verified, block by block.
     #[arg(long, value_enum, default_value_t)]
@@ -65,6 +71,9 @@ pub(crate) struct Arguments {
     json: bool,
     #[command(flatten)]
     common: Common,
+    /// Of both processes; --in-host-memory is this one's alone, so that one end is the host's.
+    #[command(flatten)]
+    place: Place,
 }
 
 /// `--op`.
@@ -135,19 +144,24 @@ impl Shape {
 /// Runs the whole benchmark.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let layout = arguments.shape.layout()?;
+    let place = arguments.place;
+    if place.device.is_some() && !arguments.api.takes_devices() {
+        return Err(Failure::HostOnly { api: arguments.api.name() });
+    }
     room::check(layout.total_bytes(), if arguments.baseline { 3 } else { 2 })?;
     let mut child_arguments = arguments.shape.arguments();
     child_arguments.extend(["--api".to_owned(), arguments.api.name()]);
     child_arguments.extend(["--op".to_owned(), arguments.op.name().to_owned()]);
     child_arguments.extend(arguments.common.arguments());
+    child_arguments.extend(Place { in_host_memory: false, ..place }.arguments());
     let child = RoleProcess::start("bench-peer", &child_arguments)?;
     let mut bench = Bench::connect(arguments, child)?;
     let (samples, wrong) = iterate(&mut bench, arguments)?;
-    let transport = bench.transport();
+    let (transport, path) = (bench.transport(), bench.path().filter(|_| place.device.is_some()));
     bench.finish()?;
     let summary = Summary::of(&samples);
     let report =
-        output::Report { arguments, layout, transport, summary: &summary, verified: wrong.is_none() };
+        output::Report { arguments, layout, transport, path, summary: &summary, verified: wrong.is_none() };
     println!("{}", if arguments.json { report.json().to_string() } else { report.table() });
     match wrong {
         None => Ok(()),

@@ -6,13 +6,15 @@ use kv_api::layout::CacheLayout;
 use serde_json::{Value, json};
 
 use super::{Arguments, samples::Summary};
-use crate::report;
+use crate::{options::Place, report};
 
 /// Everything that is reported.
 pub(super) struct Report<'a> {
     pub(super) arguments: &'a Arguments,
     pub(super) layout: CacheLayout,
     pub(super) transport: &'static str,
+    /// How this process's blocks are reached, where there is a device.
+    pub(super) path: Option<&'static str>,
     pub(super) summary: &'a Summary,
     pub(super) verified: bool,
 }
@@ -29,7 +31,7 @@ impl Report<'_> {
             "block_size": self.layout.block_bytes(),
             "bytes": self.layout.total_bytes(),
             "iters": self.arguments.iters,
-            "memory": self.arguments.shape.memory_name(),
+            "memory": self.memory(),
             "plan_us": summary.plan,
             "post_us": summary.post,
             "p50_us": summary.median,
@@ -41,6 +43,10 @@ impl Report<'_> {
             "work_requests": summary.work_requests,
             "verified": self.verified,
         });
+        if let (Some(device), Some(path)) = (self.arguments.place.device, self.path) {
+            object["peer_memory"] = json!(device.to_string());
+            object["path"] = json!(path);
+        }
         if let Some(baseline) = summary.baseline {
             object["memcpy_us"] = json!(baseline.memcpy);
             object["memcpy_ratio"] = json!(baseline.ratio);
@@ -73,15 +79,23 @@ impl Report<'_> {
 
     fn title(&self) -> String {
         format!(
-            "{} over {}: {} blocks of {} bytes in {} memory, {:.1} MB, {} iterations",
+            "{} over {}{}: {} blocks of {} bytes in {} memory, {:.1} MB, {} iterations",
             self.arguments.api.name(),
             self.transport,
+            self.path.map(|path| format!(" ({path})")).unwrap_or_default(),
             self.layout.blocks(),
             self.layout.block_bytes(),
-            self.arguments.shape.memory_name(),
+            self.memory(),
             self.layout.total_bytes() as f64 / 1e6,
             self.arguments.iters,
         )
+    }
+
+    /// Where this process's blocks are.
+    fn memory(&self) -> String {
+        let Place { device, in_host_memory } = self.arguments.place;
+        let device = device.filter(|_| !in_host_memory);
+        device.map_or_else(|| self.arguments.shape.memory_name().to_owned(), |device| device.to_string())
     }
 
     /// At the median.

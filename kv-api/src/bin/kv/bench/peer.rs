@@ -11,7 +11,10 @@ use super::{
     content,
     protocol::{PeerSays, Task},
 };
-use crate::{Outcome, child, options::Common};
+use crate::{
+    Outcome, child,
+    options::{Common, Place},
+};
 
 /// `kv role bench-peer`.
 #[derive(Debug, Args)]
@@ -24,14 +27,17 @@ pub(crate) struct Arguments {
     shape: Shape,
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// Runs the peer until its parent lets go.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    let Arguments { api, op, shape, common } = *arguments;
-    let mut server = api.serve(&Setup { shape, operation: op, common })?;
+    let Arguments { api, op, shape, common, place } = *arguments;
+    let mut server = api.serve(&Setup { shape, operation: op, common, place })?;
     // SAFETY: no peer has been told the address yet.
     content::fill(unsafe { bytes(server.memory()) }, shape.block_size as usize);
+    server.upload()?;
     child::say(&PeerSays::Ready { address: server.address() });
     for task in child::orders::<Task>() {
         carry_out(&task?, &mut *server)?;
@@ -44,9 +50,11 @@ fn carry_out(task: &Task, server: &mut dyn Server) -> Outcome {
         Task::Clear => {
             // SAFETY: the parent tells this between its transfers and waits for the answer before the next.
             unsafe { bytes(server.memory()) }.fill(content::NOTHING);
+            server.upload()?;
             child::say(&PeerSays::Done);
         }
         Task::Digest => {
+            server.download()?;
             // SAFETY: as above.
             let digest = blake3::hash(unsafe { bytes(server.memory()) });
             child::say(&PeerSays::Digest(*digest.as_bytes()));

@@ -19,6 +19,7 @@ use kv_api::{
 use pmd_host::{
     control::RequestError,
     endpoint::{EndpointConfig, Peer},
+    region::RegionPath,
 };
 
 use super::{
@@ -30,7 +31,7 @@ use crate::{
     Outcome, child,
     failure::Failure,
     memory::{MemoryOption, OwnedCache},
-    options::{Common, PATIENCE},
+    options::{Common, PATIENCE, Place},
     pattern::Pattern,
 };
 
@@ -48,6 +49,8 @@ pub(crate) struct Arguments {
     output: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// The process and what it knows of the prefill process.
@@ -65,7 +68,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     // A parent that is gone ends this process whatever it is doing; nothing of it outlives it.
     child::watch_lifeline(|| std::process::exit(1));
     let config = arguments.common.endpoint("decode", None);
-    fetch(arguments.connect, config, arguments.output.as_deref(), Box::new(|said| child::say(&said)))?;
+    let say = Box::new(|said| child::say(&said));
+    fetch(arguments.connect, config, arguments.place, arguments.output.as_deref(), say)?;
     child::say(&DecodeSays::Done);
     Ok(())
 }
@@ -74,10 +78,11 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
 pub(super) fn fetch(
     address: SocketAddr,
     config: EndpointConfig,
+    place: Place,
     output: Option<&Path>,
     say: Box<dyn Fn(DecodeSays)>,
 ) -> Outcome {
-    let mut decode = Decode::connect(address, config, say)?;
+    let mut decode = Decode::connect(address, config, place, say)?;
     decode.pull()?;
     decode.pull_shuffled_blocks()?;
     decode.pull_layers()?;
@@ -90,42 +95,45 @@ pub(super) fn fetch(
 impl Decode {
     fn connect(
         address: SocketAddr,
-        config: EndpointConfig,
+        mut config: EndpointConfig,
+        place: Place,
         say: Box<dyn Fn(DecodeSays)>,
     ) -> Result<Self, Failure> {
+        let accelerator = place.open(&mut config)?;
         let engine = Engine::open(config)?;
         let peer = engine.connect(address)?;
         let remote = engine.remote_cache(&peer, PREFILL_CACHE, PATIENCE)?;
         let contents = engine.ask(&peer, encode(&Ask::Contents), PATIENCE)?;
         let contents = decode_answer(&contents)?;
-        let owned = OwnedCache::new(&engine, DECODE_CACHE, remote.descriptor().layout, MemoryOption::Arena)?;
+        let layout = remote.descriptor().layout;
+        let owned = OwnedCache::at(&engine, DECODE_CACHE, layout, accelerator.as_ref(), MemoryOption::Arena)?;
         Ok(Self { engine, peer, remote, owned, contents, say })
     }
 
     fn pull(&mut self) -> Outcome {
-        self.prepare("pull");
+        self.prepare("pull")?;
         let prepared = self.remote.pull(self.owned.cache(), self.whole())?;
         let took = carry_out(&prepared)?;
-        let found = self.digests();
+        let found = self.digests()?;
         self.report("pull", "read", took, prepared.work_requests() as u64, &found)
     }
 
     /// Each block of the prefill's cache into a random block of this one.
     fn pull_shuffled_blocks(&mut self) -> Outcome {
-        self.prepare("pull of shuffled blocks");
+        self.prepare("pull of shuffled blocks")?;
         let layout = *self.owned.cache().layout();
         let source: Vec<u32> = (0..layout.blocks()).collect();
         let destination = Pattern::new(4096).permutation(layout.blocks());
         let blocks = BlockMap::Table { source: &source, destination: &destination };
         let prepared = self.remote.pull(self.owned.cache(), Selection::new(0..layout.layers(), blocks))?;
         let took = carry_out(&prepared)?;
-        let found = self.unshuffled_digests(&destination);
+        let found = self.unshuffled_digests(&destination)?;
         self.report("pull blocks", "read", took, prepared.work_requests() as u64, &found)
     }
 
     /// Layer after layer, as a decode that starts before the whole cache is here would.
     fn pull_layers(&mut self) -> Outcome {
-        self.prepare("pull layer by layer");
+        self.prepare("pull layer by layer")?;
         let begun = Instant::now();
         let mut work_requests = 0;
         let mut transfers = Vec::new();
@@ -137,24 +145,24 @@ impl Decode {
         }
         transfers.into_iter().try_for_each(|mut transfer| transfer.wait(None).map(drop))?;
         let took = begun.elapsed();
-        let found = self.digests();
+        let found = self.digests()?;
         self.report("pull layers", "read", took, work_requests, &found)
     }
 
     fn push(&mut self) -> Outcome {
-        self.prepare("push");
+        self.prepare("push")?;
         let begun = Instant::now();
         self.engine.ask(&self.peer, encode(&Ask::Push), PATIENCE)?;
         let landed = landed(&self.engine, &self.peer)?;
         let took = begun.elapsed();
-        let found = self.digests();
+        let found = self.digests()?;
         self.report("push", "write", took, landed.work_requests, &found)
     }
 
     /// All layers are on their way at once, and each is hashed as soon as its notification is here. Another thread looks
     /// at the clock when they land, so that the time of hashing is not counted.
     fn push_layers(&mut self) -> Outcome {
-        self.prepare("push layer by layer");
+        self.prepare("push layer by layer")?;
         let layers = self.owned.cache().layout().layers();
         let begun = Instant::now();
         self.engine.ask(&self.peer, encode(&Ask::PushLayers), PATIENCE)?;
@@ -174,7 +182,7 @@ impl Decode {
             for arrival in arrivals {
                 let (landed, at) = arrival?;
                 (took, work_requests) = (at, work_requests + landed.work_requests);
-                let digest = layer_digest(&self.owned, landed.layer);
+                let digest = layer_digest(&self.owned, landed.layer)?;
                 if let Some(slot) = found.get_mut(landed.layer as usize) {
                     *slot = digest;
                 }
@@ -205,23 +213,30 @@ impl Decode {
     }
 
     /// Says what comes and clears the cache.
-    fn prepare(&mut self, step: &str) {
+    fn prepare(&mut self, step: &str) -> Outcome {
         (self.say)(DecodeSays::Step(step.to_owned()));
         // SAFETY: every earlier transfer has ended and the next has not begun.
         unsafe { self.owned.bytes_mut() }.fill(NOTHING);
+        self.owned.upload()
     }
 
-    fn digests(&self) -> Vec<[u8; 32]> {
+    /// All that has arrived.
+    fn bytes(&self) -> Result<&[u8], Failure> {
+        // SAFETY: no slice of it is held: whoever takes one lets go of it before it asks again.
+        unsafe { self.owned.download(0, usize::MAX)? };
         // SAFETY: the transfer that wrote the cache has ended.
-        digests(unsafe { self.owned.bytes() }, self.owned.cache().layout().layers())
+        Ok(unsafe { self.owned.bytes() })
+    }
+
+    fn digests(&self) -> Result<Vec<[u8; 32]>, Failure> {
+        Ok(digests(self.bytes()?, self.owned.cache().layout().layers()))
     }
 
     /// Digests in the order of the blocks' origin: block `destination[i]` came from block `i`.
-    fn unshuffled_digests(&self, destination: &[u32]) -> Vec<[u8; 32]> {
+    fn unshuffled_digests(&self, destination: &[u32]) -> Result<Vec<[u8; 32]>, Failure> {
         let layout = self.owned.cache().layout();
         let (tensor, block) = (layout.tensor_bytes() as usize, layout.block_bytes() as usize);
-        // SAFETY: the transfer that wrote the cache has ended.
-        let bytes = unsafe { self.owned.bytes() };
+        let bytes = self.bytes()?;
         let layer_digest = |layer: &[u8]| {
             let mut hasher = blake3::Hasher::new();
             for tensor in layer.chunks_exact(tensor) {
@@ -232,7 +247,7 @@ impl Decode {
             }
             *hasher.finalize().as_bytes()
         };
-        bytes.chunks_exact(tensor * layout.tensors_per_layer() as usize).map(layer_digest).collect()
+        Ok(bytes.chunks_exact(tensor * layout.tensors_per_layer() as usize).map(layer_digest).collect())
     }
 
     /// Tells the parent, and fails if a byte is wrong.
@@ -258,6 +273,7 @@ impl Decode {
             seconds: took.as_secs_f64(),
             transport: self.peer.transport().name().to_owned(),
             device: self.peer.transport().name().to_owned(),
+            paths: self.paths(),
             verified,
         }));
         if verified {
@@ -266,9 +282,17 @@ impl Decode {
         Err(Failure::NotVerified { mode: mode.to_owned(), layer: wrong.unwrap_or_default() as u32 })
     }
 
+    /// How the prefill's cache and this one are reached.
+    fn paths(&self) -> (String, String) {
+        let transport = self.peer.transport();
+        let theirs = self.contents.paths.iter().find(|(name, _)| name == transport.name());
+        let ours = self.owned.cache().path(transport);
+        let named = |path: Option<&str>| path.unwrap_or("unknown").to_owned();
+        (named(theirs.map(|(_, path)| path.as_str())), named(ours.map(RegionPath::name)))
+    }
+
     fn write(&self, path: &Path) -> Outcome {
-        // SAFETY: the last transfer has ended.
-        let bytes = unsafe { self.owned.bytes() };
+        let bytes = self.bytes()?;
         let meaningful = &bytes[..self.contents.length.min(bytes.len() as u64) as usize];
         let written = File::create(path).and_then(|mut file| file.write_all(meaningful));
         written.map_err(file_failure("output file", path))
@@ -290,13 +314,15 @@ fn landed(engine: &Engine, peer: &Peer) -> Result<Landed, Failure> {
     }
 }
 
-fn layer_digest(owned: &OwnedCache, layer: u32) -> [u8; 32] {
+fn layer_digest(owned: &OwnedCache, layer: u32) -> Result<[u8; 32], Failure> {
     let layout = owned.cache().layout();
     let size = (u64::from(layout.tensors_per_layer()) * layout.tensor_bytes()) as usize;
     let start = (layer.min(layout.layers() - 1) as usize) * size;
+    // SAFETY: nobody holds a slice of this layer.
+    unsafe { owned.download(start, size)? };
     // SAFETY: this layer has landed, and what is still on its way is for other layers.
     let bytes = unsafe { owned.part(start, size) };
-    *blake3::hash(bytes).as_bytes()
+    Ok(*blake3::hash(bytes).as_bytes())
 }
 
 /// Posts a transfer and waits for it; the time from the one to the other.

@@ -14,7 +14,7 @@ use super::{content::Source, decode, prefill::Prefill, protocol::DecodeSays, sum
 use crate::{
     Outcome,
     failure::chain,
-    options::{Common, PATIENCE},
+    options::{Common, PATIENCE, Place},
 };
 
 /// `kv serve`.
@@ -30,6 +30,8 @@ pub(crate) struct ServeArguments {
     source: Source,
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// `kv fetch`.
@@ -46,12 +48,14 @@ pub(crate) struct FetchArguments {
     json: bool,
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// Serves one cache until it is interrupted, or with `--once` until the first peer has gone.
 pub(crate) fn serve(arguments: &ServeArguments) -> Outcome {
     let config = arguments.common.endpoint("kv serve", Some(arguments.listen));
-    let prefill = Prefill::open(&arguments.source, config)?;
+    let prefill = Prefill::open(&arguments.source, config, arguments.place)?;
     println!("{}", prefill.summary());
     println!("listening on {}", prefill.address());
     // Whoever starts the command and reads this from a pipe waits for it.
@@ -80,7 +84,8 @@ pub(crate) fn fetch(arguments: &FetchArguments) -> Outcome {
         }
     };
     let config = arguments.common.endpoint("kv fetch", None);
-    let fetched = decode::fetch(arguments.address, config, arguments.output.as_deref(), Box::new(say));
+    let (place, output) = (arguments.place, arguments.output.as_deref());
+    let fetched = decode::fetch(arguments.address, config, place, output, Box::new(say));
     // What was measured until a failure is worth telling.
     let rows = rows.lock().unwrap_or_else(PoisonError::into_inner);
     if arguments.json {

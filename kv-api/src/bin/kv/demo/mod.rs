@@ -19,8 +19,9 @@ mod protocol;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use pmd_accelerators::DeviceName;
 use serde_json::json;
 
 use self::{
@@ -32,7 +33,13 @@ pub(crate) use self::{
     hosts::{FetchArguments, ServeArguments, fetch, serve},
     prefill::{Arguments as PrefillArguments, run as prefill},
 };
-use crate::{Outcome, child::RoleProcess, failure::Failure, options::Common, report};
+use crate::{
+    Outcome,
+    child::RoleProcess,
+    failure::Failure,
+    options::{Common, Place},
+    report,
+};
 
 /// How long the slowest step may take: filling, hashing and moving tens of gigabytes.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -50,6 +57,33 @@ pub(crate) struct Arguments {
     json: bool,
     #[command(flatten)]
     common: Common,
+    /// Keep caches in the memory of this device: cuda:0, rocm:1, ascend:0, or cpu for ordinary memory in a device's place.
+    /// With fake- in front the runtime must be the stand-in of this project's tests.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<DeviceName>,
+    /// Which process's cache is on the device.
+    #[arg(long, value_enum, default_value_t, requires = "device")]
+    device_end: End,
+}
+
+/// `--device-end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
+enum End {
+    /// Both: from device to device.
+    #[default]
+    Both,
+    /// The prefill's: from device to host.
+    Prefill,
+    /// The decode's: from host to device.
+    Decode,
+}
+
+impl Arguments {
+    /// Where the cache of one process is.
+    fn place(&self, end: End) -> Place {
+        let in_host_memory = self.device.is_some() && self.device_end != End::Both && self.device_end != end;
+        Place { device: self.device, in_host_memory }
+    }
 }
 
 /// Runs the whole demo.
@@ -59,11 +93,13 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     progress.set_message(format!("prefill: filling {}", content.summary()));
     let mut common = arguments.source.arguments();
     common.extend(arguments.common.arguments());
+    common.extend(arguments.place(End::Prefill).arguments());
     let mut prefill = RoleProcess::start("prefill", &common)?;
     let PrefillSays { address } = prefill.hear(PATIENCE)?;
 
     let mut decode_arguments = vec!["--connect".into(), address.to_string()];
     decode_arguments.extend(arguments.common.arguments());
+    decode_arguments.extend(arguments.place(End::Decode).arguments());
     if let Some(output) = &arguments.output {
         decode_arguments.extend(["--output".into(), output.display().to_string()]);
     }
@@ -123,7 +159,7 @@ fn table(rows: &[Row]) -> String {
             row.bytes.to_string(),
             format!("{:.2}", row.seconds * 1e3),
             format!("{:.2}", row.gigabytes_per_second()),
-            row.transport.clone(),
+            row.way(),
             if row.verified { "yes" } else { "NO" }.to_owned(),
         ]
     };
@@ -138,7 +174,8 @@ fn summary(operation: &str, cache: &str, rows: &[Row]) -> serde_json::Value {
             "block_size": row.block_size, "work_requests": row.work_requests, "bytes": row.bytes,
             "us": row.seconds * 1e6, "gbps": row.gigabytes_per_second(),
             "ns_per_block": row.seconds * 1e9 / row.blocks.max(1) as f64,
-            "transport": row.transport, "verified": row.verified,
+            "transport": row.transport, "prefill_path": row.paths.0, "decode_path": row.paths.1,
+            "verified": row.verified,
         })
     };
     json!({
@@ -156,6 +193,17 @@ fn summary(operation: &str, cache: &str, rows: &[Row]) -> serde_json::Value {
 }
 
 impl Row {
+    /// The transport, and how it reaches the bytes where that is not as memory of the host is reached: from the prefill's
+    /// cache to the decode's, whoever of them posts.
+    fn way(&self) -> String {
+        let (prefill, decode) = (self.paths.0.as_str(), self.paths.1.as_str());
+        match (prefill, decode) {
+            ("mapped" | "pinned", "mapped" | "pinned") => self.transport.clone(),
+            (from, to) if from == to => format!("{}, {from}", self.transport),
+            (from, to) => format!("{}, {from} to {to}", self.transport),
+        }
+    }
+
     fn gigabytes_per_second(&self) -> f64 {
         report::gigabytes_per_second(self.bytes, Duration::from_secs_f64(self.seconds))
     }

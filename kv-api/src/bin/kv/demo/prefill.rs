@@ -13,6 +13,7 @@ use kv_api::{
 };
 use pmd_core::sync::{AtomicUsize, Ordering};
 use pmd_host::{
+    backend::Transport,
     control::Refusal,
     endpoint::{EndpointConfig, Peer},
 };
@@ -25,7 +26,7 @@ use crate::{
     Outcome, child,
     failure::Failure,
     memory::{MemoryOption, OwnedCache},
-    options::{Common, LOOPBACK, PATIENCE},
+    options::{Common, LOOPBACK, PATIENCE, Place},
 };
 
 /// `kv role prefill`.
@@ -35,6 +36,8 @@ pub(crate) struct Arguments {
     source: Source,
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// What the main thread is to do.
@@ -73,7 +76,8 @@ impl Application for Desk {
 
 /// Runs the prefill process until its parent lets go.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    let prefill = Prefill::open(&arguments.source, arguments.common.endpoint("prefill", Some(LOOPBACK)))?;
+    let config = arguments.common.endpoint("prefill", Some(LOOPBACK));
+    let prefill = Prefill::open(&arguments.source, config, arguments.place)?;
     let stop = prefill.stopper();
     child::watch_lifeline(stop);
     child::say(&PrefillSays { address: prefill.address() });
@@ -93,8 +97,9 @@ pub(super) struct Prefill {
 
 impl Prefill {
     /// Fills a cache and listens.
-    pub(super) fn open(source: &Source, config: EndpointConfig) -> Result<Self, Failure> {
+    pub(super) fn open(source: &Source, mut config: EndpointConfig, place: Place) -> Result<Self, Failure> {
         let content = source.measure()?;
+        let accelerator = place.open(&mut config)?;
         let (jobs, todo) = mpsc::channel();
         let contents = Arc::new(OnceLock::new());
         let pending = Arc::new(AtomicUsize::new(0));
@@ -104,12 +109,20 @@ impl Prefill {
             contents: Arc::clone(&contents),
         };
         let engine = Engine::open_with(config, Some(Box::new(desk)))?;
-        let mut owned = OwnedCache::new(&engine, PREFILL_CACHE, content.layout(), MemoryOption::Arena)?;
+        let mut owned = OwnedCache::at(
+            &engine,
+            PREFILL_CACHE,
+            content.layout(),
+            accelerator.as_ref(),
+            MemoryOption::Arena,
+        )?;
         // SAFETY: the cache cannot be asked for before `contents` are known.
         let bytes = unsafe { owned.bytes_mut() };
         content.fill(bytes)?;
         let digests = digests(bytes, content.layout().layers());
-        contents.get_or_init(|| encode(&Contents { digests, length: content.length() }));
+        owned.upload()?;
+        let (length, paths) = (content.length(), paths(&owned));
+        contents.get_or_init(|| encode(&Contents { digests, length, paths }));
         // It was told to listen.
         let address = engine.local_address().unwrap_or(LOOPBACK);
         Ok(Self { engine, owned, summary: content.summary(), address, jobs, todo, pending })
@@ -152,6 +165,15 @@ impl Prefill {
         }
         Ok(())
     }
+}
+
+/// How the cache's bytes are reached over each transport that there is.
+fn paths(owned: &OwnedCache) -> Vec<(String, String)> {
+    let named = |transport: Transport| {
+        let path = owned.cache().path(transport)?;
+        Some((transport.name().to_owned(), path.name().to_owned()))
+    };
+    Transport::ALL.into_iter().filter_map(named).collect()
 }
 
 /// Pushes the whole cache in one transfer, or each layer as soon as it is "computed" (at once, here).

@@ -37,6 +37,8 @@ pub(super) struct Row {
     pub(super) seconds: f64,
     pub(super) transport: String,
     pub(super) device: String,
+    /// How the bytes of the prefill's cache are reached, and those of the decode's.
+    pub(super) paths: (String, String),
     pub(super) verified: bool,
 }
 
@@ -60,6 +62,8 @@ pub(super) struct Contents {
     pub(super) digests: Vec<[u8; 32]>,
     /// Bytes that mean something; the rest of the last block is zero.
     pub(super) length: u64,
+    /// Transports, by name, and how the bytes are reached over each.
+    pub(super) paths: Vec<(String, String)>,
 }
 
 /// Notification of a push.

@@ -1,16 +1,17 @@
 //! The native engine: one cache of one tensor on each side, read or written by block tables.
 
-use std::ptr::NonNull;
+#![allow(unsafe_code)] // reads back what a device has between transfers
+
+use std::{net::SocketAddr, ptr::NonNull};
 
 use kv_api::{
     engine::{Engine, Prepared, RemoteCache},
-    layout::CacheLayout,
     planner::{BlockMap, Selection},
 };
-use pmd_host::transfer::Transfer;
+use pmd_host::{region::RegionPath, transfer::Transfer};
 
 use super::{Client, Operation, Planned, Server, Setup};
-use crate::{bench::PATIENCE, failure::Failure, memory::OwnedCache, options::LOOPBACK};
+use crate::{Outcome, bench::PATIENCE, failure::Failure, memory::OwnedCache, options::LOOPBACK};
 
 /// Name under which the peer's cache is looked up.
 const PEER_CACHE: &str = "bench-peer";
@@ -38,20 +39,26 @@ struct Work {
 pub(super) fn connect(setup: &Setup, address: &str) -> Result<Box<dyn Client>, Failure> {
     let unusable = || Failure::Address { given: address.to_owned() };
     let address = address.parse().map_err(|_| unusable())?;
-    let engine = Engine::open(setup.common.endpoint("bench", None))?;
-    let layout = setup.shape.layout()?;
-    let local = OwnedCache::new(&engine, "bench", layout, setup.shape.memory)?;
+    let (engine, local) = open(setup, "bench", None)?;
     let peer = engine.connect(address)?;
     let remote = engine.remote_cache(&peer, PEER_CACHE, PATIENCE)?;
-    let source = (0..layout.blocks()).collect();
+    let source = (0..local.cache().layout().blocks()).collect();
     Ok(Box::new(EngineClient { operation: setup.operation, remote, local, source, _engine: engine }))
 }
 
 pub(super) fn serve(setup: &Setup) -> Result<Box<dyn Server>, Failure> {
-    let engine = Engine::open(setup.common.endpoint("bench-peer", Some(LOOPBACK)))?;
-    let layout: CacheLayout = setup.shape.layout()?;
-    let owned = OwnedCache::new(&engine, PEER_CACHE, layout, setup.shape.memory)?;
+    let (engine, owned) = open(setup, PEER_CACHE, Some(LOOPBACK))?;
     Ok(Box::new(EngineServer { owned, engine }))
+}
+
+/// An engine with a cache of its own name, on a device if there is one.
+fn open(setup: &Setup, name: &str, listen: Option<SocketAddr>) -> Result<(Engine, OwnedCache), Failure> {
+    let mut config = setup.common.endpoint(name, listen);
+    let accelerator = setup.place.open(&mut config)?;
+    let engine = Engine::open(config)?;
+    let owned =
+        OwnedCache::at(&engine, name, setup.shape.layout()?, accelerator.as_ref(), setup.shape.memory)?;
+    Ok((engine, owned))
 }
 
 impl Client for EngineClient {
@@ -59,8 +66,21 @@ impl Client for EngineClient {
         self.remote.peer().transport().name()
     }
 
+    fn path(&self) -> Option<&'static str> {
+        self.local.cache().path(self.remote.peer().transport()).map(RegionPath::name)
+    }
+
     fn memory(&self) -> NonNull<[u8]> {
         self.local.memory()
+    }
+
+    fn upload(&self) -> Outcome {
+        self.local.upload()
+    }
+
+    fn download(&self) -> Outcome {
+        // SAFETY: the bench borrows the blocks for single steps only, and this is one.
+        unsafe { self.local.download(0, usize::MAX) }
     }
 
     fn plan(&mut self, destination: &[u32]) -> Result<Box<dyn Planned + '_>, Failure> {
@@ -99,5 +119,14 @@ impl Server for EngineServer {
 
     fn memory(&self) -> NonNull<[u8]> {
         self.owned.memory()
+    }
+
+    fn upload(&self) -> Outcome {
+        self.owned.upload()
+    }
+
+    fn download(&self) -> Outcome {
+        // SAFETY: as above.
+        unsafe { self.owned.download(0, usize::MAX) }
     }
 }

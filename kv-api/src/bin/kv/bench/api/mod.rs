@@ -15,7 +15,11 @@ use std::ptr::NonNull;
 use clap::ValueEnum;
 
 use super::{Operation, Shape};
-use crate::{failure::Failure, options::Common};
+use crate::{
+    Outcome,
+    failure::Failure,
+    options::{Common, Place},
+};
 
 /// `--api`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, ValueEnum)]
@@ -39,6 +43,7 @@ pub(super) struct Setup {
     pub(super) shape: Shape,
     pub(super) operation: Operation,
     pub(super) common: Common,
+    pub(super) place: Place,
 }
 
 /// This process's end: the one that is measured.
@@ -46,8 +51,23 @@ pub(super) trait Client {
     /// Name of what carries the bytes.
     fn transport(&self) -> &'static str;
 
-    /// All blocks. Nobody borrows them while a transfer runs.
+    /// How the blocks are reached, where a device has them.
+    fn path(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// All blocks, or the copy here of what a device has. Nobody borrows them while a transfer runs.
     fn memory(&self) -> NonNull<[u8]>;
+
+    /// What was written to the blocks goes to where transfers read it.
+    fn upload(&self) -> Outcome {
+        Ok(())
+    }
+
+    /// The blocks become what transfers have written. Nobody borrows them.
+    fn download(&self) -> Outcome {
+        Ok(())
+    }
 
     /// Whether the peer has a part in each iteration ([`Server::serve`]), as in two-sided APIs.
     fn is_two_sided(&self) -> bool {
@@ -75,8 +95,18 @@ pub(super) trait Server {
     /// What the client connects to, in words of the API's own module.
     fn address(&self) -> String;
 
-    /// All blocks.
+    /// As [`Client::memory`].
     fn memory(&self) -> NonNull<[u8]>;
+
+    /// As [`Client::upload`].
+    fn upload(&self) -> Outcome {
+        Ok(())
+    }
+
+    /// As [`Client::download`].
+    fn download(&self) -> Outcome {
+        Ok(())
+    }
 
     /// The peer's part in an iteration. Not called where there is none.
     fn serve(&mut self, destination: &[u32]) -> Result<(), Failure> {
@@ -106,6 +136,11 @@ impl Api {
             Self::Agent => agent::serve(setup),
             Self::Datadist => datadist::serve(setup),
         }
+    }
+
+    /// Whether its blocks may be a device's here.
+    pub(super) const fn takes_devices(self) -> bool {
+        matches!(self, Self::Engine)
     }
 
     /// As an option.
