@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::accelerators;
 use crate::capi;
 use crate::connectx_suite;
 use crate::count::{Count, Tally};
@@ -111,10 +112,10 @@ fn beside(workspace: &Workspace) -> impl Iterator<Item = Suite> {
         own("weaken", "every ordering and barrier is needed by a model", 900, weaken::check),
         commands(
             "accelerators",
-            "every accelerator passes the one suite of cases on a stand-in for its runtime",
+            "every accelerator passes the one suite of cases on a stand-in for its runtime, and the commands run on it",
             HIP,
             600,
-            accelerators(workspace),
+            accelerators::steps(workspace),
         ),
         own(
             "tsan",
@@ -290,36 +291,6 @@ fn conformance(workspace: &Workspace) -> Vec<Step> {
     let all = run(&["--bed", "fake", "--bed", "soft", "--skip", "soft-device::"]);
     let devices = run(&["--bed", "soft", "soft-device::devices::"]);
     vec![Step { task: build, count: Count::Nothing }, all, devices]
-}
-
-/// The stand-ins under the names by which runtimes are loaded, then a run over each, with devices and without; last,
-/// ordinary memory, and HIP's own runtime, which has no device.
-fn accelerators(workspace: &Workspace) -> Vec<Step> {
-    const STAND_INS: &[(&str, &str, &str)] = &[
-        ("cuda", "libfake_cuda.so", "libcuda.so.1"),
-        ("rocm", "libfake_rocm.so", "libamdhip64.so.7"),
-        ("ascend", "libfake_ascend.so", "libascendcl.so"),
-    ];
-    let debug = workspace.target.join("debug");
-    let folder = workspace.target.join("accelerators");
-    let build = workspace.cargo().args(["build", "--workspace", "--lib", "--bin", "accelerators"]);
-    let link = |(_, built, loaded): &(&str, &str, &str)| {
-        format!("ln -sf '{}' '{}'", debug.join(built).display(), folder.join(loaded).display())
-    };
-    let make = format!("mkdir -p '{}'", folder.display());
-    let lines: Vec<String> = std::iter::once(make).chain(STAND_INS.iter().map(link)).collect();
-    let install = Task::new("sh", &workspace.root).args(["-c", &lines.join(" && ")]);
-    let installed =
-        |name| Task::new(debug.join("accelerators"), &workspace.root).args(["--accelerator", name]);
-    let stand_in = |name| installed(name).env("LD_LIBRARY_PATH", &folder);
-    let runs = STAND_INS
-        .iter()
-        .flat_map(|(name, _, _)| {
-            [stand_in(name), stand_in(name).args(["--absent"]).env("FAKE_DEVICE_COUNT", "0")]
-        })
-        .chain([installed("cpu"), installed("rocm").args(["--absent"])]);
-    let prepare = [build, install].map(|task| Step { task, count: Count::Nothing });
-    prepare.into_iter().chain(runs.map(|task| Step { task, count: Count::TestResults })).collect()
 }
 
 /// libmlx5 itself, unmodified, on the simulated ConnectX.

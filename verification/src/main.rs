@@ -3,7 +3,8 @@
 //! Outside of the product and not published. `catalogue` lists the suites, `install` brings what they need,
 //! `runner` runs them, `table` sums up; `style`, `weaken`, `mutants` and `demo` are suites that are code of
 //! their own.
-//! `softroce` gives a command, or its suite, soft-RoCE devices in a guest, `connectx` a simulated ConnectX.
+//! `softroce` gives a command, or its suite, soft-RoCE devices in a guest, `connectx` a simulated ConnectX, `accelerators`
+//! a stand-in for a runtime of accelerators.
 //!
 //! ```text
 //! cargo run --release -p verification -- all
@@ -12,6 +13,7 @@
 //! cargo run --release -p verification -- mutants
 //! cargo run --release -p verification -- connectx -- ibv_devinfo -v
 //! cargo run --release -p verification -- softroce -- ibv_devinfo -d rxe0
+//! cargo run --release -p verification -- accelerators --with cuda -- pmd info
 //! ```
 //!
 //! Exit codes: 0 everything passed and nothing was skipped, 1 a suite failed or was skipped, 2 wrong usage,
@@ -27,6 +29,7 @@ use install::InstallError;
 use suite::{Outcome, Report, Suite, Workspace};
 use table::Totals;
 
+mod accelerators;
 mod capi;
 mod catalogue;
 mod connectx;
@@ -34,6 +37,7 @@ mod connectx_suite;
 mod count;
 mod demo;
 mod examples;
+mod foreground;
 mod fuzz;
 mod install;
 mod instrument;
@@ -84,6 +88,8 @@ enum Action {
     Fuzz(fuzz::Options),
     /// Runs a command with a simulated ConnectX.
     Connectx(connectx::Options),
+    /// Runs a command with a stand-in for the runtime of an accelerator.
+    Accelerators(accelerators::Options),
     /// Runs a command, or the suite's steps, on soft-RoCE devices in a guest.
     Softroce(softroce::Options),
 }
@@ -112,6 +118,7 @@ fn main() -> ExitCode {
     let suites = catalogue::suites(&workspace);
     match action {
         Action::List => list(&suites),
+        Action::Accelerators(options) => accelerators::command(&workspace, &options),
         Action::Connectx(options) => connectx::command(&workspace, &options),
         Action::Fuzz(options) => fuzz::command(&workspace, options),
         Action::Softroce(options) => {

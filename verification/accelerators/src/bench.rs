@@ -86,6 +86,18 @@ impl Name {
     }
 }
 
+impl Name {
+    /// The first allocation of pinned memory fails for want of room, as `FAKE_DEVICE_FAULTS` says it.
+    pub(crate) const fn pinned_fault(self) -> &'static str {
+        match self {
+            Self::Cpu => "",
+            Self::Cuda => "cuMemHostAlloc@1=2",
+            Self::Rocm => "hipHostMalloc@1=2",
+            Self::Ascend => "aclrtMallocHost@1=207001",
+        }
+    }
+}
+
 fn opened<A: Accelerator + 'static, E: std::fmt::Display>(
     opened: Result<A, E>,
 ) -> Result<Arc<dyn Accelerator>, String> {

@@ -1,10 +1,11 @@
 //! Why a command does not get a simulated device.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
 use connectx::fault::FaultError;
+
+use crate::foreground::StartError;
 
 /// What went wrong before or around the command.
 #[derive(Debug, thiserror::Error)]
@@ -27,13 +28,8 @@ pub(crate) enum ConnectxError {
         source: io::Error,
     },
     /// The command does not start.
-    #[error("{program:?} does not start: {source}")]
-    Start {
-        /// What was to run.
-        program: OsString,
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Start(#[from] StartError),
 }
 
 impl ConnectxError {
@@ -47,8 +43,8 @@ impl ConnectxError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Contradiction(..) | Self::Faults(_) => 2,
-            Self::Start { source, .. } if source.kind() == io::ErrorKind::NotFound => 3,
-            Self::Build(_) | Self::File { .. } | Self::Start { .. } => 1,
+            Self::Start(error) => error.exit_code(),
+            Self::Build(_) | Self::File { .. } => 1,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The simulated ConnectX: gives a command a device `mlx5_0` that is not there.
 //!
 //! ```text
-//! settings (command line) ─→ simulated (folder: state, sysfs tree; preloaded library) ─→ child (COMMAND) ─→ counters
+//! settings (command line) ─→ simulated (folder: state, sysfs tree; preloaded library) ─→ foreground (COMMAND) ─→ counters
 //! ```
 //! The device itself is the package `connectx`; this module makes what it needs, runs COMMAND with it, and says what
 //! happened. A rule of the hardware that COMMAND's driver broke fails it.
@@ -13,13 +13,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::foreground;
 use crate::suite::Workspace;
 
 pub(crate) use error::ConnectxError;
 pub(crate) use settings::Settings;
 pub(crate) use simulated::Simulated;
 
-mod child;
 mod error;
 mod settings;
 mod simulated;
@@ -52,7 +52,7 @@ fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode, ConnectxErr
     options.settings.check()?;
     let mut hidden = |_: Option<&str>| {};
     let simulated = Simulated::new(workspace, &options.settings, &mut hidden)?;
-    let code = child::run(&words(options), &simulated.environment())?;
+    let code = foreground::run(&foreground::words(&options.command), &simulated.environment())?;
     let counters = simulated.counters()?;
     if !options.quiet || counters.violations > 0 {
         eprintln!("connectx: {}", simulated::summary(&counters));
@@ -63,14 +63,6 @@ fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode, ConnectxErr
 /// A command that succeeded although its driver broke a rule has not.
 fn verdict(code: u8, violations: u64) -> u8 {
     if code == 0 && violations > 0 { 1 } else { code }
-}
-
-/// What to run.
-fn words(options: &Options) -> Vec<OsString> {
-    if !options.command.is_empty() {
-        return options.command.clone();
-    }
-    vec![std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())]
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::error::ConnectxError;
 use super::settings::Settings;
 use super::sysfs;
+use crate::foreground::StartError;
 use crate::suite::Workspace;
 
 /// Memory, where there is such a folder: every doorbell reads and writes the state.
@@ -84,8 +85,7 @@ pub(crate) fn summary(counters: &Counters) -> String {
 /// Builds what is preloaded, in the profile of the tests.
 fn build(workspace: &Workspace, watch: &mut dyn FnMut(Option<&str>)) -> Result<PathBuf, ConnectxError> {
     let cargo = workspace.cargo().args(["build", "-p", "connectx-preload"]);
-    let ended =
-        cargo.run(watch).map_err(|source| ConnectxError::Start { program: "cargo".into(), source })?;
+    let ended = cargo.run(watch).map_err(|source| StartError { program: "cargo".into(), source })?;
     if !ended.succeeded() {
         return Err(ConnectxError::Build(ended.output));
     }

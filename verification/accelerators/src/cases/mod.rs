@@ -6,6 +6,7 @@ mod copies;
 mod events;
 mod faults;
 mod flags;
+pub(crate) mod kv;
 mod memory;
 pub(crate) mod processes;
 mod streams;
@@ -38,5 +39,5 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         processes::CASES,
         faults::CASES,
     ];
-    groups.into_iter().flatten().copied()
+    groups.into_iter().chain(kv::CASES).flatten().copied()
 }

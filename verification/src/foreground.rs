@@ -1,8 +1,10 @@
-//! Runs the command: in the foreground, with this process's input and output, and with the signals that this process
-//! gets.
+//! Runs a command in the foreground: with this process's input and output, and with the signals that this process gets.
+//!
+//! Called by `connectx` and `accelerators` for the command that they are given.
 #![allow(unsafe_code)] // a signal handler, which calls only kill
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -10,10 +12,33 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use super::error::ConnectxError;
-
-/// Signals that end a command, which is then waited for, so that its device is cleared away.
+/// Signals that end a command, which is then waited for, so that what was made for it is cleared away.
 const FORWARDED: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// The command does not start.
+#[derive(Debug, thiserror::Error)]
+#[error("{program:?} does not start: {source}")]
+pub(crate) struct StartError {
+    /// What was to run.
+    pub(crate) program: OsString,
+    /// What the system said.
+    pub(crate) source: io::Error,
+}
+
+impl StartError {
+    /// 3 for what is not on this machine, else 1.
+    pub(crate) fn exit_code(&self) -> u8 {
+        if self.source.kind() == io::ErrorKind::NotFound { 3 } else { 1 }
+    }
+}
+
+/// What to run: what was asked for, or else a shell.
+pub(crate) fn words(command: &[OsString]) -> Vec<OsString> {
+    if !command.is_empty() {
+        return command.to_vec();
+    }
+    vec![std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())]
+}
 
 /// The command, for the handler.
 static CHILD: AtomicI32 = AtomicI32::new(0);
@@ -24,10 +49,10 @@ static EARLY: AtomicI32 = AtomicI32::new(0);
 /// Runs a command to its end and gives its exit code: 128 and the number of the signal that ended it.
 ///
 /// # Errors
-/// [`ConnectxError::Start`].
-pub(super) fn run(words: &[OsString], environment: &[(OsString, OsString)]) -> Result<u8, ConnectxError> {
+/// [`StartError`].
+pub(crate) fn run(words: &[OsString], environment: &[(OsString, OsString)]) -> Result<u8, StartError> {
     let Some((program, arguments)) = words.split_first() else { return Ok(0) };
-    let failed = |source| ConnectxError::Start { program: program.clone(), source };
+    let failed = |source| StartError { program: program.clone(), source };
     let mut command = Command::new(program);
     command.args(arguments).envs(environment.iter().cloned());
     forward().map_err(|error| failed(error.into()))?;
@@ -77,14 +102,14 @@ fn send(signal: libc::c_int) {
 mod tests {
     use super::*;
 
-    fn shell(script: &str) -> Result<u8, ConnectxError> {
-        run(&["sh", "-c", script].map(OsString::from), &[("CONNECTX_TEST".into(), "42".into())])
+    fn shell(script: &str) -> Result<u8, StartError> {
+        run(&["sh", "-c", script].map(OsString::from), &[("FOREGROUND_TEST".into(), "42".into())])
     }
 
     /// One test: there is one command at a time.
     #[test]
     fn the_exit_code_and_the_signals_are_the_commands() {
-        assert!(matches!(shell("exit $CONNECTX_TEST"), Ok(42)));
+        assert!(matches!(shell("exit $FOREGROUND_TEST"), Ok(42)));
         assert!(matches!(shell("kill -KILL $$"), Ok(137)));
         // As a supervisor ends this process; the command may end it in its own way.
         let script = "trap 'exit 7' TERM; kill -TERM $PPID; while :; do sleep 0.05; done";

@@ -1,0 +1,72 @@
+//! The suite `accelerators`: cases and commands over each stand-in, over ordinary memory, and over HIP's own runtime, which
+//! has no device.
+
+use std::path::Path;
+
+use super::Runtime;
+use crate::count::Count;
+use crate::process::Task;
+use crate::suite::{Step, Workspace};
+
+/// A command as a user runs it, on a stand-in's device: small, and each ends with 0 only if every byte was right.
+struct Run {
+    runtime: Runtime,
+    program: &'static str,
+    arguments: &'static [&'static str],
+}
+
+/// A run of `kv`.
+const fn kv(runtime: Runtime, arguments: &'static [&'static str]) -> Run {
+    Run { runtime, program: "kv", arguments }
+}
+
+/// Both ends on devices with each runtime; one end, and the benchmark, with one of them.
+const RUNS: &[Run] = &[
+    kv(Runtime::Cuda, &["demo", "--device", "fake-cuda", "--tokens", "256", "--json"]),
+    kv(Runtime::Rocm, &["demo", "--device", "fake-rocm", "--tokens", "256", "--json"]),
+    kv(Runtime::Ascend, &["demo", "--device", "fake-ascend", "--tokens", "256", "--json"]),
+    kv(
+        Runtime::Cuda,
+        &["demo", "--device", "fake-cuda:1", "--device-end", "prefill", "--tokens", "256", "--json"],
+    ),
+    kv(
+        Runtime::Rocm,
+        &["demo", "--device", "fake-rocm:1", "--device-end", "decode", "--tokens", "256", "--json"],
+    ),
+    kv(Runtime::Ascend, &["bench", "--op", "write", "--device", "fake-ascend", "--blocks", "64", "--json"]),
+];
+
+/// Builds and installs the stand-ins, then runs everything.
+pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
+    let debug = workspace.target.join("debug");
+    let build = ["build", "--workspace", "--lib", "--bin", "accelerators", "--bin", "kv"];
+    let prepare = [workspace.cargo().args(build), install(workspace)];
+    let prepare = prepare.map(|task| Step { task, count: Count::Nothing });
+    let cases =
+        |name: &str| Task::new(debug.join("accelerators"), &workspace.root).args(["--accelerator", name]);
+    let over = |runtime: Runtime, task: Task| task.env("LD_LIBRARY_PATH", runtime.folder(workspace));
+    let stand_ins = Runtime::ALL.into_iter().flat_map(|runtime| {
+        let absent = cases(runtime.name()).args(["--absent"]).env("FAKE_DEVICE_COUNT", "0");
+        [over(runtime, cases(runtime.name())), over(runtime, absent)]
+    });
+    let others = [cases("cpu"), cases("rocm").args(["--absent"])];
+    let cases = stand_ins.chain(others).map(|task| Step { task, count: Count::TestResults });
+    let runs = RUNS.iter().map(|run| {
+        let task = Task::new(debug.join(run.program), &workspace.root).args(run.arguments.iter().copied());
+        Step { task: over(run.runtime, task), count: Count::Command }
+    });
+    prepare.into_iter().chain(cases).chain(runs).collect()
+}
+
+/// Links to what is about to be built.
+fn install(workspace: &Workspace) -> Task {
+    let debug = workspace.target.join("debug");
+    let quoted = |path: &Path| format!("'{}'", path.display());
+    let lines = Runtime::ALL.into_iter().flat_map(|runtime| {
+        let (folder, built) = (runtime.folder(workspace), debug.join(runtime.built()));
+        let make = format!("mkdir -p {}", quoted(&folder));
+        let link = |name: &&str| format!("ln -sf {} {}", quoted(&built), quoted(&folder.join(name)));
+        std::iter::once(make).chain(runtime.loaded().iter().map(link)).collect::<Vec<_>>()
+    });
+    Task::new("sh", &workspace.root).args(["-c".to_owned(), lines.collect::<Vec<_>>().join(" && ")])
+}
