@@ -203,6 +203,11 @@ typedef struct pmd_af_options {
   const char *name;
   // Longest time that a start takes; 0: PMD_START_TIMEOUT.
   uint64_t start_timeout_ms;
+  // Whose memory tensors may lie in beside the host's: "cuda:0", "rocm:1", "ascend:0", with commas between several; NULL:
+  // PMD_ACCELERATORS.
+  const char *accelerators;
+  // Whether what is pushed to a server arrives in memory of the first of them.
+  bool device_areas;
 } pmd_af_options;
 
 // How many nodes a cluster has.
@@ -263,7 +268,8 @@ typedef struct pmd_af_incoming_info {
 typedef struct pmd_af_tensor {
   // First byte, before the offset.
   void *data;
-  // DLPack's device: 1 the host, 3 the host's pinned memory, 2 CUDA.
+  // DLPack's device: 1 the host, 3 the host's pinned memory, 2 CUDA, 10 ROCm, 12 Ascend. Of tensors that are given it is
+  // not looked at: their memory says where they are.
   int32_t device_type;
   // Which of them.
   int32_t device_id;
@@ -312,6 +318,12 @@ typedef struct pmd_af_request_options {
   bool at_once;
   // Longest wait for room; 0: ten seconds.
   uint64_t timeout_ms;
+  // Whether it takes its turn in a stream of the process's first accelerator: it waits for what the stream has been given,
+  // and what the stream is given afterwards waits for what is pulled; the call waits for neither. Where the request fails
+  // the stream goes on.
+  bool in_stream;
+  // That stream: the runtime's handle (`cudaStream_t`, `hipStream_t`, `aclrtStream`); 0 is the default stream.
+  uint64_t stream;
 } pmd_af_request_options;
 
 // When the phases of a request and of its response were at one server: nanoseconds of the clock of the side that noted
@@ -394,8 +406,20 @@ enum pmd_af_status pmd_af_memory_allocate(const struct pmd_af_node *node,
                                           struct pmd_af_memory **memory,
                                           void **address);
 
-// Registers memory of the program: of the host, or of CUDA device `device`; negative: the host's. Release it with
-// `pmd_af_memory_release`.
+// Allocates memory of device `device` of the process's accelerators, of undefined content, and registers it. Release it with
+// `pmd_af_memory_release`. `PMD_AF_STATUS_UNAVAILABLE` for a device that the process was not started with.
+//
+// # Safety
+// `memory` and `address` may be written.
+enum pmd_af_status pmd_af_memory_allocate_on(const struct pmd_af_node *node,
+                                             size_t bytes,
+                                             int32_t device,
+                                             struct pmd_af_memory **memory,
+                                             void **address);
+
+// Registers memory of the program: of the host, or of device `device` of the process's accelerators; negative: the host's.
+// Release it with `pmd_af_memory_release`. `PMD_AF_STATUS_UNAVAILABLE` for a device that the process was not started with,
+// `PMD_AF_STATUS_MEMORY` for what is no memory of the device, was freed, or ends before the range does.
 //
 // # Safety
 // The memory stays mapped until it is released and everything under way with it has ended, and is not touched while a
@@ -577,6 +601,19 @@ enum pmd_af_status pmd_af_respond(const struct pmd_af_incoming *incoming,
                                   const struct pmd_af_keyed_tensor *tensors,
                                   size_t count,
                                   struct pmd_af_response **response);
+
+// As `pmd_af_respond`, behind what a stream of the process's first accelerator has been given so far: the kernels that
+// compute the tensors. `stream` is the runtime's handle (`cudaStream_t`, `hipStream_t`, `aclrtStream`); 0 is the default
+// stream. Returns at once; if the stream fails the worker's request does. Leave the tensors alone until the worker has its
+// answer.
+//
+// # Safety
+// As `pmd_af_respond`.
+enum pmd_af_status pmd_af_respond_on(const struct pmd_af_node *node,
+                                     const struct pmd_af_incoming *incoming,
+                                     const struct pmd_af_keyed_tensor *tensors,
+                                     size_t count,
+                                     uint64_t stream);
 
 // Answers that there is no data, with a code of the application's: the worker's request fails.
 enum pmd_af_status pmd_af_refuse(const struct pmd_af_incoming *incoming, uint64_t code);

@@ -8,7 +8,10 @@ use std::{
 };
 
 use af_api::tensor::{DataType, Layout, Memory, MemoryError, Tensor, TensorError};
-use pmd_core::memory::{MemoryKind, RegionDescription};
+use pmd_core::{
+    accelerator::{AcceleratorKind, DeviceMemory},
+    memory::{MemoryKind, RegionDescription},
+};
 use pmd_host::{endpoint::Endpoint, soft::ArenaOptions, transfer::KeepAlive};
 
 use crate::{
@@ -36,7 +39,8 @@ static MEMORIES: Table<pmd_af_memory, Registered> = Table::new("memory");
 pub struct pmd_af_tensor {
     /// First byte, before the offset.
     pub data: *mut c_void,
-    /// DLPack's device: 1 the host, 3 the host's pinned memory, 2 CUDA.
+    /// DLPack's device: 1 the host, 3 the host's pinned memory, 2 CUDA, 10 ROCm, 12 Ascend. Of tensors that are given it is
+    /// not looked at: their memory says where they are.
     pub device_type: i32,
     /// Which of them.
     pub device_id: i32,
@@ -102,8 +106,40 @@ pub unsafe extern "C" fn pmd_af_memory_allocate(
     })
 }
 
-/// Registers memory of the program: of the host, or of CUDA device `device`; negative: the host's. Release it with
-/// `pmd_af_memory_release`.
+/// Allocates memory of device `device` of the process's accelerators, of undefined content, and registers it. Release it with
+/// `pmd_af_memory_release`. `PMD_AF_STATUS_UNAVAILABLE` for a device that the process was not started with.
+///
+/// # Safety
+/// `memory` and `address` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmd_af_memory_allocate_on(
+    node: *const pmd_af_node,
+    bytes: usize,
+    device: i32,
+    memory: *mut *mut pmd_af_memory,
+    address: *mut *mut c_void,
+) -> pmd_af_status {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let places = unsafe {
+            (
+                Place::new(memory, "the place for the memory")?,
+                Place::new(address, "the place for the address")?,
+            )
+        };
+        let process = process_of(node)?;
+        let allocated = process.accelerator(device)?.allocate(bytes as u64).map_err(MemoryError::from)?;
+        let first = allocated.description().address;
+        let registered = Registered::on_device(&process, &Arc::from(allocated))?;
+        places.1.put(ptr::without_provenance_mut(first as usize));
+        places.0.put(MEMORIES.insert(registered));
+        Ok(())
+    })
+}
+
+/// Registers memory of the program: of the host, or of device `device` of the process's accelerators; negative: the host's.
+/// Release it with `pmd_af_memory_release`. `PMD_AF_STATUS_UNAVAILABLE` for a device that the process was not started with,
+/// `PMD_AF_STATUS_MEMORY` for what is no memory of the device, was freed, or ends before the range does.
 ///
 /// # Safety
 /// The memory stays mapped until it is released and everything under way with it has ended, and is not touched while a
@@ -122,12 +158,16 @@ pub unsafe extern "C" fn pmd_af_memory_register(
         let Some(address) = NonNull::new(address) else {
             return Err(Failure::new(pmd_af_status::NullPointer, "the memory is NULL"));
         };
+        let process = process_of(node)?;
         if device >= 0 {
-            let text = "this build registers memory of the host only: copy to it, or give -1";
-            return Err(Failure::new(pmd_af_status::Unavailable, text));
+            let accelerator = process.accelerator(device)?;
+            let first = address.as_ptr().addr() as u64;
+            // SAFETY: the caller's promise.
+            let adopted = unsafe { accelerator.adopt(first, bytes as u64) }.map_err(MemoryError::from)?;
+            place.put(MEMORIES.insert(Registered::on_device(&process, &Arc::from(adopted))?));
+            return Ok(());
         }
         let range = host_range(address.as_ptr().expose_provenance() as u64, bytes as u64);
-        let process = process_of(node)?;
         // SAFETY: the caller's promise.
         place.put(MEMORIES.insert(unsafe { Registered::both(&process, &range, None)? }));
         Ok(())
@@ -141,6 +181,14 @@ pub extern "C" fn pmd_af_memory_release(memory: *mut pmd_af_memory) -> pmd_af_st
 }
 
 impl Registered {
+    /// Registers memory of a device with each endpoint of the process.
+    fn on_device(process: &Process, memory: &Arc<dyn DeviceMemory>) -> Result<Self, Failure> {
+        let register = |endpoint: &Endpoint| Memory::of_device(endpoint, Arc::clone(memory));
+        let server = process.server().map(|server| register(server.endpoint())).transpose()?;
+        let worker = process.worker().map(|worker| register(worker.endpoint())).transpose()?;
+        Ok(Self { worker, server })
+    }
+
     /// Registers a range with each endpoint of the process; `known` is a registration with the first of them.
     ///
     /// # Safety
@@ -271,14 +319,34 @@ fn data_type_of(code: u8, bits: u8) -> Option<DataType> {
     TYPES.iter().find(|known| (known.0, known.1) == (code, bits)).map(|known| known.2)
 }
 
+/// DLPack's numbers of where a tensor is.
+pub(crate) fn device_of(tensor: &Tensor) -> (i32, i32) {
+    let Some(accelerator) = tensor.memory().accelerator() else { return HOST };
+    let identity = accelerator.identity();
+    let kind = match identity.kind {
+        AcceleratorKind::Cuda => 2,
+        AcceleratorKind::Rocm => 10,
+        _ => 12,
+    };
+    (kind, i32::try_from(identity.ordinal).unwrap_or(0))
+}
+
+/// DLPack's numbers of the host.
+pub(crate) const HOST: (i32, i32) = (1, 0);
+
 /// A tensor of the library's as C programs see it; `shape` lives as long as it is looked at.
-pub(crate) fn described(key: u64, address: u64, layout: &Layout, shape: &[i64]) -> pmd_af_keyed_tensor {
+pub(crate) fn described(
+    key: u64,
+    (address, device): (u64, (i32, i32)),
+    layout: &Layout,
+    shape: &[i64],
+) -> pmd_af_keyed_tensor {
     let known = TYPES.iter().find(|known| known.2 == layout.data_type());
     let (type_code, type_bits) = known.map_or((1, 8), |known| (known.0, known.1));
     let tensor = pmd_af_tensor {
         data: ptr::with_exposed_provenance_mut(address as usize),
-        device_type: 1,
-        device_id: 0,
+        device_type: device.0,
+        device_id: device.1,
         dimensions: i32::try_from(shape.len()).unwrap_or(0),
         type_code,
         type_bits,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::c_char};
 
 use af_api::{
     config::{Config, ProcessRole},
-    environment,
+    environment::{self, EnvironmentError},
 };
 use pmd_host::environment::variable;
 
@@ -60,6 +60,11 @@ pub struct pmd_af_options {
     pub name: *const c_char,
     /// Longest time that a start takes; 0: PMD_START_TIMEOUT.
     pub start_timeout_ms: u64,
+    /// Whose memory tensors may lie in beside the host's: "cuda:0", "rocm:1", "ascend:0", with commas between several; NULL:
+    /// PMD_ACCELERATORS.
+    pub accelerators: *const c_char,
+    /// Whether what is pushed to a server arrives in memory of the first of them.
+    pub device_areas: bool,
 }
 
 /// Writes options that say nothing: everything is as the environment says.
@@ -91,6 +96,8 @@ const CLEAR: pmd_af_options = pmd_af_options {
     idle: std::ptr::null(),
     name: std::ptr::null(),
     start_timeout_ms: 0,
+    accelerators: std::ptr::null(),
+    device_areas: false,
 };
 
 /// The configuration that options ask for; the environment's where they are null.
@@ -103,7 +110,11 @@ pub(crate) unsafe fn config_at(options: *const pmd_af_options) -> Result<Config,
     // SAFETY: the caller's promise.
     let given = unsafe { variables_of(&options)? };
     let found = environment::config_of(|name| given.get(name).cloned().or_else(|| variable(name)));
-    let mut config = found.map_err(|error| Failure::of(pmd_af_status::InvalidArgument, &error))?;
+    let mut config = found.map_err(|error| {
+        let missing = matches!(error, EnvironmentError::Accelerator { .. });
+        let status = if missing { pmd_af_status::Unavailable } else { pmd_af_status::InvalidArgument };
+        Failure::of(status, &error)
+    })?;
     if options.rank >= 0 {
         place(&mut config, options.rank);
     }
@@ -115,6 +126,15 @@ pub(crate) unsafe fn config_at(options: *const pmd_af_options) -> Result<Config,
         config.start_timeout = crate::boundary::milliseconds(options.start_timeout_ms);
     }
     Ok(config)
+}
+
+/// Whether options ask for receive areas on the device.
+///
+/// # Safety
+/// `options` is null or points to options.
+pub(crate) unsafe fn device_areas_at(options: *const pmd_af_options) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { options.as_ref() }.is_some_and(|options| options.device_areas)
 }
 
 /// The place of a rank: its node and its instance.
@@ -161,6 +181,7 @@ unsafe fn variables_of(options: &pmd_af_options) -> Result<BTreeMap<String, Stri
         ("PMD_TRANSPORT", options.transport, "options.transport"),
         ("PMD_DEVICE", options.device, "options.device"),
         ("PMD_IDLE", options.idle, "options.idle"),
+        ("PMD_ACCELERATORS", options.accelerators, "options.accelerators"),
     ];
     for (name, value, what) in texts {
         // SAFETY: the caller's promise.

@@ -8,13 +8,16 @@ use std::{
 };
 
 use af_api::{
-    server::{BatchError, Gather, OfferError, OpenError, Request, RespondError, Response, ResponseWaitError},
+    server::{
+        BatchError, DeferredError, Gather, OfferError, OpenError, Request, RespondError, Response,
+        ResponseWaitError,
+    },
     tensor::Layout,
 };
 
 use crate::{
     boundary::{Place, Table, array, guard, milliseconds, writable_array},
-    memory::{Side, described, pmd_af_keyed_tensor, tensors_at},
+    memory::{HOST, Side, described, device_of, pmd_af_keyed_tensor, tensors_at},
     node::{pmd_af_node, process_of},
     status::{Failure, pmd_af_status, statuses},
 };
@@ -71,7 +74,8 @@ struct Incoming {
 
 struct Push {
     key: u64,
-    address: u64,
+    /// Address, and DLPack's numbers of the device.
+    place: (u64, (i32, i32)),
     layout: Layout,
     shape: Vec<i64>,
 }
@@ -155,7 +159,7 @@ pub unsafe extern "C" fn pmd_af_incoming_push(
         let place = unsafe { Place::new(tensor, "the place for the tensor")? };
         let incoming = INCOMING.find(incoming)?;
         let push = incoming.pushes.get(index).ok_or_else(|| beyond("push", index, incoming.pushes.len()))?;
-        place.put(described(push.key, push.address, &push.layout, &push.shape));
+        place.put(described(push.key, push.place, &push.layout, &push.shape));
         Ok(())
     })
 }
@@ -176,7 +180,7 @@ pub unsafe extern "C" fn pmd_af_incoming_pull(
         let incoming = INCOMING.find(incoming)?;
         let (key, layout) =
             incoming.pulls.get(index).ok_or_else(|| beyond("pull", index, incoming.pulls.len()))?;
-        place.put(described(*key, 0, layout, &[]));
+        place.put(described(*key, (0, HOST), layout, &[]));
         Ok(())
     })
 }
@@ -207,6 +211,32 @@ pub unsafe extern "C" fn pmd_af_respond(
             unsafe { Place::optional(response) }.put(RESPONSES.insert(sent));
         }
         Ok(())
+    })
+}
+
+/// As `pmd_af_respond`, behind what a stream of the process's first accelerator has been given so far: the kernels that
+/// compute the tensors. `stream` is the runtime's handle (`cudaStream_t`, `hipStream_t`, `aclrtStream`); 0 is the default
+/// stream. Returns at once; if the stream fails the worker's request does. Leave the tensors alone until the worker has its
+/// answer.
+///
+/// # Safety
+/// As `pmd_af_respond`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmd_af_respond_on(
+    node: *const pmd_af_node,
+    incoming: *const pmd_af_incoming,
+    tensors: *const pmd_af_keyed_tensor,
+    count: usize,
+    stream: u64,
+) -> pmd_af_status {
+    guard(|| {
+        let (process, incoming) = (process_of(node)?, INCOMING.find(incoming)?);
+        let stream = process.stream(stream)?;
+        // SAFETY: the caller's promise.
+        let tensors = unsafe { tensors_at(tensors, count, Side::Server)? };
+        let tensors: Vec<_> = tensors.into_iter().map(|(_, tensor)| tensor).collect();
+        // Whoever asked has been told of what fails then.
+        Ok(process.as_server()?.respond_on(&*stream, (incoming.take()?, tensors), None, drop)?)
     })
 }
 
@@ -285,7 +315,7 @@ impl Incoming {
             .pushes()
             .map(|pushed| Push {
                 key: pushed.key(),
-                address: pushed.tensor().map_or(0, |tensor| tensor.address()),
+                place: pushed.tensor().map_or((0, HOST), |tensor| (tensor.address(), device_of(tensor))),
                 layout: *pushed.layout(),
                 shape: pushed.layout().shape().iter().map(signed).collect(),
             })
@@ -325,8 +355,16 @@ statuses! {
     OpenError => of_open;
     BatchError => of_batch;
     RespondError => of_respond;
+    DeferredError => of_deferred;
     ResponseWaitError => of_response;
     OfferError => of_offer;
+}
+
+const fn of_deferred(error: &DeferredError) -> pmd_af_status {
+    match error {
+        DeferredError::Gate(_) => pmd_af_status::Busy,
+        _ => pmd_af_status::Failed,
+    }
 }
 
 const fn of_open(error: &OpenError) -> pmd_af_status {

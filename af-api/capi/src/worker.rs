@@ -2,18 +2,19 @@
 //! [`af_api::worker`].
 #![allow(unsafe_code, non_camel_case_types)] // C functions, with names as C programs see them
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use af_api::worker::{
     CancelOutcome, ConnectError, FailureCause, Handle, Part, PushPull, PushPullError, Results, TraceError,
     WaitError,
 };
+use pmd_core::accelerator::Stream;
 use pmd_host::{control::RequestError, endpoint::EndpointError};
 
 use crate::{
     boundary::{Place, Table, array, guard, milliseconds, writable_array},
     memory::{Side, pmd_af_keyed_tensor, tensors_at},
-    node::{pmd_af_node, process_of},
+    node::{Process, pmd_af_node, process_of},
     status::{Failure, pmd_af_status, statuses},
 };
 
@@ -52,9 +53,16 @@ pub struct pmd_af_request_options {
     pub at_once: bool,
     /// Longest wait for room; 0: ten seconds.
     pub timeout_ms: u64,
+    /// Whether it takes its turn in a stream of the process's first accelerator: it waits for what the stream has been given,
+    /// and what the stream is given afterwards waits for what is pulled; the call waits for neither. Where the request fails
+    /// the stream goes on.
+    pub in_stream: bool,
+    /// That stream: the runtime's handle (`cudaStream_t`, `hipStream_t`, `aclrtStream`); 0 is the default stream.
+    pub stream: u64,
 }
 
 /// How long to wait for room.
+#[derive(Clone, Copy)]
 enum Patience {
     AtOnce,
     Milliseconds(u64),
@@ -97,11 +105,16 @@ pub unsafe extern "C" fn pmd_af_push_pull(
         for (key, tensor) in &pulls {
             wanted = wanted.pull(*key, tensor);
         }
-        let handle = match patience {
-            Patience::AtOnce => worker.try_push_pull(&wanted)?,
-            Patience::Milliseconds(patience) => {
-                worker.push_pull(&wanted, Some(Instant::now() + milliseconds(patience)))?
-            }
+        // SAFETY: the caller's promise.
+        let stream = unsafe { stream_of(&process, options)? };
+        let deadline = match patience {
+            Patience::AtOnce => Instant::now(),
+            Patience::Milliseconds(patience) => Instant::now() + milliseconds(patience),
+        };
+        let handle = match (stream, patience) {
+            (Some(stream), _) => worker.push_pull_on(&*stream, &wanted, Some(deadline))?,
+            (None, Patience::AtOnce) => worker.try_push_pull(&wanted)?,
+            (None, Patience::Milliseconds(_)) => worker.push_pull(&wanted, Some(deadline))?,
         };
         place.put(REQUESTS.insert(handle));
         Ok(())
@@ -331,6 +344,19 @@ const fn of_connect(error: &ConnectError) -> pmd_af_status {
     }
 }
 
+/// The stream in whose turn a request is.
+///
+/// # Safety
+/// `options` is null or points to options.
+unsafe fn stream_of(
+    process: &Process,
+    options: *const pmd_af_request_options,
+) -> Result<Option<Arc<dyn Stream>>, Failure> {
+    // SAFETY: the caller's promise.
+    let options = unsafe { options.as_ref() }.filter(|options| options.in_stream);
+    options.map(|options| process.stream(options.stream)).transpose()
+}
+
 const fn of_push_pull(error: &PushPullError) -> pmd_af_status {
     match error {
         PushPullError::NoServers | PushPullError::UnknownServer { .. } => pmd_af_status::NotFound,
@@ -339,7 +365,8 @@ const fn of_push_pull(error: &PushPullError) -> pmd_af_status {
         PushPullError::Timeout { .. } => pmd_af_status::Timeout,
         PushPullError::Capacity { .. } => pmd_af_status::Capacity,
         PushPullError::Agreement { .. } => pmd_af_status::Refused,
-        PushPullError::Unreachable { .. } => pmd_af_status::Unavailable,
+        PushPullError::Unreachable { .. } | PushPullError::NoAccelerator => pmd_af_status::Unavailable,
+        PushPullError::Stream(_) => pmd_af_status::Failed,
         _ => pmd_af_status::InvalidArgument,
     }
 }

@@ -19,7 +19,7 @@ use types::{barrier_of, event_of, member_of, members_out, shape_of};
 
 use crate::{
     boundary::{Place, Table, guard, milliseconds, text},
-    options::{config_at, pmd_af_options},
+    options::{config_at, device_areas_at, pmd_af_options},
     status::{Failure, pmd_af_status},
 };
 
@@ -44,7 +44,8 @@ pub unsafe extern "C" fn pmd_af_node_start(
         // SAFETY: the caller's promise.
         let place = unsafe { Place::new(node, "the place for the node")? };
         // SAFETY: the caller's promise.
-        place.put(NODES.insert(Process::start(unsafe { config_at(options)? })?));
+        let (config, device_areas) = unsafe { (config_at(options)?, device_areas_at(options)) };
+        place.put(NODES.insert(Process::start(config, device_areas)?));
         Ok(())
     })
 }

@@ -8,11 +8,12 @@ use std::{
 use af_api::{
     config::{Config, Shape},
     rendezvous::{MemberState, Role},
-    server::Server,
-    session::{Session, SessionError},
+    server::{Server, ServerConfig},
+    session::{Session, SessionError, SessionOptions},
     worker::Worker,
 };
-use pmd_host::endpoint::Endpoint;
+use pmd_core::accelerator::{Accelerator, Stream};
+use pmd_host::{endpoint::Endpoint, soft::Accelerators};
 
 use crate::{
     boundary::milliseconds,
@@ -31,17 +32,23 @@ pub(crate) struct Process {
     session: Mutex<Option<Arc<Session>>>,
     shape: Shape,
     instance: u32,
+    accelerators: Accelerators,
 }
 
 impl Process {
-    pub(super) fn start(config: Config) -> Result<Self, Failure> {
+    /// `device_areas` is whether a server's pushes arrive on its device.
+    pub(super) fn start(config: Config, device_areas: bool) -> Result<Self, Failure> {
         if !is_node(config.role) {
             return Err(no_role());
         }
         let (shape, instance) = (config.shape, config.instance);
-        let session = Session::start(config)?;
+        let accelerators = config.endpoint.soft.accelerators.clone();
+        let server = ServerConfig { device_areas, ..ServerConfig::default() };
+        let options = SessionOptions { server, ..SessionOptions::default() };
+        let session = Session::start_with(config, options)?;
         let (worker, server) = (session.worker().cloned(), session.server().cloned());
-        Ok(Self { worker, server, session: Mutex::new(Some(Arc::new(session))), shape, instance })
+        let session = Mutex::new(Some(Arc::new(session)));
+        Ok(Self { worker, server, session, shape, instance, accelerators })
     }
 
     /// Connects the worker to those servers that are up and that it is not connected to.
@@ -91,6 +98,29 @@ impl Process {
     pub(crate) fn endpoint(&self) -> Result<&Endpoint, Failure> {
         let worker = || Some(self.worker.as_ref()?.endpoint());
         self.server.as_ref().map_or_else(worker, |server| Some(server.endpoint())).ok_or_else(no_role)
+    }
+
+    /// The accelerator of a number, of those that the process was started with.
+    pub(crate) fn accelerator(&self, device: i32) -> Result<&Arc<dyn Accelerator>, Failure> {
+        let wanted = u32::try_from(device).ok();
+        let found = self.accelerators.iter().find(|known| Some(known.identity().ordinal) == wanted);
+        found.ok_or_else(|| {
+            let text =
+                format!("device {device} is of no accelerator of this process: name it in its options");
+            Failure::new(pmd_af_status::Unavailable, text)
+        })
+    }
+
+    /// A stream of the first accelerator, by the runtime's handle.
+    pub(crate) fn stream(&self, native: u64) -> Result<Arc<dyn Stream>, Failure> {
+        let none = || {
+            Failure::new(
+                pmd_af_status::Unavailable,
+                "this process has no accelerator: name it in its options",
+            )
+        };
+        let stream = self.accelerators.iter().next().ok_or_else(none)?.stream(native);
+        stream.map_err(|error| Failure::of(pmd_af_status::NotFound, &error))
     }
 
     pub(crate) const fn worker(&self) -> Option<&Worker> {

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // calls C functions
 
 mod app;
+mod device;
 mod exchange;
 mod refusals;
 
@@ -192,4 +193,6 @@ const DEFAULTS: pmd_af_request_options = pmd_af_request_options {
     up_to: false,
     at_once: false,
     timeout_ms: 0,
+    in_stream: false,
+    stream: 0,
 };

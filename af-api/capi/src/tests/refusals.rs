@@ -72,7 +72,7 @@ fn tensors_that_cannot_be_are_refused() {
         pmd_af_memory_register(cluster.worker, std::ptr::without_provenance_mut(4096), 64, -1, place)
     });
     assert_eq!(unmapped, Err(pmd_af_status::Memory));
-    // SAFETY: memory of the test, of which no device is asked for... but one is.
+    // SAFETY: refused.
     let device = made(null_mut(), |place| unsafe {
         pmd_af_memory_register(cluster.worker, numbers.first.cast(), 64, 0, place)
     });
