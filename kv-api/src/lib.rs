@@ -120,14 +120,15 @@
 //!   total and for each peer, as text for Prometheus too.
 //!
 //! # Device memory
-//! A cache may lie in memory of an accelerator, described by `pmd_core::accelerator`
-//! ([`register_device_cache`](engine::Engine::register_device_cache)); everything else is as for memory of the host, and
-//! the other end may be of either kind.
+//! Every interface takes memory of accelerators, described by `pmd_core::accelerator`, where it takes the host's: a cache of
+//! the engine with [`register_device_cache`](engine::Engine::register_device_cache), for instance. Everything else is as for
+//! memory of the host, and the other end may be of either kind.
 //! - A NIC reaches it by a dma-buf or as peer memory. Within a host the accelerator's streams copy, for which **both**
 //!   engines are opened with the accelerator, that of a host cache too:
 //!   [`DeviceConfig::accelerators`](pmd_host::soft::DeviceConfig::accelerators) in
-//!   [`EndpointConfig::soft`](pmd_host::endpoint::EndpointConfig::soft). [`Cache::path`](engine::Cache::path) tells which
-//!   way it is; none is chosen silently, and a cache that no device reaches is refused when it is registered.
+//!   [`EndpointConfig::soft`](pmd_host::endpoint::EndpointConfig::soft), or, where an interface reads the [`environment`],
+//!   `PMD_ACCELERATORS`. [`Cache::path`](engine::Cache::path) tells which way it is; none is chosen silently, and a cache
+//!   that no device reaches is refused when it is registered.
 //! - Transfers are in no order with the kernels of the application's streams: post when an event behind the kernels that
 //!   write the blocks is done ([`Event::query`](pmd_core::accelerator::Event::query)), and start the kernels that read
 //!   blocks when the transfer is. A [`LayerSynchronizer`](engine::LayerSynchronizer) waits for the event of each layer.
@@ -225,13 +226,6 @@
 //! Shared memory connects processes of one user, host and network namespace. Where the kernel's Yama module keeps
 //! processes of one user from attaching to each other, opening an engine lifts that for its process, unless
 //! [`process_memory`](pmd_host::soft::DeviceConfig::process_memory) is off.
-//!
-//! # Device memory
-//! Every interface takes memory of accelerators where it takes the host's. An engine is opened with the accelerators whose
-//! memory it is to know ([`DeviceConfig::accelerators`](pmd_host::soft::DeviceConfig::accelerators) of its endpoint), or,
-//! where it reads the [`environment`], with those that `PMD_ACCELERATORS` names. NICs reach such memory by a dma-buf or
-//! as peer memory; within a host the accelerator's streams copy. Nothing here waits for an application's streams: a
-//! transfer is posted when the kernels that write the memory are done, and kernels run when it has its outcome.
 //!
 //! # Features
 //! `accelerators`, on by default, has the [`environment`] open accelerators by name; without it a program hands in those

@@ -50,10 +50,6 @@ pub(crate) enum Failure {
     NoDevice(#[from] pmd_accelerators::OpenError),
     #[error(transparent)]
     Accelerator(#[from] AcceleratorError),
-    #[error(
-        "--api {api} does not move device memory in this command: leave --device out, or take --api engine"
-    )]
-    HostOnly { api: String },
     #[error("no memory for {bytes} bytes")]
     NoMemory { bytes: u64 },
 }
@@ -65,7 +61,6 @@ impl Failure {
             | Self::EmptyInput { .. }
             | Self::ShortInput { .. }
             | Self::Layout(_)
-            | Self::HostOnly { .. }
             | Self::Engine(EngineError::Layout(_) | EngineError::Plan(PlanError::BlockRange { .. })) => 2,
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 2,
             Self::NoMemory { .. }

@@ -104,12 +104,17 @@ impl OwnedCache {
         Ok(Self { cache, place: Place::Device(mirror) })
     }
 
+    /// The device's side, where a device has the cache.
+    pub(crate) const fn mirror(&self) -> Option<&Mirror> {
+        match &self.place {
+            Place::Device(mirror) => Some(mirror),
+            Place::Arena | Place::Heap(_) => None,
+        }
+    }
+
     /// What was written to the bytes goes to where transfers read it.
     pub(crate) fn upload(&self) -> Result<(), Failure> {
-        match &self.place {
-            Place::Device(mirror) => mirror.upload(),
-            Place::Arena | Place::Heap(_) => Ok(()),
-        }
+        self.mirror().map_or(Ok(()), Mirror::upload)
     }
 
     /// `length` bytes from `start` on, fewer where the cache ends before, become what transfers have written.
@@ -117,11 +122,8 @@ impl OwnedCache {
     /// # Safety
     /// Nobody holds a slice of those bytes.
     pub(crate) unsafe fn download(&self, start: usize, length: usize) -> Result<(), Failure> {
-        match &self.place {
-            // SAFETY: the caller's promise.
-            Place::Device(mirror) => unsafe { mirror.download(start, length) },
-            Place::Arena | Place::Heap(_) => Ok(()),
-        }
+        // SAFETY: the caller's promise.
+        self.mirror().map_or(Ok(()), |mirror| unsafe { mirror.download(start, length) })
     }
 
     pub(crate) const fn cache(&self) -> &Cache {
@@ -197,6 +199,16 @@ impl Mirror {
         &self.device
     }
 
+    /// First byte of the device's side.
+    pub(crate) fn address(&self) -> u64 {
+        self.device.description().address
+    }
+
+    /// Bytes of the copy here.
+    pub(crate) fn bytes(&self) -> NonNull<[u8]> {
+        NonNull::slice_from_raw_parts(self.copy.0, self.copy.1.size())
+    }
+
     /// The copy here goes to the device. No transfer touches the device's side meanwhile.
     pub(crate) fn upload(&self) -> Result<(), Failure> {
         self.carry(0, usize::MAX, CopyDirection::HostToDevice)
@@ -214,7 +226,7 @@ impl Mirror {
         let start = start.min(self.copy.1.size());
         let length = length.min(self.copy.1.size() - start) as u64;
         let here = self.copy.0.as_ptr() as u64 + start as u64;
-        let there = self.device.description().address + start as u64;
+        let there = self.address() + start as u64;
         let (from, to) = match direction {
             CopyDirection::HostToDevice => (here, there),
             _ => (there, here),

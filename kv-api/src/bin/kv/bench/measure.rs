@@ -13,7 +13,12 @@ use super::{
     protocol::{PeerSays, Task},
     samples::Sample,
 };
-use crate::{child::RoleProcess, failure::Failure, memory::Memory, pattern::Pattern};
+use crate::{
+    child::RoleProcess,
+    failure::Failure,
+    memory::{Memory, Mirror},
+    pattern::Pattern,
+};
 
 /// A connected benchmark.
 pub(super) struct Bench {
@@ -49,7 +54,7 @@ impl Bench {
             // SAFETY: no transfer has been posted, and the peer posts none.
             (Operation::Write, _) => content::fill(unsafe { bytes_mut(client.memory()) }, block),
         }
-        client.upload()?;
+        client.mirror().map_or(Ok(()), Mirror::upload)?;
         Ok(Self {
             operation,
             client,
@@ -67,7 +72,7 @@ impl Bench {
         self.client.transport()
     }
 
-    /// How this process's blocks are reached, where a device has them.
+    /// How this process's blocks are reached, where the API tells.
     pub(super) fn path(&self) -> Option<&'static str> {
         self.client.path()
     }
@@ -142,14 +147,15 @@ impl Bench {
             Operation::Read => {
                 // SAFETY: no transfer is in flight.
                 unsafe { bytes_mut(self.client.memory()) }.fill(content::NOTHING);
-                self.client.upload()
+                self.client.mirror().map_or(Ok(()), Mirror::upload)
             }
             Operation::Write => self.tell(&Task::Clear),
         }
     }
 
     fn arrived(&mut self, destination: &[u32]) -> Result<bool, Failure> {
-        self.client.download()?;
+        // SAFETY: no transfer is in flight, and nobody borrows the blocks.
+        self.client.mirror().map_or(Ok(()), |mirror| unsafe { mirror.download(0, usize::MAX) })?;
         let memory = self.client.memory();
         // SAFETY: no transfer is in flight.
         let bytes = unsafe { memory.as_ref() };

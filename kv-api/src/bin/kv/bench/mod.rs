@@ -145,9 +145,6 @@ impl Shape {
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let layout = arguments.shape.layout()?;
     let place = arguments.place;
-    if place.device.is_some() && !arguments.api.takes_devices() {
-        return Err(Failure::HostOnly { api: arguments.api.name() });
-    }
     room::check(layout.total_bytes(), if arguments.baseline { 3 } else { 2 })?;
     let mut child_arguments = arguments.shape.arguments();
     child_arguments.extend(["--api".to_owned(), arguments.api.name()]);

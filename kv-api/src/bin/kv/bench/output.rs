@@ -13,7 +13,7 @@ pub(super) struct Report<'a> {
     pub(super) arguments: &'a Arguments,
     pub(super) layout: CacheLayout,
     pub(super) transport: &'static str,
-    /// How this process's blocks are reached, where there is a device.
+    /// How this process's blocks are reached, where there is a device and the API tells.
     pub(super) path: Option<&'static str>,
     pub(super) summary: &'a Summary,
     pub(super) verified: bool,
@@ -43,9 +43,9 @@ impl Report<'_> {
             "work_requests": summary.work_requests,
             "verified": self.verified,
         });
-        if let (Some(device), Some(path)) = (self.arguments.place.device, self.path) {
+        if let Some(device) = self.arguments.place.device {
             object["peer_memory"] = json!(device.to_string());
-            object["path"] = json!(path);
+            object["path"] = json!(self.path);
         }
         if let Some(baseline) = summary.baseline {
             object["memcpy_us"] = json!(baseline.memcpy);

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     Outcome, child,
+    memory::Mirror,
     options::{Common, Place},
 };
 
@@ -37,7 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let mut server = api.serve(&Setup { shape, operation: op, common, place })?;
     // SAFETY: no peer has been told the address yet.
     content::fill(unsafe { bytes(server.memory()) }, shape.block_size as usize);
-    server.upload()?;
+    server.mirror().map_or(Ok(()), Mirror::upload)?;
     child::say(&PeerSays::Ready { address: server.address() });
     for task in child::orders::<Task>() {
         carry_out(&task?, &mut *server)?;
@@ -50,11 +51,12 @@ fn carry_out(task: &Task, server: &mut dyn Server) -> Outcome {
         Task::Clear => {
             // SAFETY: the parent tells this between its transfers and waits for the answer before the next.
             unsafe { bytes(server.memory()) }.fill(content::NOTHING);
-            server.upload()?;
+            server.mirror().map_or(Ok(()), Mirror::upload)?;
             child::say(&PeerSays::Done);
         }
         Task::Digest => {
-            server.download()?;
+            // SAFETY: as above.
+            server.mirror().map_or(Ok(()), |mirror| unsafe { mirror.download(0, usize::MAX) })?;
             // SAFETY: as above.
             let digest = blake3::hash(unsafe { bytes(server.memory()) });
             child::say(&PeerSays::Digest(*digest.as_bytes()));

@@ -1,17 +1,19 @@
 //! Agents: prepared lists of all blocks on both sides, a request by index in each iteration.
 #![allow(unsafe_code)] // registers memory that it owns
 
-use std::ptr::NonNull;
+use std::{ptr::NonNull, sync::Arc};
 
 use kv_api::agent::{
-    Agent, AgentConfig, AgentError, DescriptorList, PreparedList, Request, backend::Registration,
+    Agent, AgentConfig, AgentError, Descriptor, DescriptorList, MemoryType, PreparedList, Request,
+    backend::Registration,
 };
+use pmd_core::accelerator::Accelerator;
 use pmd_host::transfer::Direction;
 
 use super::{Client, Operation, Planned, Server, Setup};
 use crate::{
     failure::Failure,
-    memory::{ARENA, Memory, MemoryOption},
+    memory::{ARENA, Memory, MemoryOption, Mirror},
     options::LOOPBACK,
 };
 
@@ -24,12 +26,13 @@ struct Owned {
     memory: NonNull<[u8]>,
     list: DescriptorList,
     /// Freed after the agent has let go of it: all transfers have ended, and so has the agent of the other process.
-    _backing: Backing,
+    backing: Backing,
 }
 
 enum Backing {
     Arena { _registration: Registration },
     Heap { _memory: Memory },
+    Device(Mirror),
 }
 
 struct AgentClient {
@@ -47,11 +50,15 @@ impl Owned {
     fn new(name: &str, setup: &Setup) -> Result<Self, Failure> {
         let mut config = AgentConfig::new(name);
         config.backend.endpoint = setup.common.endpoint(name, Some(LOOPBACK));
+        let accelerator = setup.place.open(&mut config.backend.endpoint)?;
         let agent = Agent::open(config)?;
         let layout = setup.shape.layout()?;
         let (blocks, block) = (u64::from(layout.blocks()), layout.block_bytes());
         let bytes =
             usize::try_from(blocks * block).map_err(|_| Failure::NoMemory { bytes: blocks * block })?;
+        if let Some(accelerator) = accelerator {
+            return Self::on_device(agent, &accelerator, (blocks, block));
+        }
         let (start, backing) = match setup.shape.memory {
             MemoryOption::Arena => {
                 let registration = agent.allocate(bytes, ARENA)?;
@@ -68,7 +75,32 @@ impl Owned {
         // Registered memory is at no null address; the fallback cannot be reached.
         let first = NonNull::new(start as *mut u8).unwrap_or(NonNull::dangling());
         let list = DescriptorList::dram((0..blocks).map(|index| (start + index * block, block)));
-        Ok(Self { agent, memory: NonNull::slice_from_raw_parts(first, bytes), list, _backing: backing })
+        Ok(Self { agent, memory: NonNull::slice_from_raw_parts(first, bytes), list, backing })
+    }
+
+    fn on_device(
+        agent: Agent,
+        accelerator: &Arc<dyn Accelerator>,
+        (blocks, block): (u64, u64),
+    ) -> Result<Self, Failure> {
+        let (mirror, device) =
+            (Mirror::new(accelerator, blocks * block)?, accelerator.identity().ordinal.into());
+        let start = mirror.address();
+        let vram = |ranges: &mut dyn Iterator<Item = (u64, u64)>| DescriptorList {
+            memory: MemoryType::Vram,
+            descriptors: ranges.map(|(address, length)| Descriptor { address, length, device }).collect(),
+        };
+        // SAFETY: the memory is freed after the agent (field order).
+        unsafe { agent.register(&vram(&mut [(start, blocks * block)].into_iter()))? };
+        let list = vram(&mut (0..blocks).map(|index| (start + index * block, block)));
+        Ok(Self { agent, memory: mirror.bytes(), list, backing: Backing::Device(mirror) })
+    }
+
+    const fn mirror(&self) -> Option<&Mirror> {
+        match &self.backing {
+            Backing::Device(mirror) => Some(mirror),
+            Backing::Arena { .. } | Backing::Heap { .. } => None,
+        }
     }
 }
 
@@ -99,6 +131,10 @@ impl Client for AgentClient {
 
     fn memory(&self) -> NonNull<[u8]> {
         self.owned.memory
+    }
+
+    fn mirror(&self) -> Option<&Mirror> {
+        self.owned.mirror()
     }
 
     fn plan(&mut self, destination: &[u32]) -> Result<Box<dyn Planned + '_>, Failure> {
@@ -136,6 +172,10 @@ impl Server for AgentServer {
 
     fn memory(&self) -> NonNull<[u8]> {
         self.0.memory
+    }
+
+    fn mirror(&self) -> Option<&Mirror> {
+        self.0.mirror()
     }
 }
 

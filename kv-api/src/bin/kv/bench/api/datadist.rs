@@ -14,7 +14,7 @@ use super::{Client, Operation, Planned, Server, Setup};
 use crate::{
     bench::PATIENCE,
     failure::Failure,
-    memory::{Memory, MemoryOption},
+    memory::{Memory, MemoryOption, Mirror},
     options::LOOPBACK,
 };
 
@@ -28,6 +28,7 @@ struct Owned {
     cache_id: i64,
     memory: NonNull<[u8]>,
     /// After the process, which ends all that reaches it.
+    mirror: Option<Mirror>,
     _heap: Option<Memory>,
 }
 
@@ -46,15 +47,31 @@ impl Owned {
         let role = if cluster_id == THERE { LlmRole::Prompt } else { LlmRole::Decoder };
         let datadist = LlmDataDist::new(cluster_id, role);
         let mut options = Options::from([
-            (OPTION_DEVICE_ID.to_owned(), "0".to_owned()),
+            (OPTION_DEVICE_ID.to_owned(), setup.place.device.map_or(0, |device| device.ordinal).to_string()),
             (OPTION_SYNC_CACHE_WAIT_TIME.to_owned(), PATIENCE.as_millis().to_string()),
         ]);
         options.extend(listen.map(|listen| (OPTION_LISTEN_IP_INFO.to_owned(), listen.to_string())));
-        datadist.initialize_with(&options, setup.common.endpoint("bench", None))?;
+        let mut endpoint = setup.common.endpoint("bench", None);
+        let accelerator = setup.place.open(&mut endpoint)?;
+        datadist.initialize_with(&options, endpoint)?;
         let layout = setup.shape.layout()?;
         let shape = [i64::from(layout.blocks()), layout.block_bytes() as i64];
-        let desc = CacheDesc::new(CachePlacement::Host, 1, DataType::Uint8, &shape);
+        let place = if accelerator.is_some() { CachePlacement::Device } else { CachePlacement::Host };
+        let desc = CacheDesc::new(place, 1, DataType::Uint8, &shape);
         let bytes = layout.total_bytes();
+        if let Some(accelerator) = accelerator {
+            let mirror = Mirror::new(&accelerator, bytes)?;
+            // SAFETY: the memory is freed after the process (field order).
+            let cache_id =
+                unsafe { datadist.register_kv_cache(&desc, &[mirror.address()], &CacheKeys::None)? };
+            return Ok(Self {
+                datadist,
+                cache_id,
+                memory: mirror.bytes(),
+                mirror: Some(mirror),
+                _heap: None,
+            });
+        }
         let (cache_id, start, heap) = match setup.shape.memory {
             MemoryOption::Arena => {
                 let cache = datadist.allocate_cache(&desc, &CacheKeys::None)?;
@@ -71,7 +88,7 @@ impl Owned {
         // Registered memory is at no null address; the fallback cannot be reached.
         let first = NonNull::new(start as *mut u8).unwrap_or(NonNull::dangling());
         let memory = NonNull::slice_from_raw_parts(first, bytes as usize);
-        Ok(Self { datadist, cache_id, memory, _heap: heap })
+        Ok(Self { datadist, cache_id, memory, mirror: None, _heap: heap })
     }
 }
 
@@ -99,6 +116,10 @@ impl Client for DataDistClient {
 
     fn memory(&self) -> NonNull<[u8]> {
         self.owned.memory
+    }
+
+    fn mirror(&self) -> Option<&Mirror> {
+        self.owned.mirror.as_ref()
     }
 
     fn plan(&mut self, destination: &[u32]) -> Result<Box<dyn Planned + '_>, Failure> {
@@ -142,6 +163,10 @@ impl Server for DataDistServer {
 
     fn memory(&self) -> NonNull<[u8]> {
         self.0.memory
+    }
+
+    fn mirror(&self) -> Option<&Mirror> {
+        self.0.mirror.as_ref()
     }
 }
 

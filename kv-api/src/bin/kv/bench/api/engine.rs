@@ -1,7 +1,5 @@
 //! The native engine: one cache of one tensor on each side, read or written by block tables.
 
-#![allow(unsafe_code)] // reads back what a device has between transfers
-
 use std::{net::SocketAddr, ptr::NonNull};
 
 use kv_api::{
@@ -11,7 +9,12 @@ use kv_api::{
 use pmd_host::{region::RegionPath, transfer::Transfer};
 
 use super::{Client, Operation, Planned, Server, Setup};
-use crate::{Outcome, bench::PATIENCE, failure::Failure, memory::OwnedCache, options::LOOPBACK};
+use crate::{
+    bench::PATIENCE,
+    failure::Failure,
+    memory::{Mirror, OwnedCache},
+    options::LOOPBACK,
+};
 
 /// Name under which the peer's cache is looked up.
 const PEER_CACHE: &str = "bench-peer";
@@ -74,13 +77,8 @@ impl Client for EngineClient {
         self.local.memory()
     }
 
-    fn upload(&self) -> Outcome {
-        self.local.upload()
-    }
-
-    fn download(&self) -> Outcome {
-        // SAFETY: the bench borrows the blocks for single steps only, and this is one.
-        unsafe { self.local.download(0, usize::MAX) }
+    fn mirror(&self) -> Option<&Mirror> {
+        self.local.mirror()
     }
 
     fn plan(&mut self, destination: &[u32]) -> Result<Box<dyn Planned + '_>, Failure> {
@@ -121,12 +119,7 @@ impl Server for EngineServer {
         self.owned.memory()
     }
 
-    fn upload(&self) -> Outcome {
-        self.owned.upload()
-    }
-
-    fn download(&self) -> Outcome {
-        // SAFETY: as above.
-        unsafe { self.owned.download(0, usize::MAX) }
+    fn mirror(&self) -> Option<&Mirror> {
+        self.owned.mirror()
     }
 }

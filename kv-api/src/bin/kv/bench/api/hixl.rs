@@ -12,7 +12,7 @@ use super::{Client, Operation, Planned, Server, Setup};
 use crate::{
     bench::PATIENCE,
     failure::Failure,
-    memory::{ARENA, Memory, MemoryOption},
+    memory::{ARENA, Memory, MemoryOption, Mirror},
     options::LOOPBACK,
 };
 
@@ -23,7 +23,10 @@ const TRIES: usize = 16;
 struct End {
     engine: Hixl,
     memory: NonNull<[u8]>,
+    /// First byte as transfers address it.
+    first: u64,
     block: u64,
+    mirror: Option<Mirror>,
     _heap: Option<Memory>,
 }
 
@@ -82,9 +85,19 @@ fn failed(error: HixlError) -> Failure {
 impl End {
     fn open(setup: &Setup, name: &str) -> Result<Self, Failure> {
         let engine = Hixl::new();
-        let endpoint = setup.common.endpoint(name, None);
+        let mut endpoint = setup.common.endpoint(name, None);
+        let accelerator = setup.place.open(&mut endpoint)?;
         engine.initialize_with(name, &BTreeMap::new(), endpoint).map_err(failed)?;
         let bytes = setup.shape.layout()?.total_bytes();
+        let block = setup.shape.block_size;
+        if let Some(accelerator) = accelerator {
+            let mirror = Mirror::new(&accelerator, bytes)?;
+            let (memory, first) = (mirror.bytes(), mirror.address());
+            // SAFETY: the memory is freed after the engine (field order).
+            unsafe { engine.register_mem(MemDesc { addr: first, len: bytes }, MemType::Device) }
+                .map_err(failed)?;
+            return Ok(Self { engine, memory, first, block, mirror: Some(mirror), _heap: None });
+        }
         let (memory, heap) = match setup.shape.memory {
             MemoryOption::Arena => (allocate(&engine, bytes)?, None),
             kind @ MemoryOption::Heap => {
@@ -96,11 +109,8 @@ impl End {
                 (heap.bytes(), Some(heap))
             }
         };
-        Ok(Self { engine, memory, block: setup.shape.block_size, _heap: heap })
-    }
-
-    fn first(&self) -> u64 {
-        self.memory.cast::<u8>().as_ptr() as u64
+        let first = memory.cast::<u8>().as_ptr() as u64;
+        Ok(Self { engine, memory, first, block, mirror: None, _heap: heap })
     }
 }
 
@@ -121,9 +131,13 @@ impl Client for HixlClient {
         self.end.memory
     }
 
+    fn mirror(&self) -> Option<&Mirror> {
+        self.end.mirror.as_ref()
+    }
+
     fn plan(&mut self, destination: &[u32]) -> Result<Box<dyn Planned + '_>, Failure> {
         let block = self.end.block;
-        let (here, there) = (self.end.first(), self.first);
+        let (here, there) = (self.end.first, self.first);
         let operation = |(from, to): (u64, &u32)| {
             let (source, target) = (from * block, u64::from(*to) * block);
             match self.operation {
@@ -174,10 +188,14 @@ impl Planned for Work<'_> {
 
 impl Server for HixlServer {
     fn address(&self) -> String {
-        format!("{}/{}", self.name, self.end.first())
+        format!("{}/{}", self.name, self.end.first)
     }
 
     fn memory(&self) -> NonNull<[u8]> {
         self.end.memory
+    }
+
+    fn mirror(&self) -> Option<&Mirror> {
+        self.end.mirror.as_ref()
     }
 }

@@ -14,7 +14,7 @@ use super::{Client, Operation, Planned, Server, Setup};
 use crate::{
     bench::PATIENCE,
     failure::Failure,
-    memory::{ARENA, Heap, MemoryOption},
+    memory::{ARENA, Heap, MemoryOption, Mirror},
 };
 
 /// Most lanes; fewer where the machine has not twice as many cores.
@@ -25,14 +25,17 @@ struct End {
     engine: Engine,
     memory: MemoryId,
     bytes: NonNull<[u8]>,
+    /// First byte as messages address it.
+    first: u64,
     block: usize,
-    _owner: Owner,
+    owner: Owner,
 }
 
 /// What keeps the blocks.
 enum Owner {
     Heap { _heap: Heap },
     Arena { _segment: Segment },
+    Device(Mirror),
 }
 
 struct KvTransClient {
@@ -82,16 +85,35 @@ impl End {
         let EndpointConfig { message_bytes, message_receives, .. } = config.endpoint;
         config.endpoint =
             EndpointConfig { message_bytes, message_receives, ..setup.common.endpoint(name, None) };
+        let accelerator = setup.place.open(&mut config.endpoint)?;
         config.patience = PATIENCE;
         config.in_flight = config.in_flight.max(setup.shape.blocks as usize);
         let engine = Engine::open(config).map_err(failed)?;
         let (total, kind) = (setup.shape.layout()?.total_bytes(), setup.shape.memory);
-        let (bytes, owner) = allocate(&engine, total, kind)?;
-        let memory = Memory { address: bytes.cast::<u8>().as_ptr() as u64, length: total };
-        // SAFETY: `_owner` keeps the memory until the engine is closed, which is before it in field order; it is
+        let (bytes, owner) = match &accelerator {
+            Some(accelerator) => {
+                let mirror = Mirror::new(accelerator, total)?;
+                (mirror.bytes(), Owner::Device(mirror))
+            }
+            None => allocate(&engine, total, kind)?,
+        };
+        let first = match &owner {
+            Owner::Device(mirror) => mirror.address(),
+            Owner::Heap { .. } | Owner::Arena { .. } => bytes.cast::<u8>().as_ptr() as u64,
+        };
+        let memory = Memory { address: first, length: total };
+        let described = if accelerator.is_some() { memory.device() } else { memory.host() };
+        // SAFETY: `owner` keeps the memory until the engine is closed, which is before it in field order; it is
         // borrowed between transfers only.
-        let memory = unsafe { engine.reg_memory(&memory.host()) }.map_err(failed)?;
-        Ok(Self { engine, memory, bytes, block: setup.shape.block_size as usize, _owner: owner })
+        let memory = unsafe { engine.reg_memory(&described) }.map_err(failed)?;
+        Ok(Self { engine, memory, bytes, first, block: setup.shape.block_size as usize, owner })
+    }
+
+    const fn mirror(&self) -> Option<&Mirror> {
+        match &self.owner {
+            Owner::Device(mirror) => Some(mirror),
+            Owner::Heap { .. } | Owner::Arena { .. } => None,
+        }
     }
 
     fn blocks(&self) -> usize {
@@ -99,7 +121,7 @@ impl End {
     }
 
     fn block(&self, index: usize) -> Memory {
-        let address = self.bytes.cast::<u8>().as_ptr() as u64 + (index * self.block) as u64;
+        let address = self.first + (index * self.block) as u64;
         Memory { address, length: self.block as u64 }
     }
 
@@ -163,6 +185,10 @@ impl Client for KvTransClient {
         self.end.bytes
     }
 
+    fn mirror(&self) -> Option<&Mirror> {
+        self.end.mirror()
+    }
+
     fn is_two_sided(&self) -> bool {
         true
     }
@@ -194,6 +220,10 @@ impl Server for KvTransServer {
 
     fn memory(&self) -> NonNull<[u8]> {
         self.end.bytes
+    }
+
+    fn mirror(&self) -> Option<&Mirror> {
+        self.end.mirror()
     }
 
     fn serve(&mut self, destination: &[u32]) -> Result<(), Failure> {

@@ -16,8 +16,8 @@ use clap::ValueEnum;
 
 use super::{Operation, Shape};
 use crate::{
-    Outcome,
     failure::Failure,
+    memory::Mirror,
     options::{Common, Place},
 };
 
@@ -51,7 +51,7 @@ pub(super) trait Client {
     /// Name of what carries the bytes.
     fn transport(&self) -> &'static str;
 
-    /// How the blocks are reached, where a device has them.
+    /// How the blocks are reached, where the API tells.
     fn path(&self) -> Option<&'static str> {
         None
     }
@@ -59,14 +59,9 @@ pub(super) trait Client {
     /// All blocks, or the copy here of what a device has. Nobody borrows them while a transfer runs.
     fn memory(&self) -> NonNull<[u8]>;
 
-    /// What was written to the blocks goes to where transfers read it.
-    fn upload(&self) -> Outcome {
-        Ok(())
-    }
-
-    /// The blocks become what transfers have written. Nobody borrows them.
-    fn download(&self) -> Outcome {
-        Ok(())
+    /// The device's side of the blocks, where a device has them.
+    fn mirror(&self) -> Option<&Mirror> {
+        None
     }
 
     /// Whether the peer has a part in each iteration ([`Server::serve`]), as in two-sided APIs.
@@ -98,14 +93,9 @@ pub(super) trait Server {
     /// As [`Client::memory`].
     fn memory(&self) -> NonNull<[u8]>;
 
-    /// As [`Client::upload`].
-    fn upload(&self) -> Outcome {
-        Ok(())
-    }
-
-    /// As [`Client::download`].
-    fn download(&self) -> Outcome {
-        Ok(())
+    /// As [`Client::mirror`].
+    fn mirror(&self) -> Option<&Mirror> {
+        None
     }
 
     /// The peer's part in an iteration. Not called where there is none.
@@ -136,11 +126,6 @@ impl Api {
             Self::Agent => agent::serve(setup),
             Self::Datadist => datadist::serve(setup),
         }
-    }
-
-    /// Whether its blocks may be a device's here.
-    pub(super) const fn takes_devices(self) -> bool {
-        matches!(self, Self::Engine)
     }
 
     /// As an option.
