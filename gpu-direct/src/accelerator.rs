@@ -56,6 +56,10 @@ impl CudaAccelerator {
     pub(crate) const fn of(context: Arc<Context>) -> Self {
         Self { context }
     }
+
+    pub(crate) const fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
 }
 
 impl Accelerator for CudaAccelerator {

@@ -121,7 +121,8 @@ impl Context {
         self.handle
     }
 
-    /// Makes the context current for this thread until the value is dropped.
+    /// Makes the context current for this thread until the value is dropped. Until then nothing that the thread calls breaks
+    /// a capture that the application has begun, on whichever thread.
     pub(crate) fn enter(&self) -> Result<Entered<'_>, AcceleratorError> {
         let mut current = 0;
         // SAFETY: the driver writes one handle.
@@ -131,7 +132,13 @@ impl Context {
             // SAFETY: a context that this value retains.
             self.driver.check("cuCtxPushCurrent", unsafe { (self.driver.context_push)(self.handle) })?;
         }
-        Ok(Entered { driver: &self.driver, pushed: push })
+        /// `CU_STREAM_CAPTURE_MODE_RELAXED`.
+        const RELAXED: c_uint = 2;
+        let mut mode = RELAXED;
+        // SAFETY: the driver exchanges one number.
+        let relax = |exchange: unsafe extern "C" fn(*mut c_uint) -> u32| unsafe { exchange(&mut mode) == 0 };
+        let relaxed = self.driver.exchange_capture_mode.is_some_and(relax);
+        Ok(Entered { driver: &self.driver, pushed: push, mode: relaxed.then_some(mode) })
     }
 
     /// The functions by which streams wait for a value and write one.
@@ -181,14 +188,14 @@ impl Context {
     /// Whether what is put into a stream becomes part of a graph: then nothing of this crate's may be used in it that is
     /// used again once the stream has passed, as the graph passes more than once. Inside [`Context::enter`].
     pub(crate) fn is_capturing(&self, stream: Handle) -> bool {
-        /// `CU_STREAM_CAPTURE_STATUS_ACTIVE`.
-        const ACTIVE: c_uint = 1;
-        let mut status = 0;
+        /// `CU_STREAM_CAPTURE_STATUS_NONE`; the others are active and invalidated.
+        const NONE: c_uint = 0;
+        let mut status = NONE;
         let ask = |ask: unsafe extern "C" fn(Handle, *mut c_uint) -> u32| {
             // SAFETY: a stream that its user keeps open; the driver writes one number.
             unsafe { ask(stream, &mut status) == 0 }
         };
-        self.driver.is_capturing.is_some_and(ask) && status == ACTIVE
+        self.driver.is_capturing.is_some_and(ask) && status != NONE
     }
 
     /// Notes that a stream copies, for memory that is to be closed. Inside [`Context::enter`].
@@ -255,10 +262,16 @@ impl Drop for Context {
 pub(crate) struct Entered<'context> {
     driver: &'context Driver,
     pushed: bool,
+    /// The thread's own mode of capture.
+    mode: Option<c_uint>,
 }
 
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
+        if let Some((exchange, mut mode)) = self.driver.exchange_capture_mode.zip(self.mode) {
+            // SAFETY: the driver exchanges one number.
+            unsafe { exchange(&mut mode) };
+        }
         if self.pushed {
             let mut popped = 0;
             // SAFETY: takes back what `enter` has pushed; the driver writes one handle.

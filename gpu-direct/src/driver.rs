@@ -108,6 +108,13 @@ functions! {
         wait_value: "cuStreamWaitValue64_v2"(Handle, u64, u64, c_uint);
         write_value: "cuStreamWriteValue64_v2"(Handle, u64, u64, c_uint);
         is_capturing: "cuStreamIsCapturing"(Handle, *mut c_uint);
+        exchange_capture_mode: "cuThreadExchangeStreamCaptureMode"(*mut c_uint);
+        begin_capture: "cuStreamBeginCapture_v2"(Handle, c_uint);
+        end_capture: "cuStreamEndCapture"(Handle, *mut Handle);
+        graph_instantiate: "cuGraphInstantiateWithFlags"(*mut Handle, Handle, c_ulonglong);
+        graph_launch: "cuGraphLaunch"(Handle, Handle);
+        graph_destroy: "cuGraphDestroy"(Handle);
+        executable_destroy: "cuGraphExecDestroy"(Handle);
         flush_writes: "cuFlushGPUDirectRDMAWrites"(c_uint, c_uint);
     }
 }

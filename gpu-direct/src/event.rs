@@ -12,7 +12,7 @@ use pmd_core::{
 
 use crate::{
     context::Context,
-    driver::{Handle, NOT_READY},
+    driver::{Handle, NOT_READY, unsupported},
 };
 
 /// One recording in a stream.
@@ -20,14 +20,20 @@ use crate::{
 pub(crate) struct CudaEvent {
     context: Arc<Context>,
     native: Handle,
+    /// It was recorded in a graph: at each launch, or as the graph's own order.
+    captured: bool,
     /// Once done, the driver is not asked again.
     done: AtomicBool,
 }
 
 impl CudaEvent {
     /// Takes over a native event of the context's pool that was recorded.
-    pub(crate) fn recorded(context: &Arc<Context>, native: Handle) -> Self {
-        Self { context: Arc::clone(context), native, done: AtomicBool::new(false) }
+    pub(crate) fn recorded(context: &Arc<Context>, native: Handle, captured: bool) -> Self {
+        Self { context: Arc::clone(context), native, captured, done: AtomicBool::new(false) }
+    }
+
+    pub(crate) const fn is_captured(&self) -> bool {
+        self.captured
     }
 
     pub(crate) fn native(&self) -> Handle {
@@ -44,6 +50,13 @@ impl Event for CudaEvent {
     fn query(&self) -> Result<bool, AcceleratorError> {
         if self.done.load(Ordering::Acquire) {
             return Ok(true);
+        }
+        if self.captured {
+            // To ask the driver would break a capture that goes on.
+            return Err(unsupported(
+                "ask for an event that was recorded in a graph",
+                "each launch passes it anew: signal a flag in the graph, or record behind the launch",
+            ));
         }
         let _entered = self.context.enter()?;
         let driver = &self.context.driver;

@@ -4,7 +4,8 @@
 //! (`CU_STREAM_WAIT_VALUE_GEQ`). So that the largest value, which stands for failure, releases every waiter, values from
 //! 2^63 - 1 on are kept as 2^63 - 1, and that is read as the largest value.
 //!
-//! A flag's word is used again once the streams that were told of it have passed it.
+//! A flag's word is used again once the streams that were told of it have passed it; never where one of them was captured,
+//! for the graph may be launched at any time.
 //!
 //! [`CudaAccelerator`]: crate::CudaAccelerator
 #![allow(unsafe_code)] // shares words with a device
@@ -16,7 +17,7 @@ use std::{
 
 use pmd_core::{
     accelerator::{AcceleratorError, Flag},
-    sync::{AtomicU64, Ordering},
+    sync::{AtomicBool, AtomicU64, Ordering},
 };
 
 use crate::{
@@ -41,6 +42,8 @@ pub(crate) struct FlagPool {
     free: Vec<u64>,
     /// Words of dropped flags, and the events behind what streams were told of them.
     retired: Vec<(u64, Vec<Handle>)>,
+    /// Events of flags that are in graphs.
+    kept: Vec<Handle>,
 }
 
 impl FlagPool {
@@ -71,11 +74,10 @@ impl FlagPool {
 
     /// Frees everything; the context's streams are gone. Inside [`Context::enter`].
     pub(crate) fn close(&mut self, driver: &Driver) {
-        for (_, events) in self.retired.drain(..) {
-            for event in events {
-                // SAFETY: an event that no one holds any more.
-                unsafe { (driver.event_destroy)(event) };
-            }
+        let retired = self.retired.drain(..).flat_map(|(_, events)| events);
+        for event in retired.chain(self.kept.drain(..)) {
+            // SAFETY: an event that no one holds any more.
+            unsafe { (driver.event_destroy)(event) };
         }
         for page in self.pages.drain(..) {
             // SAFETY: pinned by `take`; no flag is left. The driver waits for what touches it.
@@ -91,13 +93,20 @@ pub(crate) struct CudaFlag {
     address: u64,
     /// For each stream that was told of it an event behind that.
     uses: Mutex<HashMap<Handle, Handle>>,
+    /// A graph was told of it, which may be launched at any time.
+    captured: AtomicBool,
 }
 
 impl CudaFlag {
     /// Inside [`Context::enter`].
     pub(crate) fn new(context: &Arc<Context>) -> Result<Self, AcceleratorError> {
         let address = lock(&context.flags).take(context)?;
-        let flag = Self { context: Arc::clone(context), address, uses: Mutex::default() };
+        let flag = Self {
+            context: Arc::clone(context),
+            address,
+            uses: Mutex::default(),
+            captured: AtomicBool::new(false),
+        };
         flag.word().store(0, Ordering::Release);
         Ok(flag)
     }
@@ -110,6 +119,7 @@ impl CudaFlag {
     /// Notes what a stream was told. Inside [`Context::enter`].
     pub(crate) fn note_use(&self, stream: Handle) -> Result<(), AcceleratorError> {
         if self.context.is_capturing(stream) {
+            self.captured.store(true, Ordering::Relaxed);
             return Ok(());
         }
         let event = self.context.record(stream)?;
@@ -151,7 +161,9 @@ impl Drop for CudaFlag {
     fn drop(&mut self) {
         let events: Vec<Handle> = lock(&self.uses).drain().map(|(_, event)| event).collect();
         let mut pool = lock(&self.context.flags);
-        if events.is_empty() {
+        if self.captured.load(Ordering::Relaxed) {
+            pool.kept.extend(events);
+        } else if events.is_empty() {
             pool.free.push(self.address);
         } else {
             pool.retired.push((self.address, events));

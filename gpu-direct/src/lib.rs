@@ -20,6 +20,7 @@
 //! | `memory` | [`CudaMemory`]: allocated, pinned, adopted, opened; dma-buf and IPC handles |
 //! | `stream`, `event`, `flag` | copies and their order |
 //! | `blocks` | many blocks by one launch |
+//! | [`graph`] | streams captured into graphs |
 //! | `driver` | the driver's functions, found at run time |
 //! | `probe` | what is on this machine |
 //!
@@ -45,8 +46,8 @@
 //!   that were begun before are done. `cuMemFree` may wait for everything on the device: a thread that has a stream wait
 //!   for a flag does not drop memory before it has set the flag.
 //! - Values of flags from 2^63 - 1 on are one value, which is read as 2^64 - 1: the device compares cyclically.
-//! - Streams may be captured into graphs: copies (blocks too) become one node for each range, flags one for each signal or
-//!   wait. Memory and flags live for as long as the graph; an event that was recorded in a graph cannot be asked.
+//! - Streams may be captured into graphs ([`graph`] says what becomes of which operation), and no call of this crate breaks a
+//!   capture that the application has begun elsewhere. Memory and flags live for as long as the graph.
 //!
 //! # What is unproven
 //! Nothing of this has run on a GPU. The tests run every path against a stand-in for the driver (`fake-cuda`), which does
@@ -65,6 +66,7 @@ mod context;
 mod driver;
 mod event;
 mod flag;
+pub mod graph;
 mod memory;
 mod probe;
 mod stream;

@@ -18,7 +18,7 @@ use pmd_core::{
 use crate::{
     blocks,
     context::{Context, lock},
-    driver::{Handle, NOT_SUPPORTED},
+    driver::{Handle, NOT_SUPPORTED, unsupported},
     event::CudaEvent,
     flag::{CudaFlag, word_of},
 };
@@ -147,8 +147,9 @@ impl Stream for CudaStream {
 
     fn record(&self) -> Result<Arc<dyn Event>, AcceleratorError> {
         let _entered = self.context.enter()?;
+        let captured = self.context.is_capturing(self.native);
         let native = self.context.record(self.native)?;
-        Ok(Arc::new(CudaEvent::recorded(&self.context, native)))
+        Ok(Arc::new(CudaEvent::recorded(&self.context, native, captured)))
     }
 
     fn wait(&self, event: &Arc<dyn Event>) -> Result<(), AcceleratorError> {
@@ -156,6 +157,12 @@ impl Stream for CudaStream {
         let known = any.downcast_ref::<CudaEvent>().filter(|event| event.belongs_to(&self.context));
         let event = known.ok_or_else(|| self.foreign())?;
         let _entered = self.context.enter()?;
+        if !event.is_captured() && self.context.is_capturing(self.native) {
+            return Err(unsupported(
+                "wait in a graph for an event that was recorded outside of it",
+                "each launch would wait for what has happened: wait before the launch",
+            ));
+        }
         let driver = &self.context.driver;
         // SAFETY: an event that is held, and a stream that its user keeps open.
         let waits = unsafe { (driver.stream_wait_event)(self.native, event.native(), 0) };

@@ -192,6 +192,7 @@ pub unsafe extern "C" fn cuCtxGetDevice(device: *mut c_int) -> Code {
 #[unsafe(no_mangle)]
 pub extern "C" fn cuCtxSynchronize() -> Code {
     call("cuCtxSynchronize", || {
+        graph::check_safe()?;
         let streams = state::runtime().streams(state::current_device()?);
         streams.iter().try_for_each(super::stream::synchronise)
     })

@@ -34,7 +34,10 @@ pub unsafe extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) ->
 /// `address` is null or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemAlloc_v2(address: *mut u64, size: usize) -> Code {
-    let allocate = || runtime().allocate(state::current_device()?, size as u64).map_err(code);
+    let allocate = || {
+        graph::check_safe()?;
+        runtime().allocate(state::current_device()?, size as u64).map_err(code)
+    };
     // SAFETY: the caller's promise.
     call("cuMemAlloc", || unsafe { put(address, allocate) })
 }
@@ -45,7 +48,10 @@ pub unsafe extern "C" fn cuMemAlloc_v2(address: *mut u64, size: usize) -> Code {
 /// `address` is null or may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemAllocManaged(address: *mut u64, size: usize, _flags: c_uint) -> Code {
-    let allocate = || runtime().allocate_managed(state::current_device()?, size as u64).map_err(code);
+    let allocate = || {
+        graph::check_safe()?;
+        runtime().allocate_managed(state::current_device()?, size as u64).map_err(code)
+    };
     // SAFETY: the caller's promise.
     call("cuMemAllocManaged", || unsafe { put(address, allocate) })
 }
@@ -55,6 +61,7 @@ pub unsafe extern "C" fn cuMemAllocManaged(address: *mut u64, size: usize, _flag
 pub extern "C" fn cuMemFree_v2(address: u64) -> Code {
     call("cuMemFree", || {
         let device = state::current_device()?;
+        graph::check_safe()?;
         let found = runtime().find(address).map(|found| found.owner);
         runtime().free(address, found.unwrap_or(Owner::Device(device))).map_err(code)
     })
@@ -71,6 +78,7 @@ pub unsafe extern "C" fn cuMemHostAlloc(address: *mut *mut c_void, size: usize, 
         if flags > 7 {
             return Err(INVALID_VALUE);
         }
+        graph::check_safe()?;
         let allocated = runtime().allocate_pinned(size as u64).map_err(code)?;
         state::keep_host(device, allocated);
         Ok(allocated as *mut c_void)
@@ -84,6 +92,7 @@ pub unsafe extern "C" fn cuMemHostAlloc(address: *mut *mut c_void, size: usize, 
 pub extern "C" fn cuMemFreeHost(address: *mut c_void) -> Code {
     call("cuMemFreeHost", || {
         state::current_device()?;
+        graph::check_safe()?;
         state::free_host(address as u64, Owner::Pinned)
     })
 }
@@ -96,6 +105,7 @@ pub extern "C" fn cuMemHostRegister_v2(address: *mut c_void, size: usize, flags:
         if flags > 15 {
             return Err(INVALID_VALUE);
         }
+        graph::check_safe()?;
         runtime().register(address as u64, size as u64).map_err(code)?;
         state::keep_host(device, address as u64);
         Ok(())
@@ -179,6 +189,7 @@ pub unsafe extern "C" fn cuMemcpyBatchAsync(
 pub extern "C" fn cuMemsetD8_v2(to: u64, value: u8, count: usize) -> Code {
     call("cuMemsetD8", || {
         state::current_device()?;
+        graph::check_safe()?;
         runtime().prepare_fill(to, &[value], count as u64).map_err(code)?.run();
         Ok(())
     })
@@ -193,6 +204,7 @@ fn copy(to: u64, from: u64, size: usize, handle: usize) -> Result<(), Code> {
 
 fn now(to: u64, from: u64, size: usize, direction: Direction) -> Result<(), Code> {
     state::current_device()?;
+    graph::check_safe()?;
     runtime().prepare_copy(to, from, size as u64, Some(direction)).map_err(code)?.run();
     Ok(())
 }

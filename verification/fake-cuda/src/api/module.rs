@@ -25,6 +25,7 @@ const THREADS: u64 = 1024;
 pub unsafe extern "C" fn cuModuleLoadData(module: *mut usize, image: *const c_void) -> Code {
     let load = || {
         let device = state::current_device()?;
+        graph::check_safe()?;
         // SAFETY: the caller's promise.
         unsafe { kernel::load(device, image) }
     };

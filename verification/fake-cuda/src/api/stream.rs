@@ -8,7 +8,7 @@ use fake_device::{Event, Progress, Stream};
 use super::put;
 use crate::{
     code::{CAPTURED_EVENT, Code, INVALID_HANDLE, INVALID_VALUE, NOT_READY, UNKNOWN, call, code},
-    graph::{self, Node},
+    graph::{self, HostCall, Node},
     state::{self, runtime},
 };
 
@@ -17,12 +17,6 @@ const DEFAULTS: usize = 2;
 
 /// A call on a stream's thread.
 type HostFunction = unsafe extern "C" fn(*mut c_void);
-
-/// What a host function is called with.
-struct Argument(*mut c_void);
-
-// SAFETY: the address is passed to the program's own function and not looked at.
-unsafe impl Send for Argument {}
 
 /// The stream of a handle, if it is one of the current context's device.
 pub(crate) fn of(handle: usize) -> Result<Stream, Code> {
@@ -60,6 +54,7 @@ pub extern "C" fn cuStreamDestroy_v2(stream: usize) -> Code {
         if stream <= DEFAULTS {
             return Err(INVALID_HANDLE);
         }
+        graph::check_not_capturing(stream)?;
         runtime().destroy_stream(stream).map_err(code)
     })
 }
@@ -90,9 +85,12 @@ pub extern "C" fn cuStreamSynchronize(stream: usize) -> Code {
 /// `cuStreamQuery`.
 #[unsafe(no_mangle)]
 pub extern "C" fn cuStreamQuery(stream: usize) -> Code {
-    call("cuStreamQuery", || match of(stream)?.query().map_err(failure)? {
-        true => Ok(()),
-        false => Err(NOT_READY),
+    call("cuStreamQuery", || {
+        graph::check_not_capturing(stream)?;
+        match of(stream)?.query().map_err(failure)? {
+            true => Ok(()),
+            false => Err(NOT_READY),
+        }
     })
 }
 
@@ -100,11 +98,13 @@ pub extern "C" fn cuStreamQuery(stream: usize) -> Code {
 #[unsafe(no_mangle)]
 pub extern "C" fn cuStreamWaitEvent(stream: usize, event: usize, flags: c_uint) -> Code {
     call("cuStreamWaitEvent", || {
-        let (stream, event) = (of(stream)?, runtime().event(event).map_err(code)?);
+        let (found, event) = (of(stream)?, runtime().event(event).map_err(code)?);
         if flags > 1 {
             return Err(INVALID_VALUE);
         }
-        stream.wait_event(&event);
+        if !graph::note_wait(event.handle(), stream)? {
+            found.wait_event(&event);
+        }
         Ok(())
     })
 }
@@ -120,16 +120,15 @@ pub unsafe extern "C" fn cuLaunchHostFunc(
     argument: *mut c_void,
 ) -> Code {
     call("cuLaunchHostFunc", || {
-        let (stream, function) = (of(stream)?, function.ok_or(INVALID_VALUE)?);
-        let argument = Argument(argument);
-        stream.post(move || {
-            let Argument(address) = { argument };
-            // SAFETY: the caller's promise.
-            unsafe { function(address) };
-            Ok(())
-        });
-        Ok(())
+        let function = function.ok_or(INVALID_VALUE)? as usize;
+        graph::submit(stream, Node::Host(HostCall { run, function, argument: argument as usize }))
     })
+}
+
+/// Calls a program's function, on a stream's thread.
+fn run(function: usize, argument: usize) {
+    // SAFETY: `cuLaunchHostFunc` was given both; it may be called when the stream comes to it.
+    unsafe { std::mem::transmute::<usize, HostFunction>(function)(argument as *mut c_void) };
 }
 
 /// `cuStreamWriteValue64`.
@@ -187,7 +186,7 @@ pub extern "C" fn cuEventRecord(event: usize, stream: usize) -> Code {
         if event.device() != found.device() {
             return Err(INVALID_HANDLE);
         }
-        if !graph::note_record(event.handle(), stream) {
+        if !graph::note_record(event.handle(), stream)? {
             found.record(&event);
         }
         Ok(())
@@ -200,6 +199,7 @@ pub extern "C" fn cuEventQuery(event: usize) -> Code {
     call("cuEventQuery", || {
         state::current_device()?;
         let found = runtime().event(event).map_err(code)?;
+        graph::check_safe()?;
         if graph::is_captured(event) { Err(CAPTURED_EVENT) } else { progress(found.query()) }
     })
 }
@@ -208,8 +208,9 @@ pub extern "C" fn cuEventQuery(event: usize) -> Code {
 #[unsafe(no_mangle)]
 pub extern "C" fn cuEventSynchronize(event: usize) -> Code {
     call("cuEventSynchronize", || {
-        let event: Event = runtime().event(event).map_err(code)?;
-        progress(event.synchronise(None))
+        let found: Event = runtime().event(event).map_err(code)?;
+        graph::check_safe()?;
+        if graph::is_captured(event) { Err(CAPTURED_EVENT) } else { progress(found.synchronise(None)) }
     })
 }
 

@@ -75,6 +75,8 @@ fn a_driver_without_what_is_newer_does_the_rest() {
         "cuFlushGPUDirectRDMAWrites",
         "cuDeviceGetUuid_v2",
         "cuStreamIsCapturing",
+        "cuStreamBeginCapture_v2",
+        "cuThreadExchangeStreamCaptureMode",
     ];
     Older::without(&newer).run("use_older");
 }
@@ -90,6 +92,9 @@ fn use_older() {
     assert!(reason(&gpu.flush_remote_writes().unwrap_err()).contains("CUDA 11.3"));
     assert!(reason(&gpu.flag().unwrap_err()).contains("CUDA 11.7"));
     let stream = gpu.open_stream().unwrap();
+    let cuda = CudaAccelerator::open(0).unwrap();
+    assert!(reason(&cuda.begin_capture(&stream).unwrap_err()).contains("CUDA 11.4"));
+    drop(cuda);
     let content = pattern(4096);
     let direction = CopyDirection::HostToDevice;
     let ranges: Vec<CopyRange> = (0..16)
