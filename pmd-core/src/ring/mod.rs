@@ -10,6 +10,7 @@
 //! | [`packet`] | one process | another that it need not trust | shared, lines of 64 bytes |
 //! | [`parking`] | whoever publishes | a consumer that sleeps | of the process |
 //! | [`side`] | one side of a connection | the engine at the other side | shared |
+//! | [`toggle`] | a stream of an accelerator | the proxy that serves its graphs | that both reach |
 //! | [`quiesce`] | the owner of a region | engines of other processes | shared |
 //!
 //! Called by `pmd-host`: lanes take submissions from `mpsc` and `spsc` and answer in a `slot`; the soft HCA
@@ -29,6 +30,7 @@ pub mod quiesce;
 pub mod side;
 pub mod slot;
 pub mod spsc;
+pub mod toggle;
 
 /// The ring has no free slot: the value comes back, to be pushed again once the other end has taken some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
