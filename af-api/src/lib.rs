@@ -11,6 +11,7 @@
 //! | [`config`] | role, rank and shape of the cluster, where the scheduler is |
 //! | [`environment`] | the same from the variables that StepMesh's users export |
 //! | [`gate`] | holds pushes and responses back until the events of an accelerator's streams are done |
+//! | [`graph`] | push-pulls in captured graphs, which streams make by themselves |
 //! | [`rendezvous`] | scheduler and nodes: places, barriers, who comes and goes |
 //! | [`server`] | the FFN side: takes batches of requests and responds |
 //! | [`session`] | all of it for one process: its place, its worker and its server, connected |
@@ -23,6 +24,7 @@
 pub mod config;
 pub mod environment;
 pub mod gate;
+pub mod graph;
 pub mod rendezvous;
 pub mod server;
 pub mod session;

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use pmd_core::accelerator::Accelerator;
 use pmd_host::endpoint::EndpointConfig;
 
-use crate::{gate::GateConfig, trace::RecorderConfig, wire::NodeIdentity, worker::MESSAGE_BYTES};
+use crate::{
+    gate::GateConfig, graph::ProxyConfig, trace::RecorderConfig, wire::NodeIdentity, worker::MESSAGE_BYTES,
+};
 
 /// How a server is made.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub struct ServerConfig {
     /// Whether pushes arrive in memory of that accelerator, where the application offers no buffer for their key. Without it
     /// they arrive in memory of the host.
     pub device_areas: bool,
+    /// How the server waits for what captured streams ask.
+    pub graphs: ProxyConfig,
 }
 
 impl Default for ServerConfig {
@@ -52,6 +56,7 @@ impl Default for ServerConfig {
             events: GateConfig::default(),
             accelerator: None,
             device_areas: false,
+            graphs: ProxyConfig::default(),
         }
     }
 }

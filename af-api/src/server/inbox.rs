@@ -11,13 +11,14 @@ use pmd_host::{control::DownReason, identity::DeviceId};
 
 use super::{
     BatchError, Gather, ServerConfig,
+    captured::Captured,
     link::Link,
     request::{Part, Request},
 };
 use crate::{tensor::Memory, trace::ServerRecorder, waiting::Wakers, wire::NodeIdentity};
 
 /// What waits.
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     workers: Option<usize>,
     inline_bytes: u32,
     patience: Duration,
@@ -27,13 +28,15 @@ pub(super) struct Inbox {
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     /// Connected workers by rank.
     workers: BTreeMap<u32, Waiting>,
     downs: VecDeque<(NodeIdentity, DownReason)>,
     next_id: u64,
     closed: bool,
     wakers: Wakers,
+    /// What streams take by themselves.
+    pub(super) captured: Captured,
 }
 
 struct Waiting {
@@ -86,8 +89,10 @@ impl Inbox {
         }
         let waiting = Waiting { link: Arc::clone(link), requests: VecDeque::new() };
         let earlier = state.workers.insert(rank, waiting);
+        let gone = state.captured.joined(rank);
         let wakers = state.wakers.take();
         drop(state);
+        drop(gone);
         wakers.wake();
         // Its requests are dropped here, outside of the lock.
         Ok(earlier.map(|earlier| earlier.link))
@@ -99,12 +104,14 @@ impl Inbox {
         let rank = link.worker.rank;
         let current = state.workers.get(&rank).is_some_and(|known| Arc::ptr_eq(&known.link, link));
         let gone = if current { state.workers.remove(&rank) } else { None };
+        let mut captured = Vec::new();
         if current {
             state.downs.push_back((link.worker, reason.clone()));
+            captured = state.captured.left(rank, reason);
         }
         let wakers = state.wakers.take();
         drop(state);
-        drop(gone);
+        drop((gone, captured));
         wakers.wake();
     }
 
@@ -114,10 +121,11 @@ impl Inbox {
         let id = state.next_id;
         state.next_id += 1;
         let request = Request::new((id, received), Arc::clone(link), parts, Arc::clone(self));
-        let known = state.workers.get_mut(&link.worker.rank);
+        let State { workers, captured, .. } = &mut *state;
+        let known = workers.get_mut(&link.worker.rank);
         let refused = match known.filter(|known| Arc::ptr_eq(&known.link, link)) {
             Some(known) => {
-                known.requests.push_back(request);
+                known.requests.extend(captured.take_in(link.worker.rank, request));
                 None
             }
             None => Some(request),
@@ -132,9 +140,10 @@ impl Inbox {
         let mut state = self.state();
         state.closed = true;
         let workers = std::mem::take(&mut state.workers);
+        let captured = state.captured.close();
         let wakers = state.wakers.take();
         drop(state);
-        drop(workers);
+        drop((workers, captured));
         wakers.wake();
     }
 
@@ -170,9 +179,19 @@ impl Inbox {
     }
 
     fn handed_out(&self, mut requests: Vec<Request>) -> Vec<Request> {
-        let now = self.recorder.now();
-        requests.iter_mut().for_each(|request| request.note_processed(now));
+        self.note_handed_out(&mut requests);
         requests
+    }
+
+    pub(super) fn note_handed_out<'a>(&self, requests: impl IntoIterator<Item = &'a mut Request>) {
+        let now = self.recorder.now();
+        requests.into_iter().for_each(|request| request.note_processed(now));
+    }
+
+    /// Whoever waits looks again.
+    pub(super) fn wake(&self) {
+        let wakers = self.state().wakers.take();
+        wakers.wake();
     }
 
     /// Workers of which a request waits, and how many are waited for.
@@ -187,12 +206,40 @@ impl Inbox {
         self.state().workers.values().map(|waiting| waiting.requests.len()).sum()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
+    pub(super) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Gives captured services what waits already and is theirs.
+    pub(super) fn move_captured(&mut self) {
+        let Self { workers, captured, .. } = self;
+        for (rank, waiting) in workers {
+            let requests = std::mem::take(&mut waiting.requests);
+            waiting.requests = requests.into_iter().filter_map(|one| captured.take_in(*rank, one)).collect();
+        }
+    }
+
+    /// Takes requests back that no service waits for; those of workers that are gone are returned.
+    pub(super) fn put_back(&mut self, requests: Vec<Request>) -> Vec<Request> {
+        let mut gone = Vec::new();
+        for request in requests {
+            match self.workers.get_mut(&request.worker().rank) {
+                Some(waiting) if !request.is_down() => waiting.requests.push_back(request),
+                _ => gone.push(request),
+            }
+        }
+        for waiting in self.workers.values_mut() {
+            waiting.requests.make_contiguous().sort_by_key(Request::id);
+        }
+        gone
+    }
+
     fn find(
         &mut self,
         gather: Gather,

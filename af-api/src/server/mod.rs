@@ -18,6 +18,7 @@
 mod apps;
 mod areas;
 mod batches;
+mod captured;
 mod config;
 mod deferred;
 mod error;
@@ -37,9 +38,11 @@ use std::{
 };
 
 pub use batches::{Batches, Serving};
+pub(crate) use captured::CapturedBatch;
 pub use config::ServerConfig;
 pub use deferred::DeferredError;
 pub use error::{BatchError, OfferError, OpenError, RespondError, ResponseFailure, ResponseWaitError};
+pub(crate) use inbox::Inbox;
 use pmd_host::{
     endpoint::{Endpoint, PeerService},
     soft::ArenaOptions,
@@ -47,9 +50,10 @@ use pmd_host::{
 pub use request::{Pushed, Request, Wanted};
 pub use respond::Response;
 
-use self::{inbox::Inbox, service::Shared};
+use self::service::Shared;
 use crate::{
     gate::Gate,
+    graph::Proxy,
     tensor::{Memory, MemoryError, Tensor, driven},
     trace::ServerRecorder,
     wire::NodeIdentity,
@@ -75,6 +79,8 @@ struct Inner {
     shared: Arc<Shared>,
     /// Holds responses until their events are done.
     gate: Gate,
+    /// Serves streams that take and answer batches by themselves.
+    proxy: Proxy,
 }
 
 impl Server {
@@ -87,7 +93,8 @@ impl Server {
         let (driven, accelerator) = driven(config.endpoint, config.accelerator);
         let endpoint = Endpoint::open(driven, Arc::clone(&shared) as Arc<dyn PeerService>)?;
         shared.start(&endpoint, accelerator.filter(|_| config.device_areas));
-        Ok(Self(Arc::new(Inner { endpoint, shared, gate: Gate::new(config.events) })))
+        let (gate, proxy) = (Gate::new(config.events), Proxy::new(config.graphs));
+        Ok(Self(Arc::new(Inner { endpoint, shared, gate, proxy })))
     }
 
     /// The endpoint: for registering memory, transports, counters.
@@ -149,8 +156,21 @@ impl Server {
         answers.into_iter().map(|(request, tensors)| request.respond(&tensors)).collect()
     }
 
-    fn inbox(&self) -> &Arc<Inbox> {
+    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
         &self.0.shared.inbox
+    }
+
+    pub(crate) fn proxy(&self) -> &Proxy {
+        &self.0.proxy
+    }
+
+    /// Whether pushes of one key of a worker land in this tensor, each time.
+    pub(crate) fn has_offered(&self, worker: u32, key: u64, tensor: &Tensor) -> bool {
+        let place = lock(&self.0.shared.offers).find(worker, key);
+        place.is_some_and(|place| {
+            let same = place.memory.is_same(tensor.memory()) && place.offset == tensor.offset();
+            same && place.depth == 1 && u64::from(tensor.bytes()) <= place.capacity
+        })
     }
 }
 

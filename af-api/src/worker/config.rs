@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use pmd_core::accelerator::Accelerator;
 use pmd_host::endpoint::EndpointConfig;
 
-use crate::{gate::GateConfig, trace::RecorderConfig, wire::NodeIdentity};
+use crate::{gate::GateConfig, graph::ProxyConfig, trace::RecorderConfig, wire::NodeIdentity};
 
 /// Longest message of this crate's endpoints unless they are configured otherwise: a header of some forty tensors, with
 /// room for small ones.
@@ -35,6 +35,8 @@ pub struct WorkerConfig {
     /// ([`Worker::push_pull_on`](super::Worker::push_pull_on)). The endpoint drives it within a host, unless its
     /// [`soft`](EndpointConfig::soft) part names accelerators itself; then `None` is the first of those.
     pub accelerator: Option<Arc<dyn Accelerator>>,
+    /// How the worker waits for what captured streams ask.
+    pub graphs: ProxyConfig,
 }
 
 impl Default for WorkerConfig {
@@ -50,6 +52,7 @@ impl Default for WorkerConfig {
             trace: RecorderConfig::default(),
             events: GateConfig::default(),
             accelerator: None,
+            graphs: ProxyConfig::default(),
         }
     }
 }

@@ -72,6 +72,7 @@ use self::{
 };
 use crate::{
     gate::{EventError, FAILED, Gate, GateError, Pending},
+    graph::Proxy,
     rendezvous::MemberId,
     simple::Apps,
     tensor::{Memory, MemoryError, Tensor, driven},
@@ -85,12 +86,14 @@ use crate::{
 #[derive(Clone)]
 pub struct Worker(Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     endpoint: Endpoint,
     shared: Arc<Shared>,
     config: WorkerConfig,
     recorder: Recorder,
     gate: Gate,
+    /// Serves streams that push and pull by themselves.
+    proxy: Proxy,
     /// Push-pulls so far.
     submitted: AtomicU64,
 }
@@ -122,7 +125,8 @@ impl Worker {
         let config = WorkerConfig { accelerator, ..config };
         let endpoint = Endpoint::open(driven, Arc::clone(&shared) as Arc<dyn PeerService>)?;
         let (recorder, gate) = (Recorder::new(config.trace), Gate::new(config.events));
-        Ok(Self(Arc::new(Inner { endpoint, shared, config, recorder, gate, submitted: AtomicU64::new(0) })))
+        let (proxy, submitted) = (Proxy::new(config.graphs), AtomicU64::new(0));
+        Ok(Self(Arc::new(Inner { endpoint, shared, config, recorder, gate, proxy, submitted })))
     }
 
     /// The endpoint: for registering memory, transports, counters.
@@ -297,6 +301,23 @@ impl Worker {
         let request = request.clone().after(&computed).then_set(&arrived, 1);
         // The stream waits for it already.
         self.push_pull(&request, deadline).inspect_err(|_| arrived.store(FAILED))
+    }
+
+    pub(crate) const fn of(inner: Arc<Inner>) -> Self {
+        Self(inner)
+    }
+
+    pub(crate) const fn inner(&self) -> &Arc<Inner> {
+        &self.0
+    }
+
+    pub(crate) fn proxy(&self) -> &Proxy {
+        &self.0.proxy
+    }
+
+    /// Whether a request would be taken where there is room, for which it agrees with the servers.
+    pub(crate) fn check_and_agree(&self, request: &PushPull) -> Result<(), PushPullError> {
+        self.prepare(request).map(drop)
     }
 
     /// Plans and checks a request, and agrees on room where there is none.

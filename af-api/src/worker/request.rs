@@ -197,6 +197,11 @@ impl PushPull {
         (self.batch.map_or_else(this_thread, Owner::Named), self.part)
     }
 
+    /// Whether something beside its place in a stream says when it happens.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.after.is_some() || self.then.is_some() || self.part != Part::Single
+    }
+
     /// Tensors pulled.
     pub(super) fn pull_count(&self) -> usize {
         self.pulls.len()
