@@ -33,6 +33,27 @@ fn a_stand_in_has_every_name_of_its_runtime_and_nothing_else_is_beside_it() {
 }
 
 #[test]
+fn the_suite_links_what_it_builds_and_runs_everything_over_it() {
+    let target = tempfile::tempdir().expect("a folder");
+    let workspace = Workspace { root: "/".into(), target: target.path().to_owned(), incremental: true };
+    let steps = steps(&workspace);
+    let ended = steps[1].task.run(&mut |_| {}).expect("a shell");
+    assert!(ended.succeeded(), "{}", ended.output);
+    for runtime in Runtime::ALL {
+        for name in runtime.loaded() {
+            let link = std::fs::read_link(runtime.folder(&workspace).join(name)).expect("a link");
+            assert_eq!(link, target.path().join("debug").join(runtime.built()));
+        }
+        let path = format!("LD_LIBRARY_PATH={} ", runtime.folder(&workspace).display());
+        let over: Vec<String> =
+            steps.iter().map(|step| step.task.line()).filter(|line| line.contains(&path)).collect();
+        let device = format!("--device fake-{}", runtime.name());
+        assert!(over.iter().any(|line| line.contains("demo") && line.contains(&device)), "{over:?}");
+        assert!(over.iter().filter(|line| line.contains("--accelerator")).count() >= 2, "{over:?}");
+    }
+}
+
+#[test]
 fn a_folder_that_cannot_be_made_is_named() {
     let workspace = Workspace { root: "/w".into(), target: "/proc/no".into(), incremental: true };
     let failed = install(&workspace, Runtime::Cuda).expect_err("no folder");
