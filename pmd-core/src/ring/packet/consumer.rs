@@ -90,6 +90,24 @@ impl Consumer {
         self.published = self.head;
     }
 
+    /// Stores `position` in the shared word in place of this end's own: for an end that hands packets on, over a
+    /// network for instance, and hears later how far they were consumed there. It keeps the word less than a lap
+    /// behind.
+    ///
+    /// # Errors
+    /// [`Corrupt::Position`] when nothing was released up to there, or it is behind what was stored before.
+    pub fn publish_to(&mut self, position: u32) -> Result<(), Corrupt> {
+        if position.wrapping_sub(self.published) > self.unpublished() {
+            let (consumed, tail) = (self.published, self.head);
+            return Err(Corrupt::Position { position, consumed, tail });
+        }
+        // SAFETY: mapped as long as this end lives (`attach`).
+        let word = unsafe { &self.consumed.as_ref().position };
+        word.store(position, Ordering::Release);
+        self.published = position;
+        Ok(())
+    }
+
     #[inline]
     fn marker(&self) -> u32 {
         self.lines.marker(self.head).load(Ordering::Acquire)

@@ -104,6 +104,24 @@ impl Producer {
         self.tail
     }
 
+    /// Goes on at `position`, where another ring of as many lines has its next packet: passes over the rest of the
+    /// ring if that one did. For an end that repeats the packets of a ring elsewhere, at the same positions.
+    ///
+    /// # Errors
+    /// [`Corrupt::Position`] when a ring that has come as far as this one cannot go on there.
+    pub fn skip_to(&mut self, position: u32) -> Result<(), Corrupt> {
+        let until_end = self.lines.until_end(self.tail);
+        let skips = position == self.tail.wrapping_add(until_end) && self.lines.index(self.tail) != 0;
+        if position == self.tail {
+            Ok(())
+        } else if skips && self.require(until_end).is_ok() {
+            self.publish(until_end, PAD);
+            Ok(())
+        } else {
+            Err(Corrupt::Position { position, consumed: self.head_seen, tail: self.tail })
+        }
+    }
+
     /// Lines that hold packets, as far as this end knows.
     #[inline]
     pub fn lines_in_use(&self) -> u32 {

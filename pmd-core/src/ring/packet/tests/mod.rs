@@ -245,3 +245,51 @@ fn two_rings_acknowledge_each_other() {
     }
     echo.join().unwrap();
 }
+
+/// Takes what one ring holds to another ring, as an end that carries packets over a network does.
+fn carry(from: &mut Consumer, to: &mut Producer) {
+    loop {
+        let there = from.peek().unwrap().is_some();
+        to.skip_to(from.position()).unwrap();
+        let Some(bytes) = there.then(|| take(from)).flatten() else { return };
+        to.push(&bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_ring_is_repeated_at_the_same_positions() {
+    let (mut producer, mut carrier) = ring(8).unwrap();
+    let (mut repeater, mut consumer) = ring(8).unwrap();
+    for round in 0..200_u64 {
+        let length = (round * 37 % 200) as usize;
+        producer.push(&body(round, length)).unwrap();
+        carry(&mut carrier, &mut repeater);
+        assert_eq!(repeater.position(), producer.position());
+        assert!(producer.refresh().is_ok() && producer.lines_in_use() > 0, "nobody has consumed it");
+        assert_eq!(take(&mut consumer), Some(body(round, length)));
+        settle(&mut repeater, &mut consumer);
+        carrier.publish_to(consumer.position()).unwrap();
+        producer.refresh().unwrap();
+        assert_eq!(producer.lines_in_use(), 0);
+    }
+    assert!(producer.position() > 200, "the ring was passed round often");
+}
+
+#[test]
+fn positions_of_another_ring_are_checked() {
+    let (mut producer, mut consumer) = ring(8).unwrap();
+    producer.push(&body(1, 100)).unwrap();
+    take(&mut consumer).unwrap();
+    assert!(matches!(consumer.publish_to(3), Err(Corrupt::Position { position: 3, .. })));
+    assert_eq!(consumer.publish_to(2), Ok(()));
+    assert!(consumer.publish_to(1).is_err(), "it was stored before");
+    for position in [1, 3, 16, 7] {
+        assert!(matches!(producer.skip_to(position), Err(Corrupt::Position { .. })), "{position}");
+    }
+    assert!(producer.skip_to(8).is_err(), "as far as is known the lines are not free");
+    producer.refresh().unwrap();
+    assert!(producer.skip_to(8).is_ok(), "the rest of the ring is passed over");
+    assert!(producer.skip_to(16).is_err(), "at its start there is nothing to pass over");
+    producer.push(&body(2, 0)).unwrap();
+    assert!(producer.skip_to(16).is_err(), "the consumer has not given back the lines");
+}
