@@ -280,15 +280,17 @@ fn verbs(workspace: &Workspace) -> Vec<Step> {
 }
 
 /// The fake device and the soft HCA; suites with a NIC run the same command on theirs. Of the soft HCA that drives an
-/// accelerator only what is about that: without device memory it does what the others do.
+/// accelerator only what is about that: without device memory it does what the others do. Over TCP all but the case that
+/// kills dozens of processes, which is slow; streams that end are tested in pmd-host.
 fn conformance(workspace: &Workspace) -> Vec<Step> {
+    const KILLED: &str = "soft-tcp::process::killed_peers_fail_what_is_outstanding_and_nothing_else";
     let build = workspace.cargo().args(["build", "--workspace", "--bin", "conformance"]);
     let program = workspace.target.join("debug/conformance");
     let run = |arguments: &[&str]| {
         let task = Task::new(&program, &workspace.root).args(arguments.iter().copied());
         Step { task, count: Count::TestResults }
     };
-    let all = run(&["--bed", "fake", "--bed", "soft", "--skip", "soft-device::"]);
+    let all = run(&["--bed", "fake", "--bed", "soft", "--skip", "soft-device::", "--skip", KILLED]);
     let devices = run(&["--bed", "soft", "soft-device::devices::"]);
     vec![Step { task: build, count: Count::Nothing }, all, devices]
 }

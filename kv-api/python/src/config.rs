@@ -29,7 +29,9 @@ fn set(config: &mut EndpointConfig, name: &str, value: &Bound<'_, PyAny>) -> PyR
     match name {
         "name" => config.name = value.extract()?,
         "listen" => config.listen = Some(address(py, &value.extract::<String>()?)?),
-        "transport" => config.transport = choice(py, name, value, "auto, shm, mlx5 or verbs", transport)?,
+        "transport" => {
+            config.transport = choice(py, name, value, "auto, shm, mlx5, verbs or tcp", transport)?
+        }
         "device" => config.nic.device = Some(value.extract()?),
         "accelerators" => config.soft.accelerators = device::accelerators(value)?,
         "idle" => config.lane.idle = choice(py, name, value, "spin, yield or park", idle)?,

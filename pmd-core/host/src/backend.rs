@@ -2,7 +2,7 @@
 //! them, sleeping until something happens. Implemented by `soft`, `mlx5` and `verbs`.
 
 use std::{
-    net::Ipv6Addr,
+    net::{Ipv6Addr, SocketAddr},
     os::fd::{AsFd, BorrowedFd},
     time::Duration,
 };
@@ -151,6 +151,19 @@ pub enum QueuePairAddress {
     Soft(SoftAddress),
     /// A queue pair of a NIC.
     Fabric(FabricAddress),
+    /// A queue pair of a soft HCA that is reached over TCP.
+    Tcp(TcpAddress),
+}
+
+/// Address of a soft HCA's queue pair across hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpAddress {
+    /// Where the soft HCA listens. An unspecified address stands for the one from which its owner was heard.
+    pub socket: SocketAddr,
+    /// The soft HCA.
+    pub device: DeviceId,
+    /// Queue pair number, 24 bits.
+    pub queue_pair: u32,
 }
 
 /// Address of a soft HCA's queue pair.
@@ -189,11 +202,13 @@ pub enum Transport {
     Mlx5,
     /// Any NIC through ibv_post_send and ibv_poll_cq.
     Verbs,
+    /// Soft HCA over TCP.
+    Tcp,
 }
 
 impl Transport {
     /// Every transport.
-    pub const ALL: [Self; 3] = [Self::SharedMemory, Self::Mlx5, Self::Verbs];
+    pub const ALL: [Self; 4] = [Self::SharedMemory, Self::Mlx5, Self::Verbs, Self::Tcp];
 
     /// Whether a NIC carries the bytes. Both ends of a fabric may drive their NICs differently.
     #[must_use]
@@ -201,13 +216,14 @@ impl Transport {
         matches!(self, Self::Mlx5 | Self::Verbs)
     }
 
-    /// Name in options and reports: `shm`, `mlx5`, `verbs`.
+    /// Name in options and reports: `shm`, `mlx5`, `verbs`, `tcp`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::SharedMemory => "shm",
             Self::Mlx5 => "mlx5",
             Self::Verbs => "verbs",
+            Self::Tcp => "tcp",
         }
     }
 }
@@ -284,6 +300,9 @@ pub enum SetupError {
         /// The device that was addressed.
         device: DeviceId,
     },
+    /// The soft HCA is not reached over TCP.
+    #[error("this soft HCA does not listen for TCP: open it with DeviceConfig::tcp")]
+    NotListening,
     /// No GID of the port fits the peer's address.
     #[error("no GID of {device} port {port} can reach {gid}: {advice}")]
     NoUsableGid {

@@ -54,7 +54,7 @@ pub fn endpoint_config_of(
         Some(value) if !apply(&value) => Err(EnvironmentError { variable: name, value, allowed }),
         _ => Ok(()),
     };
-    parse("PMD_TRANSPORT", "auto, shm, mlx5 or verbs", &mut |value| {
+    parse("PMD_TRANSPORT", "auto, shm, mlx5, verbs or tcp", &mut |value| {
         set(&mut config.transport, transport(value))
     })?;
     parse("PMD_DEVICE", "the name of a device", &mut |value| {

@@ -108,11 +108,13 @@
 //! | `Auto` | shared memory | the NIC: `Mlx5` where mlx5 drives it, else `Verbs` |
 //! | `Only(SharedMemory)` | shared memory | [`NoCommonTransport`](endpoint::EndpointError::NoCommonTransport) says why |
 //! | `Only(Mlx5)`, `Only(Verbs)` | the NIC | the NIC |
+//! | `Only(Tcp)` | TCP | TCP |
 //!
 //! A NIC that was asked for by name of its transport and cannot be used is
 //! [`TransportMissing`](endpoint::EndpointError::TransportMissing) when the endpoint opens. With `Auto` it may be
 //! absent; [`Endpoint::nic_missing`](endpoint::Endpoint::nic_missing) tells the reason. One end of a route may be
-//! `Mlx5` and the other `Verbs`. There is no transport between hosts without a NIC yet.
+//! `Mlx5` and the other `Verbs`. Between hosts without a NIC [`Only(Tcp)`](backend::Transport::Tcp) moves bytes; it is not
+//! chosen by itself.
 //!
 //! # Driving a lane oneself
 //! A latency-critical caller runs the lane in its own loop: [`LaneDriver::turn`](lane::LaneDriver::turn) takes
@@ -201,8 +203,11 @@
 //!
 //! # Security
 //! The control port does not authenticate and does not encrypt today: listen on a loopback address or a trusted
-//! network. A key of the soft HCA has 16 random bits, which protects against mistakes and not against an attacker.
-//! The soft HCA connects processes of one user in one network namespace only; with
+//! network. That holds for the port of a soft HCA over TCP too, which by default listens on every address: set
+//! [`TcpConfig::listen`](soft::TcpConfig::listen) in [`EndpointConfig::soft`](endpoint::EndpointConfig::soft). To take part
+//! in a connection there one has to know the 128 random bits of a device's identity, which the control connection
+//! carries in the clear. A key of the soft HCA has 16 random bits, which protects against mistakes and not against an attacker.
+//! Over shared memory the soft HCA connects processes of one user in one network namespace only; with
 //! [`process_memory`](soft::DeviceConfig::process_memory) it permits other processes of that user to attach to this
 //! one.
 //!

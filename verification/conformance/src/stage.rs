@@ -325,6 +325,7 @@ fn number(address: &QueuePairAddress) -> u32 {
     match address {
         QueuePairAddress::Soft(address) => address.queue_pair,
         QueuePairAddress::Fabric(address) => address.queue_pair,
+        QueuePairAddress::Tcp(address) => address.queue_pair,
         other => panic!("an address of a kind that the suite does not know: {other:?}"),
     }
 }

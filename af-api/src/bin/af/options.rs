@@ -32,6 +32,8 @@ pub(crate) enum TransportOption {
     Mlx5,
     /// Any NIC through ibverbs.
     Verbs,
+    /// TCP, on one host or between two.
+    Tcp,
 }
 
 impl TransportOption {
@@ -41,6 +43,7 @@ impl TransportOption {
             Self::Shm => TransportChoice::Only(Transport::SharedMemory),
             Self::Mlx5 => TransportChoice::Only(Transport::Mlx5),
             Self::Verbs => TransportChoice::Only(Transport::Verbs),
+            Self::Tcp => TransportChoice::Only(Transport::Tcp),
         }
     }
 }

@@ -45,8 +45,11 @@ impl Devices {
         let mut transports = Vec::new();
         transports.extend(shares_memory.then_some(Transport::SharedMemory));
         transports.extend(nic.as_ref().map(|nic| nic_transport(config.transport, nic)));
+        let over_tcp = config.transport == TransportChoice::Only(Transport::Tcp);
+        transports.extend(over_tcp.then_some(Transport::Tcp));
         let process_memory = config.soft.process_memory && shares_memory;
-        let soft = soft::Device::open(soft::DeviceConfig { process_memory, ..config.soft.clone() })?;
+        let tcp = over_tcp.then(|| config.soft.tcp.unwrap_or_default());
+        let soft = soft::Device::open(soft::DeviceConfig { process_memory, tcp, ..config.soft.clone() })?;
         Ok(Self { soft, nic, transports, nic_missing, lanes: Mutex::default() })
     }
 
@@ -63,6 +66,7 @@ impl Devices {
         let separation = self.soft.host().separation(host);
         let usable = |mine: &&Transport| match mine {
             Transport::SharedMemory => theirs.contains(mine) && separation.is_none(),
+            Transport::Tcp => theirs.contains(mine),
             Transport::Mlx5 | Transport::Verbs => theirs.iter().any(|their| their.is_fabric()),
         };
         match self.transports.iter().find(usable) {
@@ -94,8 +98,10 @@ impl Devices {
         for transport in &self.transports {
             let region = match (transport, &self.nic) {
                 // Copies of the CPU do not reach an accelerator's memory.
-                (Transport::SharedMemory, _) if memory.kind == MemoryKind::Device => continue,
-                (Transport::SharedMemory, _) => {
+                (Transport::SharedMemory | Transport::Tcp, _) if memory.kind == MemoryKind::Device => {
+                    continue;
+                }
+                (Transport::SharedMemory | Transport::Tcp, _) => {
                     self.soft.register_source(&source, access, ProtectionDomain::default())?
                 }
                 (Transport::Mlx5 | Transport::Verbs, Some(nic)) => nic.register_source(&source, access)?,
@@ -131,7 +137,7 @@ impl Devices {
                     }
                 }
                 (Transport::Mlx5 | Transport::Verbs, Some(nic)) => nic.register_source(&*memory, access)?,
-                (Transport::Mlx5 | Transport::Verbs, None) => continue,
+                (Transport::Mlx5 | Transport::Verbs, None) | (Transport::Tcp, _) => continue,
             };
             regions.push((*transport, region));
         }
@@ -197,6 +203,10 @@ impl Devices {
                 let backend = SoftBackend::new(&self.soft, ProtectionDomain::default(), Tuning::default())?;
                 Ok(Lane::spawn(backend, lane)?)
             }
+            (Transport::Tcp, _) => {
+                let domain = ProtectionDomain::default();
+                Ok(Lane::spawn(SoftBackend::over_tcp(&self.soft, domain, Tuning::default())?, lane)?)
+            }
             (Transport::Mlx5, Some(nic)) => {
                 let cores = near(nic);
                 Ok(Lane::spawn_on(Mlx5Backend::new(nic.clone(), &options)?, lane, &cores)?)
@@ -219,7 +229,7 @@ impl Devices {
 /// Opens a NIC where the configuration lets one be used; where it may be absent, the reason comes beside it.
 fn open_nic(config: &EndpointConfig) -> Result<(Option<nic::Device>, Option<nic::OpenError>), EndpointError> {
     let wanted = match config.transport {
-        TransportChoice::Only(Transport::SharedMemory) => return Ok((None, None)),
+        TransportChoice::Only(Transport::SharedMemory | Transport::Tcp) => return Ok((None, None)),
         TransportChoice::Only(transport) => Some(transport),
         TransportChoice::Auto => None,
     };

@@ -48,7 +48,7 @@ use self::{
     peer::Relay,
 };
 use crate::{
-    backend::{ConnectOptions, QueuePairAddress, QueuePairConfig, Transport},
+    backend::{ConnectOptions, QueuePairAddress, QueuePairConfig, TcpAddress, Transport},
     control::{
         Connection, ControlConfig, ControlPlane, DownReason, PeerIdentity, Refusal, RequestError, Service,
     },
@@ -352,6 +352,21 @@ fn addresses((first, others): &(Route, Vec<Route>)) -> Vec<Vec<QueuePairAddress>
     std::iter::once(first).chain(others).map(|route| route.addresses().to_vec()).collect()
 }
 
+/// A peer that listens at any address is reached at the one from which it is heard.
+fn seen_from(connection: &Connection, mut routes: Vec<Vec<QueuePairAddress>>) -> Vec<Vec<QueuePairAddress>> {
+    for address in routes.iter_mut().flatten() {
+        if let QueuePairAddress::Tcp(TcpAddress { socket, .. }) = address
+            && socket.ip().is_unspecified()
+        {
+            let port = socket.port();
+            *socket = connection.remote();
+            socket.set_ip(socket.ip().to_canonical());
+            socket.set_port(port);
+        }
+    }
+    routes
+}
+
 /// The connecting side.
 impl Inner {
     fn open_peer(
@@ -368,7 +383,8 @@ impl Inner {
             self.open_routes(transport, &relay, &vec![self.config.queue_pairs; self.config.lanes])?;
         let opening = Opening { transport, routes: addresses(&routes) };
         let answer = connection.request(RESERVED.open, handshake::encode(&opening), patience())?;
-        self.connect_routes(&routes, &handshake::decode::<Opened>(&answer)?.routes)?;
+        let opened = handshake::decode::<Opened>(&answer)?;
+        self.connect_routes(&routes, &seen_from(connection, opened.routes))?;
         let peer = Peer::new(connection.clone(), routes, transport)?;
         self.admit(&peer, &relay, true);
         connection.request(RESERVED.ready, Vec::new(), patience())?;
@@ -473,7 +489,7 @@ impl Inner {
         let relay = Relay::new(Arc::clone(&self.service));
         let queue_pairs: Vec<usize> = opening.routes.iter().map(Vec::len).collect();
         let routes = self.open_routes(transport, &relay, &queue_pairs)?;
-        self.connect_routes(&routes, &opening.routes)?;
+        self.connect_routes(&routes, &seen_from(connection, opening.routes))?;
         let opened = Opened { routes: addresses(&routes) };
         let peer = Peer::new(connection.clone(), routes, transport)?;
         self.admit(&peer, &relay, false);

@@ -61,7 +61,12 @@ impl PeerService for Watcher {
 }
 
 fn open(name: &str, listens: bool) -> (Endpoint, mpsc::Receiver<Seen>) {
+    open_for(TransportChoice::Auto, name, listens)
+}
+
+fn open_for(transport: TransportChoice, name: &str, listens: bool) -> (Endpoint, mpsc::Receiver<Seen>) {
     let config = EndpointConfig {
+        transport,
         name: name.into(),
         listen: listens.then(|| ([127, 0, 0, 1], 0).into()),
         lane: LaneConfig { idle: Idle::Park, ..LaneConfig::default() },
@@ -90,10 +95,28 @@ fn fill(arena: &Arena, byte: u8) {
 
 #[test]
 fn bytes_and_messages_cross_and_requests_are_answered() {
-    let (server, server_saw) = open("server", true);
-    let (client, client_saw) = open("client", false);
+    crosses(TransportChoice::Auto, Transport::SharedMemory);
+}
+
+#[test]
+fn bytes_and_messages_cross_over_tcp() {
+    crosses(TransportChoice::Only(Transport::Tcp), Transport::Tcp);
+}
+
+#[test]
+fn an_endpoint_that_may_use_tcp_only_does_not_fall_back() {
+    let (server, _) = open_for(TransportChoice::Only(Transport::SharedMemory), "server", true);
+    let (client, _) = open_for(TransportChoice::Only(Transport::Tcp), "client", false);
+    let refused = client.connect(server.local_address().unwrap()).unwrap_err();
+    assert!(matches!(refused, EndpointError::NoCommonTransport { .. }), "{refused}");
+    assert_eq!(client.transports(), [Transport::Tcp]);
+}
+
+fn crosses(choice: TransportChoice, transport: Transport) {
+    let (server, server_saw) = open_for(choice, "server", true);
+    let (client, client_saw) = open_for(choice, "client", false);
     let peer = client.connect(server.local_address().unwrap()).unwrap();
-    assert_eq!(peer.transport(), Transport::SharedMemory);
+    assert_eq!(peer.transport(), transport);
     assert_eq!(peer.identity().name, "server");
     assert_eq!(server_saw.recv_timeout(PATIENCE), Ok(Seen::Connected("client".into())));
     assert_eq!(peer.request(7, vec![1, 2, 3], PATIENCE), Ok(vec![3, 2, 1]));
@@ -106,8 +129,8 @@ fn bytes_and_messages_cross_and_requests_are_answered() {
     let from = client.register(&source, Access::LOCAL_WRITE).unwrap();
     let to = server.register(&target, Access::READ_WRITE).unwrap();
     let mut work = WorkListBuilder::new(Direction::Write, WorkListLimits::default());
-    let key = from.local_key(Transport::SharedMemory).unwrap();
-    let remote_key = to.remote_key(Transport::SharedMemory).unwrap();
+    let key = from.local_key(transport).unwrap();
+    let remote_key = to.remote_key(transport).unwrap();
     let remote = RemoteAddress { address: to.address() + 4096, key: remote_key };
     work.push(LocalPiece { address: from.address(), length: 300_000, key }, remote);
     let notify = crate::transfer::Notification { bytes: b"landed".to_vec(), immediate: None };

@@ -15,11 +15,13 @@ use pmd_core::{
 };
 
 use super::{
-    Device, ProtectionDomain,
+    Device, Joining, ProtectionDomain,
     engine::{SoftHardware, Tuning},
+    tcp::Pending,
 };
 use crate::backend::{
-    Backend, ConnectOptions, QueuePairAddress, QueuePairConfig, SetupError, SoftAddress, Transport, Waker,
+    Backend, ConnectOptions, QueuePairAddress, QueuePairConfig, SetupError, SoftAddress, TcpAddress,
+    Transport, Waker,
 };
 
 /// Queue pairs of a soft HCA and the completion queue they share.
@@ -30,6 +32,7 @@ pub struct SoftBackend {
     // The driver's half goes first: it points into the engine's memory.
     provider: QueueProvider<SoftHardware>,
     waker: Waker,
+    transport: Transport,
 }
 
 impl SoftBackend {
@@ -43,7 +46,19 @@ impl SoftBackend {
         // SAFETY: the memory is the engine's, which lives in the provider and never moves or frees it before it is
         // dropped; nobody else accesses it.
         let provider = unsafe { QueueProvider::new(hardware, memory) }.map_err(setup)?;
-        Ok(Self { provider, waker })
+        Ok(Self { provider, waker, transport: Transport::SharedMemory })
+    }
+
+    /// The same, whose queue pairs are connected over TCP.
+    ///
+    /// # Errors
+    /// [`SetupError::NotListening`] for a device that was opened without [`DeviceConfig::tcp`](super::DeviceConfig::tcp);
+    /// else as [`SoftBackend::new`].
+    pub fn over_tcp(device: &Device, domain: ProtectionDomain, tuning: Tuning) -> Result<Self, SetupError> {
+        if device.hub().is_none() {
+            return Err(SetupError::NotListening);
+        }
+        Ok(Self { transport: Transport::Tcp, ..Self::new(device, domain, tuning)? })
     }
 
     /// The device.
@@ -106,6 +121,10 @@ impl Backend for SoftBackend {
     fn address(&self, queue_pair: QueuePairHandle) -> Result<QueuePairAddress, SetupError> {
         let number = self.provider.number(queue_pair).ok_or(SetupError::UnknownQueuePair(queue_pair))?;
         let device = self.device();
+        if let (Transport::Tcp, Some(hub)) = (self.transport, device.hub()) {
+            let (socket, device) = (hub.address(), device.id());
+            return Ok(QueuePairAddress::Tcp(TcpAddress { socket, device, queue_pair: number.0 }));
+        }
         Ok(QueuePairAddress::Soft(SoftAddress {
             host: device.host(),
             device: device.id(),
@@ -119,15 +138,22 @@ impl Backend for SoftBackend {
         remote: &QueuePairAddress,
         options: &ConnectOptions,
     ) -> Result<(), SetupError> {
-        let QueuePairAddress::Soft(remote) = remote else {
-            return Err(SetupError::OtherTransport { mine: Transport::SharedMemory });
-        };
         let from = self.provider.state(queue_pair);
         let endpoint = self.provider.hardware().endpoint(queue_pair)?;
         if !self.provider.hardware().is_reset(queue_pair)? || from != QueuePairState::Reset {
             return Err(SetupError::Transition { from, to: QueuePairState::ReadyToSend });
         }
-        let link = self.device().connect(&endpoint, remote)?;
+        let device = self.device().clone();
+        let link = match (remote, self.transport) {
+            (QueuePairAddress::Soft(remote), Transport::SharedMemory) => {
+                Joining::Memory(device.connect(&endpoint, remote)?)
+            }
+            (QueuePairAddress::Tcp(remote), Transport::Tcp) => {
+                let poller = self.provider.hardware_mut().poller()?;
+                Joining::Tcp(Pending::connect(&device, endpoint.queue_pair, remote, (poller, queue_pair.0)))
+            }
+            _ => return Err(SetupError::OtherTransport { mine: self.transport }),
+        };
         self.advance(queue_pair, QueuePairState::Init)?;
         self.advance(queue_pair, QueuePairState::ReadyToReceive)?;
         self.advance(queue_pair, QueuePairState::ReadyToSend)?;
@@ -167,7 +193,7 @@ impl Backend for SoftBackend {
     }
 
     fn transport(&self) -> Transport {
-        Transport::SharedMemory
+        self.transport
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
     regions::RegionTable,
     seat::Seats,
     segment::Segment,
+    tcp::{Hub, TcpConfig},
 };
 use crate::identity::{DeviceId, HostId};
 
@@ -39,6 +40,8 @@ pub struct DeviceConfig {
     pub process_memory: bool,
     /// Bytes of each of the four packet rings of a connected queue pair; a power of two, 4 KiB to 64 MiB.
     pub ring_bytes: u32,
+    /// Be reached over TCP too; without it only peers of the same host reach the device.
+    pub tcp: Option<TcpConfig>,
 }
 
 impl Default for DeviceConfig {
@@ -49,6 +52,7 @@ impl Default for DeviceConfig {
             mapping: true,
             process_memory: true,
             ring_bytes: 128 << 10,
+            tcp: None,
         }
     }
 }
@@ -73,6 +77,7 @@ struct Inner {
     arenas: Arenas,
     memories: Memories,
     exchange: ExchangeCell,
+    hub: Option<Hub>,
     next_domain: AtomicU32,
     /// Process that opened it.
     owner: u32,
@@ -96,6 +101,12 @@ pub enum OpenError {
     RingBytes {
         /// The size asked for.
         bytes: u32,
+    },
+    /// A configured number cannot be.
+    #[error("{streams} TCP streams for large messages: take 1 to 16")]
+    Streams {
+        /// The number asked for.
+        streams: u8,
     },
     /// A system call failed.
     #[error("opening the soft HCA: {call} failed")]
@@ -122,11 +133,14 @@ impl Device {
     /// [`OpenError`], when the system is short of something.
     pub fn open(config: DeviceConfig) -> Result<Self, OpenError> {
         check_ring_bytes(config.ring_bytes)?;
+        check_streams(config.tcp)?;
         let id = DeviceId::random().map_err(OpenError::system("getrandom"))?;
         let host = HostId::current().map_err(OpenError::system("reading this host's identity"))?;
         let token = Token::random().map_err(OpenError::system("getrandom"))?;
         let (segment, file) = Segment::create().map_err(OpenError::system("memfd_create"))?;
         let exchange = Exchange::open(id, file).map_err(OpenError::system("listening on a socket"))?;
+        let hub = config.tcp.map(|tcp| Hub::open(id, tcp.listen)).transpose();
+        let hub = hub.map_err(OpenError::system("listening on a TCP port"))?;
         if config.process_memory {
             permit_process_memory();
         }
@@ -140,6 +154,7 @@ impl Device {
             arenas: Arenas::default(),
             memories: Memories::default(),
             exchange: ExchangeCell::new(exchange),
+            hub,
             next_domain: AtomicU32::new(1),
             owner: std::process::id(),
             opened: Instant::now(),
@@ -182,6 +197,10 @@ impl Device {
     /// thread is at it already, that one does the work.
     pub(crate) fn service(&self) {
         self.inner.exchange.service(self);
+        if self.inner.hub.as_ref().is_some_and(Hub::service) {
+            // The engine that it concerns may be asleep in another thread.
+            self.seats().wake_all();
+        }
     }
 
     /// [`Device::service`], at most about once a millisecond. For the idle polls of engines.
@@ -207,6 +226,11 @@ impl Device {
 
     pub(super) fn exchange(&self) -> &ExchangeCell {
         &self.inner.exchange
+    }
+
+    /// Where it is reached over TCP.
+    pub(crate) fn hub(&self) -> Option<&Hub> {
+        self.inner.hub.as_ref()
     }
 
     pub(super) fn seats(&self) -> &Seats {
@@ -250,6 +274,11 @@ impl Drop for Inner {
 fn check_ring_bytes(bytes: u32) -> Result<(), OpenError> {
     let fits = (4 << 10..=64 << 20).contains(&bytes) && bytes.is_power_of_two();
     if fits { Ok(()) } else { Err(OpenError::RingBytes { bytes }) }
+}
+
+fn check_streams(tcp: Option<TcpConfig>) -> Result<(), OpenError> {
+    let streams = tcp.map_or(1, |tcp| tcp.streams);
+    if (1..=16).contains(&streams) { Ok(()) } else { Err(OpenError::Streams { streams }) }
 }
 
 /// Lets every process of the same user reach this one's memory where Yama would permit only its ancestors.

@@ -15,6 +15,7 @@ use std::{os::fd::OwnedFd, ptr::NonNull, sync::Arc};
 
 use nix::{errno::Errno, fcntl::SealFlag};
 use pmd_core::{
+    memory::Access,
     ring::{
         packet::{ConsumedLine, Consumer, LINE_BYTES, Line, LineCount, Producer},
         parking::{Parking, Published},
@@ -22,13 +23,16 @@ use pmd_core::{
         side::{Side, SideState},
     },
     sync::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    wire::RemoteSegment,
 };
 
 use super::{
-    Device, ProtectionDomain,
+    Device, MappingCache, ProtectionDomain, Reach,
     memory::{Mapping, PAGE, Protection, memory_file, reserve, seal, sealed_length},
     peer::Peer,
     quiet::Quiet,
+    regions::KeyFault,
+    tcp::{Carrier, Consumed, LinkRings, STREAMED_FROM, WireFault},
 };
 
 const MAGIC: u64 = u64::from_le_bytes(*b"pmd-link");
@@ -177,10 +181,19 @@ pub(crate) struct Link {
     pub(crate) responses_out: Producer,
     /// Answers to this side's requests.
     pub(crate) responses_in: Consumer,
-    shared: Shared,
+    medium: Medium,
 }
 
-/// All of a link but its rings.
+/// What is between the two ends.
+#[derive(Debug)]
+enum Medium {
+    /// Memory that both processes map.
+    Memory(Shared),
+    /// TCP streams, or nothing.
+    Tcp(Carrier),
+}
+
+/// All of a link over shared memory but its rings.
 #[derive(Debug)]
 struct Shared {
     device: Device,
@@ -269,7 +282,7 @@ impl Link {
                 requests_in: memory.consumer(sides.theirs)?,
                 responses_out: memory.producer(2 + sides.mine)?,
                 responses_in: memory.consumer(2 + sides.theirs)?,
-                shared: Shared {
+                medium: Medium::Memory(Shared {
                     device,
                     peer,
                     event,
@@ -278,74 +291,191 @@ impl Link {
                     peer_may_park,
                     peer_domain,
                     memory: memory.clone(),
-                },
+                }),
             })
         }
     }
 
-    /// The device at the other end.
+    /// A link that TCP carries.
+    pub(super) fn over_tcp(rings: LinkRings, carrier: Carrier) -> Self {
+        let LinkRings { requests_out, requests_in, responses_out, responses_in } = rings;
+        Self { requests_out, requests_in, responses_out, responses_in, medium: Medium::Tcp(carrier) }
+    }
+
+    /// What carries it, if it is not memory.
     #[inline]
+    pub(crate) fn carrier(&mut self) -> Option<&mut Carrier> {
+        match &mut self.medium {
+            Medium::Memory(_) => None,
+            Medium::Tcp(carrier) => Some(carrier),
+        }
+    }
+
+    fn shared(&self) -> Option<&Shared> {
+        match &self.medium {
+            Medium::Memory(shared) => Some(shared),
+            Medium::Tcp(_) => None,
+        }
+    }
+
+    /// Checks the peer's key and says where the range is, if this process can reach it; see [`Peer::reach`].
+    ///
+    /// # Errors
+    /// [`KeyFault`], for a remote access error. Over TCP the peer checks.
+    #[inline]
+    pub(crate) fn reach(
+        &self,
+        mappings: &mut MappingCache,
+        active: &Active<'_>,
+        remote: &RemoteSegment,
+        length: u64,
+        access: Access,
+    ) -> Result<Reach, KeyFault> {
+        let Medium::Memory(shared) = &self.medium else { return Ok(Reach::Packets) };
+        let RemoteSegment { address, rkey } = *remote;
+        shared.peer.reach(mappings, active, rkey, address, length, access, shared.peer_domain)
+    }
+
+    /// The device at the other end.
+    #[cfg(test)]
     pub(crate) fn peer(&self) -> &Arc<Peer> {
-        &self.shared.peer
+        &self.shared().expect("a link over shared memory").peer
     }
 
     /// Number of the queue pair at the other end.
     pub(crate) fn peer_queue_pair(&self) -> u32 {
-        self.shared.peer_queue_pair
+        match &self.medium {
+            Medium::Memory(shared) => shared.peer_queue_pair,
+            Medium::Tcp(carrier) => carrier.peer_queue_pair(),
+        }
     }
 
     /// Protection domain of the queue pair at the other end: remote keys must be of it.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn peer_domain(&self) -> ProtectionDomain {
-        self.shared.peer_domain
+        self.shared().expect("a link over shared memory").peer_domain
+    }
+
+    /// Longest packet, with its head.
+    #[inline]
+    pub(crate) fn longest_packet(&self) -> usize {
+        // So that four are under way.
+        let quarter = self.requests_out.longest_body().min(self.responses_out.longest_body()) / 4;
+        match &self.medium {
+            Medium::Memory(_) => quarter,
+            Medium::Tcp(carrier) => quarter.min(carrier.longest_packet()),
+        }
+    }
+
+    /// Whether a message of so many bytes goes over streams of its own, beside its packet.
+    #[inline]
+    pub(crate) fn streams(&self, length: u64) -> bool {
+        matches!(&self.medium, Medium::Tcp(carrier) if length > STREAMED_FROM && carrier.has_bulk())
     }
 
     /// Wakes the peer's engine if it is parked. Call it after publishing what the engine should see.
     #[inline]
-    pub(crate) fn wake_peer(&self) {
-        let shared = &self.shared;
-        if shared.peer_may_park && shared.theirs().parked.0.published() == Published::Wake {
-            shared.signal();
+    pub(crate) fn wake_peer(&mut self) {
+        match &mut self.medium {
+            Medium::Memory(shared) => {
+                if shared.peer_may_park && shared.theirs().parked.0.published() == Published::Wake {
+                    shared.signal();
+                }
+            }
+            Medium::Tcp(_) => self.transmit(),
         }
     }
 
     /// Says whether this engine is about to sleep. After `true`, look at the rings once more before sleeping.
     #[inline]
     pub(crate) fn set_parked(&self, parked: bool) {
-        let parking = &self.shared.mine().parked.0;
+        let Some(shared) = self.shared() else { return };
+        let parking = &shared.mine().parked.0;
         if parked { parking.announce() } else { parking.resume() }
     }
 
     /// Whether the other end was closed, in order. (A peer that was killed is not [`alive`](Peer::alive).)
     #[inline]
     pub(crate) fn closed_by_peer(&self) -> bool {
-        matches!(self.shared.memory.state(self.shared.sides.theirs), SideState::Closed | SideState::Abandoned)
+        match &self.medium {
+            Medium::Memory(shared) => {
+                matches!(shared.memory.state(shared.sides.theirs), SideState::Closed | SideState::Abandoned)
+            }
+            Medium::Tcp(carrier) => carrier.has_ended(),
+        }
+    }
+
+    /// Whether the peer has closed its end or is gone.
+    #[inline]
+    pub(crate) fn is_gone(&self) -> bool {
+        self.closed_by_peer() || self.shared().is_some_and(|shared| !shared.peer.alive())
+    }
+
+    /// Whether the peer is there, having asked the kernel; see [`Peer::confirm_alive`].
+    pub(crate) fn confirm_alive(&self) -> bool {
+        self.shared().is_none_or(|shared| shared.peer.confirm_alive())
     }
 
     /// Whether bytes may be moved directly in this round: the peer closes its end, then waits for the round's end.
     #[inline]
     pub(crate) fn is_open(&self, active: &Active<'_>) -> bool {
-        self.shared.theirs().side.is_open(active)
+        self.shared().is_none_or(|shared| shared.theirs().side.is_open(active))
     }
 
-    /// What the mover needs of the link, for a queue pair of `domain`.
-    pub(crate) fn route(&self, domain: ProtectionDomain) -> Route {
-        let Shared { peer, sides, memory, peer_domain, .. } = &self.shared;
+    /// What the mover needs of the link, for a queue pair of `domain`. Over TCP it moves nothing.
+    pub(crate) fn route(&self, domain: ProtectionDomain) -> Option<Route> {
+        let Shared { peer, sides, memory, peer_domain, .. } = self.shared()?;
         let (peer, memory) = (peer.clone(), memory.clone());
-        Route {
+        Some(Route {
             peer,
             memory,
             sides: *sides,
             domain,
             peer_domain: *peer_domain,
             failed: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether a socket has news.
+    #[inline]
+    pub(crate) fn has_socket_news(&self) -> bool {
+        matches!(&self.medium, Medium::Tcp(carrier) if carrier.is_ready())
+    }
+
+    /// Takes in what came over the wire, where there is one.
+    ///
+    /// # Errors
+    /// [`WireFault`]: the link is of no more use.
+    #[inline]
+    pub(crate) fn take_in(&mut self) -> Result<(), WireFault> {
+        let consumed = self.consumed();
+        self.carrier().map_or(Ok(()), |carrier| carrier.take_in(consumed))
+    }
+
+    /// Sends what is in the rings over the wire, where there is one.
+    #[inline]
+    pub(crate) fn transmit(&mut self) {
+        let consumed = self.consumed();
+        if let Some(carrier) = self.carrier() {
+            carrier.transmit(consumed);
         }
+    }
+
+    fn consumed(&self) -> Consumed {
+        (self.requests_in.position(), self.responses_in.position())
     }
 
     /// Closes this end: the peer's engine begins no more direct copies for this queue pair. Once the result is
     /// reached, none is going on either.
-    pub(crate) fn close(self) -> Quiet {
-        self.shared.close()
+    pub(crate) fn close(mut self) -> Option<Quiet> {
+        let consumed = self.consumed();
+        match &mut self.medium {
+            Medium::Memory(shared) => Some(shared.close()),
+            Medium::Tcp(carrier) => {
+                carrier.close(consumed);
+                None
+            }
+        }
     }
 }
 

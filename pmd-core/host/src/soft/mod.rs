@@ -23,6 +23,8 @@
 //! restarted process cannot be taken for its predecessor). A device connects to each peer device once and sends its
 //! announcements there; it listens for theirs. End of file on a peer's socket means that the peer process is gone.
 //!
+//! To a peer on another host a link is TCP streams, and its rings are memory of this process: see the module `tcp`.
+//!
 //! # How bytes are reached
 //! | region | path | copies |
 //! |---|---|---|
@@ -52,6 +54,7 @@ mod device;
 mod device_memory;
 mod engine;
 mod exchange;
+mod joining;
 mod link;
 mod memory;
 mod message;
@@ -65,6 +68,7 @@ mod room;
 mod seat;
 mod segment;
 mod socket;
+mod tcp;
 #[cfg(test)]
 mod tests;
 
@@ -74,8 +78,10 @@ pub use device::{Device, DeviceConfig, OpenError, ProtectionDomain};
 pub use device_memory::Accelerators;
 pub use engine::{SoftHardware, Tuning};
 pub use register::RegisterError;
+pub use tcp::{STREAMED_FROM, TcpConfig};
 
 pub(crate) use connect::{Endpoint, PendingLink};
+pub(crate) use joining::Joining;
 pub(crate) use link::{Link, Route};
 pub(crate) use memory::{Mapping, Protection, memory_file};
 pub(crate) use mover::{Direction as MoveDirection, Job, Local, Moved, Mover};

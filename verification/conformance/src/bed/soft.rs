@@ -1,7 +1,7 @@
 //! The soft HCA over shared memory, once for each way in which it reaches a peer's bytes.
 #![allow(unsafe_code)] // registers memory
 
-use std::{ptr::NonNull, sync::Arc};
+use std::{net::SocketAddr, ptr::NonNull, sync::Arc};
 
 use pmd_core::{
     accelerator::{Accelerator, DeviceMemory},
@@ -12,7 +12,9 @@ use pmd_host::{
     backend::Transport,
     endpoint::{EndpointConfig, TransportChoice},
     region::Region,
-    soft::{self, Accelerators, ArenaOptions, DeviceConfig, ProtectionDomain, SoftBackend, Tuning},
+    soft::{
+        self, Accelerators, ArenaOptions, DeviceConfig, ProtectionDomain, SoftBackend, TcpConfig, Tuning,
+    },
 };
 
 use super::{Ability, Bed, Device, Place};
@@ -34,12 +36,20 @@ pub enum Path {
     Packets,
     /// By the streams of an accelerator, where its memory is on one of the sides.
     Accelerator,
+    /// Over TCP.
+    Tcp,
 }
 
 impl Path {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::SameProcess, Self::Arena, Self::ProcessMemory, Self::Packets, Self::Accelerator];
+    pub const ALL: [Self; 6] =
+        [Self::SameProcess, Self::Arena, Self::ProcessMemory, Self::Packets, Self::Accelerator, Self::Tcp];
+
+    /// What carries the bytes.
+    #[must_use]
+    pub const fn transport(self) -> Transport {
+        if matches!(self, Self::Tcp) { Transport::Tcp } else { Transport::SharedMemory }
+    }
 
     /// How a device is opened that takes this path only.
     #[must_use]
@@ -48,6 +58,7 @@ impl Path {
             same_process: self == Self::SameProcess,
             mapping: matches!(self, Self::Arena | Self::Accelerator),
             process_memory: matches!(self, Self::ProcessMemory | Self::Accelerator),
+            tcp: (self == Self::Tcp).then(loopback),
             ..DeviceConfig::default()
         }
     }
@@ -65,6 +76,7 @@ impl Bed for SoftBed {
             Path::ProcessMemory => "soft-heap",
             Path::Packets => "soft-packets",
             Path::Accelerator => "soft-device",
+            Path::Tcp => "soft-tcp",
         }
     }
 
@@ -74,7 +86,7 @@ impl Bed for SoftBed {
             (Ability::DeviceMemory, path) if path != Path::Accelerator => {
                 Some("this path is for memory of the host")
             }
-            (Ability::MessageOrder, path) if path != Path::Packets => {
+            (Ability::MessageOrder, path) if !matches!(path, Path::Packets | Path::Tcp) => {
                 Some("a direct write may overtake the payload of an earlier message")
             }
             _ => None,
@@ -82,7 +94,7 @@ impl Bed for SoftBed {
     }
 
     fn endpoint(&self, _: Place) -> Option<EndpointConfig> {
-        let transport = TransportChoice::Only(Transport::SharedMemory);
+        let transport = TransportChoice::Only(self.0.transport());
         Some(EndpointConfig { transport, soft: self.0.config(), ..EndpointConfig::default() })
     }
 
@@ -138,7 +150,11 @@ impl Device for SoftDevice {
     fn backend(&self, completions: u32) -> AnyBackend {
         let mut tuning = Tuning::default();
         tuning.completions = tuning.completions.max(completions);
-        AnyBackend::new(SoftBackend::new(&self.device, self.domain, tuning).expect("a soft back end"))
+        let backend = match self.path.transport() {
+            Transport::Tcp => SoftBackend::over_tcp(&self.device, self.domain, tuning),
+            _ => SoftBackend::new(&self.device, self.domain, tuning),
+        };
+        AnyBackend::new(backend.expect("a soft back end"))
     }
 
     fn memory(&self, length: usize, access: Access) -> Memory {
@@ -162,6 +178,13 @@ impl Device for SoftDevice {
     fn foreign_memory(&self, length: usize, access: Access) -> Memory {
         self.register(length, access, self.device.protection_domain())
     }
+}
+
+/// Reached from this host only.
+fn loopback() -> TcpConfig {
+    let mut config = TcpConfig::default();
+    config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    config
 }
 
 fn address(base: NonNull<u8>) -> u64 {

@@ -93,12 +93,18 @@ impl Tail {
         }
     }
 
+    /// Where the bytes from `at` on of a message that ends at `total` are held back.
+    pub(super) fn place_of(&mut self, total: u64, at: u64) -> *mut u8 {
+        let held = total.saturating_sub(8);
+        self.0.as_mut_ptr().wrapping_add(at.saturating_sub(held) as usize)
+    }
+
     /// Stores the end of the message behind everything that was copied before.
     ///
     /// # Safety
     /// `target` is writable for `length` bytes, at most 8.
     #[inline]
-    unsafe fn store(&self, target: *mut u8, length: usize) {
+    pub(super) unsafe fn store(&self, target: *mut u8, length: usize) {
         // Message bytes, stored before: the poller of the last byte reads them after it.
         fence(Ordering::Release);
         // SAFETY: the caller's promise, and alignment is looked at.

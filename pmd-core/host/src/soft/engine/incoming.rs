@@ -7,6 +7,7 @@ use pmd_core::ring::packet::{Consumer, Corrupt};
 use thiserror::Error;
 
 use super::packet::{LONGEST_HEAD, Packet, PacketError};
+use crate::soft::tcp::BadRecord;
 
 /// What the peer left cannot be: the link is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -17,6 +18,9 @@ pub(super) enum Broken {
     /// A packet in it.
     #[error(transparent)]
     Packet(#[from] PacketError),
+    /// What came over a stream.
+    #[error(transparent)]
+    Stream(#[from] BadRecord),
     /// A WQE that was good when it was begun is not any more: the driver overwrote its own queue.
     #[error("a work request changed while it was outstanding")]
     Queue,

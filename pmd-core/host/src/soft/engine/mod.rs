@@ -33,7 +33,7 @@ mod responder;
 mod tests;
 mod tuning;
 
-use std::{os::fd::AsFd, time::Duration};
+use std::{os::fd::AsFd, sync::Arc, time::Duration};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pmd_core::{
@@ -53,7 +53,7 @@ use self::{
     requester::Requester,
     responder::{ReceiveSource, Responder},
 };
-use super::{Device, Endpoint, MappingCache, Mover, PendingLink, ProtectionDomain, Seat};
+use super::{Device, Endpoint, Joining, MappingCache, Mover, ProtectionDomain, Seat, tcp::Poller};
 use crate::backend::{ConnectOptions, QueuePairConfig, SetupError, Waker};
 pub use tuning::Tuning;
 
@@ -68,6 +68,8 @@ pub struct SoftHardware {
     // Links go before the seat, which stands for this engine towards their peers.
     queue_pairs: Vec<Option<Box<QueuePair>>>,
     means: Means,
+    /// Sockets of the queue pairs; there is one once a queue pair was connected over TCP.
+    poller: Option<Arc<Poller>>,
     seat: Seat,
     waker: Waker,
     domain: ProtectionDomain,
@@ -135,6 +137,7 @@ impl SoftHardware {
             mover,
             queue_pairs: Vec::new(),
             means,
+            poller: None,
             seat,
             waker,
             domain,
@@ -221,7 +224,7 @@ impl SoftHardware {
     pub(crate) fn connect(
         &mut self,
         handle: QueuePairHandle,
-        link: PendingLink,
+        link: Joining,
         options: &ConnectOptions,
     ) -> Result<(), SetupError> {
         let timeout = self.tuning.connect_timeout;
@@ -230,6 +233,18 @@ impl SoftHardware {
         queue_pair.responder.set_not_ready_timer(options.minimum_rnr_timer);
         queue_pair.connect(link, timeout);
         Ok(())
+    }
+
+    /// The poll set for sockets of queue pairs, which is made when it is first asked for.
+    pub(crate) fn poller(&mut self) -> Result<Arc<Poller>, SetupError> {
+        if let Some(poller) = &self.poller {
+            return Ok(poller.clone());
+        }
+        let made = Poller::new().map(Arc::new);
+        let poller =
+            made.map_err(|source| SetupError::System { call: "epoll_create1", source: source.into() })?;
+        self.poller = Some(poller.clone());
+        Ok(poller)
     }
 
     /// Fails a queue pair: everything outstanding is flushed in the polls that follow.
@@ -270,17 +285,18 @@ impl SoftHardware {
         let milliseconds = timeout.as_micros().div_ceil(1000).min(i32::MAX as u128) as i32;
         let timeout = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX);
         let device = self.seat.device();
-        let mut descriptors = [
-            PollFd::new(self.waker.0.as_fd(), PollFlags::POLLIN),
-            PollFd::new(device.service_descriptor(), PollFlags::POLLIN),
-        ];
+        let watched = |descriptor| PollFd::new(descriptor, PollFlags::POLLIN);
+        // Where there is none of a kind the waker stands in for it.
+        let hub = device.hub().map_or(self.waker.0.as_fd(), AsFd::as_fd);
+        let sockets = self.poller.as_ref().map_or(self.waker.0.as_fd(), |poller| poller.as_fd());
+        let mut descriptors = [self.waker.0.as_fd(), device.service_descriptor(), hub, sockets].map(watched);
         // An interrupted sleep is a short one.
         let _ = poll(&mut descriptors, timeout);
-        let ready = |descriptor: &PollFd<'_>| descriptor.any().unwrap_or(false);
-        if ready(&descriptors[0]) {
+        let [waker, exchange, hub, _] = descriptors.map(|descriptor| descriptor.any().unwrap_or(false));
+        if waker {
             let _ = self.waker.0.read();
         }
-        if ready(&descriptors[1]) {
+        if exchange || hub {
             device.service();
         }
     }
@@ -331,6 +347,16 @@ impl SoftHardware {
             }
         }
         self.unfinished = budget == 0;
+    }
+
+    /// Notes what has happened to sockets.
+    fn take_socket_news(&mut self) {
+        let Self { poller: Some(poller), queue_pairs, .. } = self else { return };
+        poller.take(|event| {
+            if let Some(Some(queue_pair)) = queue_pairs.get_mut(event.tag as usize) {
+                queue_pair.note(event.index, event.flags);
+            }
+        });
     }
 
     /// Notes what the mover is done with.
@@ -396,6 +422,9 @@ impl Hardware for SoftHardware {
         }
         if self.mover.is_some() {
             self.take_moved();
+        }
+        if self.poller.is_some() {
+            self.take_socket_news();
         }
         self.run();
         let state = self.means.completions.state();

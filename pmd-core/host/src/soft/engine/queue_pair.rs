@@ -9,6 +9,7 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::epoll::EpollFlags;
 use pmd_core::wire::Syndrome;
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
     requester::Requester,
     responder::{Ended, Responder},
 };
-use crate::soft::{Link, PendingLink, Quiet};
+use crate::soft::{Joining, Link, Quiet};
 
 /// Polls without news between two looks at whether the peer is there.
 const LIVENESS_TURNS: u32 = 64;
@@ -46,7 +47,7 @@ enum Connection {
     /// Nothing moves.
     Reset,
     /// Waits for the peer.
-    Pending { link: Box<PendingLink>, deadline: Instant },
+    Pending { link: Box<Joining>, deadline: Instant },
     /// Works.
     Linked(Box<Link>),
     /// Flushes. `quiet` until no peer moves bytes for it; `first` is what the oldest send fails with.
@@ -81,7 +82,7 @@ impl QueuePair {
     }
 
     /// Connects, once the peer does.
-    pub(super) fn connect(&mut self, link: PendingLink, timeout: Duration) {
+    pub(super) fn connect(&mut self, link: Joining, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         self.connection = Connection::Pending { link: Box::new(link), deadline };
     }
@@ -89,7 +90,7 @@ impl QueuePair {
     /// Forgets everything; no completion follows. Waits until no peer moves bytes for it.
     pub(super) fn reset(&mut self) {
         let quiet = match std::mem::replace(&mut self.connection, Connection::Reset) {
-            Connection::Linked(link) => Some(close(*link)),
+            Connection::Linked(link) => close(*link),
             Connection::Failed { quiet, .. } => quiet,
             Connection::Pending { link, .. } => link.close(),
             Connection::Reset => None,
@@ -109,7 +110,7 @@ impl QueuePair {
         let failed = Connection::Failed { quiet: None, first: Some(first) };
         match std::mem::replace(&mut self.connection, failed) {
             Connection::Linked(link) => {
-                let quiet = Some(close(*link));
+                let quiet = close(*link);
                 self.connection = Connection::Failed { quiet, first: Some(first) };
             }
             Connection::Pending { link, .. } => {
@@ -129,7 +130,8 @@ impl QueuePair {
         if let Connection::Linked(link) = &mut self.connection {
             let news = !matches!(link.requests_in.peek(), Ok(None))
                 || self.requester.has_news(link)
-                || self.turns.is_multiple_of(LIVENESS_TURNS) && is_gone(link);
+                || link.has_socket_news()
+                || self.turns.is_multiple_of(LIVENESS_TURNS) && link.is_gone();
             if !news {
                 self.publish_when_idle();
             }
@@ -155,11 +157,12 @@ impl QueuePair {
     pub(super) fn is_busy(&mut self, shared: &[Option<ReceiveRing>]) -> bool {
         match &mut self.connection {
             Connection::Linked(link) => {
-                let stalled = self.responder.waits_for_receive(shared);
+                let stalled = self.responder.waits_for_receive(shared) || self.responder.waits_for_stream();
                 !stalled && !matches!(link.requests_in.peek(), Ok(None))
                     || self.requester.can_go_on()
                     || self.requester.has_answers(link)
-                    || is_gone(link)
+                    || link.has_socket_news()
+                    || link.is_gone()
             }
             Connection::Failed { .. } => self.requester.has_posted() || self.responder.has_posted(),
             Connection::Pending { .. } | Connection::Reset => false,
@@ -173,6 +176,15 @@ impl QueuePair {
                 link.wake_peer();
             }
             link.set_parked(parked);
+        }
+    }
+
+    /// Notes what has happened to one of its streams.
+    pub(super) fn note(&mut self, stream: usize, flags: EpollFlags) {
+        if let Connection::Linked(link) = &mut self.connection
+            && let Some(carrier) = link.carrier()
+        {
+            carrier.note(stream, flags);
         }
     }
 
@@ -212,7 +224,9 @@ impl QueuePair {
         let Self { requester, responder, connection: Connection::Linked(link), .. } = self else {
             return Ok(());
         };
-        let gone = self.turns.is_multiple_of(BUSY_LIVENESS_TURNS) && is_gone(link);
+        // Before it is asked who is gone: the end of a wire is behind the last words.
+        link.take_in().map_err(|_| Syndrome::BadResponse)?;
+        let gone = self.turns.is_multiple_of(BUSY_LIVENESS_TURNS) && link.is_gone();
         let before = (link.requests_out.position(), link.responses_out.position());
         let consumed = link.requests_in.position();
         requester.take_responses(pass, link).map_err(|_| Syndrome::BadResponse)?;
@@ -247,6 +261,9 @@ impl QueuePair {
         if link.requests_in.position() == consumed {
             // Busy, but not with what the peer waits for.
             self.publish_when_idle();
+        }
+        if let Connection::Linked(link) = &mut self.connection {
+            link.transmit();
         }
         Ok(())
     }
@@ -299,11 +316,6 @@ impl QueuePair {
     }
 }
 
-/// Whether the peer has closed its end or is gone.
-fn is_gone(link: &Link) -> bool {
-    link.closed_by_peer() || !link.peer().alive()
-}
-
 /// Stores both consumed positions in shared memory. Whether there was anything to store.
 fn publish(link: &mut Link) -> bool {
     let mut stored = false;
@@ -332,7 +344,7 @@ fn publish_much(link: &mut Link) -> bool {
 
 /// Tells the peer that nothing more comes, if there is room for that, and closes this end, which tells it too.
 #[cold]
-fn close(mut link: Link) -> Quiet {
+fn close(mut link: Link) -> Option<Quiet> {
     let acknowledged = link.requests_in.position();
     let (kind, flags) = (Kind::Fatal, PacketFlags::ONLY);
     let fatal = Header { kind, flags, detail: 0, acknowledged, word: 0, length: 0 };

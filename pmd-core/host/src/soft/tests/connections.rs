@@ -183,7 +183,7 @@ fn only_a_parked_peer_is_woken() {
     let (mine, theirs) = (endpoint(1), endpoint(2));
     let mut first = one.connect(&mine, &address(&other, 2)).unwrap();
     let mut second = other.connect(&theirs, &address(&one, 1)).unwrap();
-    let (first, second) = complete(&mut first, &mut second);
+    let (mut first, second) = complete(&mut first, &mut second);
     let woken = || {
         let mut descriptors = [PollFd::new(theirs.waker.0.as_fd(), PollFlags::POLLIN)];
         poll(&mut descriptors, PollTimeout::ZERO).unwrap() == 1

@@ -62,7 +62,7 @@ fn a_link_is_closed_for_rounds_to_come_and_quiet_after_those_that_run() {
     let (link, peers_link) = connected(&one, &other);
     let active = seat.enter();
     assert!(peers_link.is_open(&active));
-    let mut quiet = link.close();
+    let mut quiet = link.close().unwrap();
     assert!(!peers_link.is_open(&active));
     assert!(peers_link.closed_by_peer());
     assert!(!quiet.is_reached());

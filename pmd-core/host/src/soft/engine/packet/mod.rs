@@ -14,7 +14,7 @@
 //! | kind | | then |
 //! |---|---|---|
 //! | 1 | SEND | payload; every packet of a message repeats its length |
-//! | 2 | WRITE | first packet: remote header; payload unless `PLACED` |
+//! | 2 | WRITE | first packet: remote header; payload unless `PLACED` or `STREAMED` |
 //! | 3 | READ | remote header |
 //! | 4 | compare and swap | remote header, operands |
 //! | 5 | fetch and add | remote header, operands |
@@ -56,6 +56,8 @@ bitflags! {
         const IMMEDIATE = 1 << 3;
         /// The bytes of this WRITE are in place already; the packet carries none.
         const PLACED = 1 << 4;
+        /// The bytes of this WRITE or READ travel beside the packets, over streams; the packet carries none.
+        const STREAMED = 1 << 5;
     }
 }
 
@@ -271,7 +273,7 @@ impl Packet {
     #[inline]
     fn check_payload(&self) -> Result<(), PacketError> {
         let limit = match self.header.kind {
-            Kind::Write if self.header.flags.contains(PacketFlags::PLACED) => 0,
+            Kind::Write if self.header.flags.intersects(PacketFlags::PLACED | PacketFlags::STREAMED) => 0,
             Kind::Send | Kind::Write | Kind::ReadResponse => self.header.length as usize,
             _ => 0,
         };

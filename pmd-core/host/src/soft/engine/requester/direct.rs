@@ -41,7 +41,7 @@ impl Sending {
                 offset += length as u64;
             })
             .map_err(Stop::Failed)?;
-        self.current = Current { offset, tail, moving: false };
+        self.current = Current { offset, tail, ..Current::default() };
         self.moved(length, total, pass)
     }
 
@@ -108,7 +108,7 @@ impl Sending {
             Direction::Write => self.require_one_sided_done(link)?,
         }
         if pass.batch.is_empty() {
-            if !link.peer().confirm_alive() {
+            if !link.confirm_alive() {
                 return Err(Stop::Failed(Syndrome::RetryExceeded));
             }
             self.batch_start = self.outstanding.next();

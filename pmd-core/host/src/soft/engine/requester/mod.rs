@@ -11,6 +11,7 @@ mod responses;
 mod retire;
 mod single;
 mod step;
+mod streams;
 
 use std::{sync::Arc, time::Instant};
 
@@ -77,6 +78,8 @@ struct Current {
     tail: Tail,
     /// The mover has it.
     moving: bool,
+    /// Its packet is out, and its bytes go over streams.
+    streaming: bool,
 }
 
 /// READs and atomics in the request ring, oldest first; responses come in this order.
@@ -95,6 +98,10 @@ struct AwaitedEntry {
     index: u16,
     total: u64,
     received: u64,
+    /// Position behind its packet.
+    end: u32,
+    /// Its bytes come over streams.
+    streamed: bool,
 }
 
 impl Awaited {
@@ -290,7 +297,7 @@ impl Requester {
         let syndrome = match fault.reason {
             Reason::Forbidden => return self.take_packets_instead(),
             // The memory of a process that is ending goes before the process.
-            Reason::Unmapped if link.peer().confirm_alive() => Syndrome::RemoteAccess,
+            Reason::Unmapped if link.confirm_alive() => Syndrome::RemoteAccess,
             Reason::Unmapped | Reason::Gone => Syndrome::RetryExceeded,
         };
         let sending = &mut self.sending;

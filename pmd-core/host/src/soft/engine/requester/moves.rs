@@ -19,7 +19,7 @@ use crate::soft::{
 impl Requester {
     /// The queue pair is connected by `link`.
     pub(in super::super) fn set_link(&mut self, link: &Link) {
-        self.sending.route = Some(Arc::new(link.route(self.sending.domain)));
+        self.sending.route = link.route(self.sending.domain).map(Arc::new);
     }
 
     /// Whether the mover has anything of it.
@@ -72,7 +72,11 @@ impl Sending {
         pass: &mut Pass<'_>,
         link: &mut Link,
     ) -> Result<Option<Wait>, Stop> {
-        if pass.mover.is_none() { Ok(None) } else { self.step_with_mover(wqe, pass, link) }
+        if pass.mover.is_none() || self.route.is_none() {
+            Ok(None)
+        } else {
+            self.step_with_mover(wqe, pass, link)
+        }
     }
 
     fn step_with_mover(

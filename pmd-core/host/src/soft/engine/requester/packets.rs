@@ -43,7 +43,10 @@ impl Sending {
         link: &mut Link,
     ) -> Result<Wait, Stop> {
         self.flush_batch(pass)?;
-        let most = pass.tuning.fragment.clamp(1, link.requests_out.longest_body() / 4 - LONGEST_HEAD);
+        if message.remote.is_some() && link.streams(message.total) {
+            return self.send_streamed(message, data, pass, link);
+        }
+        let most = pass.tuning.fragment.clamp(1, link.longest_packet() - LONGEST_HEAD);
         loop {
             let offset = self.current.offset;
             let length = (message.total - offset).min(most as u64);
@@ -146,7 +149,10 @@ impl Sending {
             }
         };
         let mut packet = [0; LONGEST_HEAD];
-        let header = header(kind, PacketFlags::ONLY, (0, total), link);
+        let streamed = kind == Kind::Read && link.streams(total);
+        let mut flags = PacketFlags::ONLY;
+        flags.set(PacketFlags::STREAMED, streamed);
+        let header = header(kind, flags, (0, total), link);
         let RemoteSegment { address, rkey } = *remote;
         packet[..HEADER].copy_from_slice(&header.to_bytes());
         packet[HEADER..HEADER + REMOTE].copy_from_slice(&RemoteHeader { address, rkey }.to_bytes());
@@ -156,9 +162,14 @@ impl Sending {
             length = LONGEST_HEAD;
         }
         push(&mut link.requests_out, &packet[..length])?;
-        let sequence = self.outstanding.next();
-        self.awaited.push(AwaitedEntry { sequence, index: control.index, total, received: 0 });
-        self.one_sided_end = Some(link.requests_out.position());
+        let (sequence, index) = (self.outstanding.next(), control.index);
+        let end = link.requests_out.position();
+        self.awaited.push(AwaitedEntry { sequence, index, total, received: 0, end, streamed });
+        self.one_sided_end = Some(end);
+        if let Some(group) = link.carrier().filter(|_| streamed).and_then(|carrier| carrier.asking()) {
+            // Its bytes may come with nothing else that would have the engine look.
+            group.expect();
+        }
         pass.spend(0);
         Ok(Wait::Response)
     }
@@ -166,7 +177,7 @@ impl Sending {
 
 /// A header that says how far this side has consumed the peer's requests. `words`: immediate and message length.
 #[inline]
-fn header(kind: Kind, flags: PacketFlags, words: (u32, u64), link: &Link) -> Header {
+pub(super) fn header(kind: Kind, flags: PacketFlags, words: (u32, u64), link: &Link) -> Header {
     let acknowledged = link.requests_in.position();
     Header { kind, flags, detail: 0, acknowledged, word: words.0, length: words.1 as u32 }
 }
@@ -180,7 +191,7 @@ fn reserve(ring: &mut Producer, body: usize) -> Result<Grant<'_>, Stop> {
     ring.reserve(body).map_err(stop)
 }
 
-fn push(ring: &mut Producer, body: &[u8]) -> Result<(), Stop> {
+pub(super) fn push(ring: &mut Producer, body: &[u8]) -> Result<(), Stop> {
     let mut grant = reserve(ring, body.len())?;
     grant.write(0, body).map_err(|_| Stop::Failed(Syndrome::LocalQueuePairOperation))?;
     grant.commit();

@@ -31,7 +31,12 @@ impl Requester {
         link: &mut Link,
     ) -> Result<(), Broken> {
         let Self { ring, sending } = self;
-        while let Some(incoming) = peek(&mut link.responses_in)? {
+        loop {
+            let waits = sending.take_streamed(ring, pass, link)?;
+            let Some(incoming) = peek(&mut link.responses_in)? else { break };
+            if waits.is_some_and(|end| is_behind(&incoming, end)) {
+                break;
+            }
             link.requests_out.acknowledge(incoming.packet.header.acknowledged)?;
             sending.respond(ring, &incoming, pass, link)?;
             pass.spend(incoming.packet.payload_length as u64);
@@ -39,6 +44,14 @@ impl Requester {
         }
         Ok(())
     }
+}
+
+/// Whether a response is to a request behind the READ that ends at `end`, whose bytes have not all come over streams.
+fn is_behind(incoming: &Incoming, end: u32) -> bool {
+    let header = &incoming.packet.header;
+    let is_refusal = matches!(header.kind, Kind::Nak | Kind::ReceiverNotReady);
+    // A refusal names where its request begins.
+    !is_refusal || (header.word.wrapping_sub(end) as i32) >= 0
 }
 
 impl Sending {
@@ -110,7 +123,7 @@ impl Sending {
     }
 
     /// Notes that the oldest READ or atomic is over, if it is.
-    fn settle_response(&mut self, landed: Result<(), Syndrome>) {
+    pub(super) fn settle_response(&mut self, landed: Result<(), Syndrome>) {
         let Some(entry) = self.awaited.front() else { return };
         let (sequence, complete) = (entry.sequence, entry.received == entry.total);
         let wait = match landed {

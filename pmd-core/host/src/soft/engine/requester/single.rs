@@ -75,9 +75,7 @@ impl Sending {
         if length == 0 || length > pass.budget || !link.is_open(pass.keys.active) {
             return false;
         }
-        let (RemoteSegment { address, rkey }, domain) = (remote, link.peer_domain());
-        let (mappings, active) = (&mut *pass.mappings, pass.keys.active);
-        let reach = link.peer().reach(mappings, active, rkey, address, length, remote_access, domain);
+        let reach = link.reach(pass.mappings, pass.keys.active, &remote, length, remote_access);
         let Ok(Reach::Direct(there)) = reach else { return false };
         if pass.keys.check_local(self.domain, data.lkey, (data.address, length), local).is_err() {
             return false;

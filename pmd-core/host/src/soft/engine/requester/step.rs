@@ -191,11 +191,8 @@ impl Sending {
         if !link.is_open(pass.keys.active) {
             return Err(Stop::Later);
         }
-        let RemoteSegment { address, rkey } = *remote;
-        let (active, domain) = (pass.keys.active, link.peer_domain());
         let reach = link
-            .peer()
-            .reach(pass.mappings, active, rkey, address, length, access, domain)
+            .reach(pass.mappings, pass.keys.active, remote, length, access)
             .map_err(|_| Stop::Failed(Syndrome::RemoteAccess))?;
         match reach {
             Reach::Process { .. } if self.packets_only => Ok(Reach::Packets),

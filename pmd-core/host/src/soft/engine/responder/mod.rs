@@ -6,6 +6,7 @@
 
 mod one_sided;
 mod receives;
+mod streams;
 
 use pmd_core::{
     provider::ReceiveQueueMemory,
@@ -34,6 +35,8 @@ pub(super) struct Responder {
     writing: Option<Writing>,
     /// Bytes of the READ at the head of the ring that are answered.
     answered: u64,
+    /// The request at the head of the ring waits for streams.
+    streaming: bool,
     /// Position of the request for which the peer knows that there is no receive.
     not_ready: Option<u32>,
     /// Refusal that found no room yet.
@@ -100,6 +103,7 @@ impl Responder {
             filling: None,
             writing: None,
             answered: 0,
+            streaming: false,
             not_ready: None,
             refusal: None,
             peer: 0,
@@ -138,6 +142,7 @@ impl Responder {
         self.filling = None;
         self.writing = None;
         self.answered = 0;
+        self.streaming = false;
         self.not_ready = None;
         self.refusal = None;
     }
@@ -186,7 +191,7 @@ impl Responder {
     ) -> Result<Verdict, Ended> {
         match incoming.packet.header.kind {
             Kind::Send => Ok(self.send(incoming, pass)?),
-            Kind::Write => Ok(self.write(incoming, pass)?),
+            Kind::Write => Ok(self.write(incoming, pass, link)?),
             Kind::Read => Ok(self.read(incoming, pass, link)?),
             Kind::CompareSwap | Kind::FetchAdd => Ok(self.atomic(incoming, pass, link)?),
             Kind::Fatal => Err(Ended::PeerFailed),

@@ -18,9 +18,17 @@ use crate::soft::{
 
 impl Responder {
     /// Executes a packet of a WRITE, with its immediate if it is the last.
-    pub(super) fn write(&mut self, incoming: &Incoming, pass: &mut Pass<'_>) -> Result<Verdict, Broken> {
+    pub(super) fn write(
+        &mut self,
+        incoming: &Incoming,
+        pass: &mut Pass<'_>,
+        link: &mut Link,
+    ) -> Result<Verdict, Broken> {
         let packet = &incoming.packet;
         let header = &packet.header;
+        if header.flags.contains(PacketFlags::STREAMED) {
+            return self.write_streamed(incoming, pass, link);
+        }
         let mut writing = match (self.writing, header.flags.contains(PacketFlags::FIRST)) {
             (Some(writing), false) => writing,
             (None, true) => {
@@ -63,7 +71,7 @@ impl Responder {
         Ok(Verdict::Done)
     }
 
-    fn may_write(&self, writing: &Writing, pass: &Pass<'_>) -> bool {
+    pub(super) fn may_write(&self, writing: &Writing, pass: &Pass<'_>) -> bool {
         let range = (writing.remote.address, writing.total);
         pass.keys.check_local(self.domain, writing.remote.rkey, range, Access::REMOTE_WRITE).is_ok()
     }
@@ -81,7 +89,10 @@ impl Responder {
         if pass.keys.check_local(self.domain, packet.remote.rkey, range, Access::REMOTE_READ).is_err() {
             return Ok(Verdict::Refused(Syndrome::RemoteAccess));
         }
-        let most = pass.tuning.fragment.clamp(1, link.responses_out.longest_body() / 4 - LONGEST_HEAD);
+        if packet.header.flags.contains(PacketFlags::STREAMED) {
+            return self.read_streamed(incoming, pass, link);
+        }
+        let most = pass.tuning.fragment.clamp(1, link.longest_packet() - LONGEST_HEAD);
         while self.answered < total {
             let length = (total - self.answered).min(most as u64);
             if pass.budget == 0 || !self.answer(range, length, link)? {
