@@ -105,18 +105,8 @@ impl Fabric {
         length: u64,
         device: Option<u32>,
     ) -> Result<Arc<dyn DeviceMemory>, FabricError> {
-        let mut told = None;
-        for accelerator in self.accelerators() {
-            if device.is_some_and(|device| accelerator.identity().ordinal != device) {
-                continue;
-            }
-            // SAFETY: passed on to the caller.
-            match unsafe { accelerator.adopt(address, length) } {
-                Ok(memory) => return Ok(memory.into()),
-                Err(error) => told = Some(telling(told, error)),
-            }
-        }
-        Err(told.map_or(FabricError::NoDevice { device: device.unwrap_or(0) }, FabricError::Accelerator))
+        // SAFETY: passed on to the caller.
+        unsafe { adopt(self.accelerators(), address, length, device) }
     }
 
     /// Registers memory of an accelerator for transfers in both directions; the segment keeps it.
@@ -179,6 +169,34 @@ impl Fabric {
         let ended = stream.record().and_then(|done| wait_for(&*done, None)).map(drop);
         begun.and(ended).inspect_err(|_| devices.forget_stream(accelerator))
     }
+}
+
+/// As [`Fabric::adopt`], by accelerators that the caller has: those of an engine of caches, for instance
+/// ([`Endpoint::accelerators`](pmd_host::endpoint::Endpoint::accelerators)).
+///
+/// # Errors
+/// As [`Fabric::adopt`].
+///
+/// # Safety
+/// As [`Accelerator::adopt`].
+pub unsafe fn adopt<'a>(
+    accelerators: impl IntoIterator<Item = &'a Arc<dyn Accelerator>>,
+    address: u64,
+    length: u64,
+    device: Option<u32>,
+) -> Result<Arc<dyn DeviceMemory>, FabricError> {
+    let mut told = None;
+    for accelerator in accelerators {
+        if device.is_some_and(|device| accelerator.identity().ordinal != device) {
+            continue;
+        }
+        // SAFETY: passed on to the caller.
+        match unsafe { accelerator.adopt(address, length) } {
+            Ok(memory) => return Ok(memory.into()),
+            Err(error) => told = Some(telling(told, error)),
+        }
+    }
+    Err(told.map_or(FabricError::NoDevice { device: device.unwrap_or(0) }, FabricError::Accelerator))
 }
 
 /// Of what several accelerators say about one address, what tells most: that it is not theirs tells least.

@@ -51,6 +51,7 @@ use pmd_host::{
 };
 
 pub use address_map::AddressMap;
+pub use device::adopt;
 pub use error::{DeviceFault, FabricError};
 pub use plan::{Descriptor, Plan, PostOptions};
 pub use segment::{ExportedSegment, Segment, SegmentId};

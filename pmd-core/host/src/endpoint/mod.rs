@@ -240,6 +240,12 @@ impl Endpoint {
         self.0.inner.devices.transports()
     }
 
+    /// The accelerators whose memory it was opened to reach over shared memory.
+    #[must_use]
+    pub fn accelerators(&self) -> &soft::Accelerators {
+        &self.0.inner.config.soft.accelerators
+    }
+
     /// Why no NIC is used although the configuration would let one be; `None` when there is one or none was looked for.
     #[must_use]
     pub fn nic_missing(&self) -> Option<&nic::OpenError> {
