@@ -1,6 +1,7 @@
 """LLM-DataDist's Python package over this driver: scripts that were written for LLM-DataDist run as they are.
 
-Without an NPU, caches on the device are in memory of this process like those on the host.
+Caches on the device are in memory of the accelerators that PMD_ACCELERATORS names ("ascend:0", "cuda:0"). Where it names
+none, they are in memory of this process like those on the host.
 """
 
 from llm_datadist.configs import LLMClusterInfo, LlmConfig, LLMRole

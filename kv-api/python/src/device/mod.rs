@@ -2,11 +2,12 @@
 //! Engines take both: the one in `accelerators=`, the other wherever they take an array.
 #![allow(unsafe_code)] // has streams copy between memory of Python objects and of devices
 
+mod kept;
 mod order;
 
 use std::sync::Arc;
 
-use kv_api::environment;
+use kv_api::{environment, fabric};
 use pmd_core::accelerator::{
     Accelerator, AcceleratorError, AcceleratorKind, CopyDirection, CopyRange, DeviceMemory as Memory, Event,
 };
@@ -299,6 +300,18 @@ pub(crate) fn memory_of(object: &Bound<'_, PyAny>, stream: memory::StreamOf<'_>)
     Ok(memory::Memory::on_device(described.address, described.length, place, object))
 }
 
+/// What describes memory of a device that a Python object gave, and keeps it.
+pub(crate) fn described(
+    py: Python<'_>,
+    accelerators: &Accelerators,
+    memory: memory::Memory,
+) -> PyResult<Arc<dyn Memory>> {
+    // SAFETY: the value is kept together with the object that owns the memory.
+    let adopted = unsafe { fabric::adopt(accelerators.iter(), memory.address, memory.length, None) };
+    let adopted = adopted.map_err(|problem| error::fabric(py, problem))?;
+    Ok(Arc::new(kept::Kept::new(adopted, memory.keep_alive())))
+}
+
 /// The memory of an object of this package that is on a device.
 pub(crate) fn own(object: &Bound<'_, PyAny>) -> PyResult<Option<Arc<dyn Memory>>> {
     match object.cast::<DeviceMemory>() {
@@ -308,11 +321,7 @@ pub(crate) fn own(object: &Bound<'_, PyAny>) -> PyResult<Option<Arc<dyn Memory>>
 }
 
 /// The accelerator whose memory a range is, of those of a fabric.
-pub(crate) fn owner(
-    fabric: &kv_api::fabric::Fabric,
-    address: u64,
-    length: u64,
-) -> Option<Arc<dyn Accelerator>> {
+pub(crate) fn owner(fabric: &fabric::Fabric, address: u64, length: u64) -> Option<Arc<dyn Accelerator>> {
     // SAFETY: the value goes at once; the runtime was asked, and nothing more.
     let adopted = unsafe { fabric.adopt(address, length, None) };
     adopted.ok().map(|memory| memory.accelerator())

@@ -1,12 +1,13 @@
 //! A cache of this process.
 #![allow(unsafe_code)] // registers memory that Python objects own
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kv_api::{
-    engine::{Cache as Handle, Engine},
+    engine::{Cache as Handle, CacheMemory, Engine},
     layout::TensorRun,
 };
+use pmd_core::accelerator::Accelerator;
 use pyo3::{
     exceptions::{PyIndexError, PyValueError},
     prelude::*,
@@ -14,7 +15,12 @@ use pyo3::{
 };
 
 use super::format::{self, TokenFormat};
-use crate::{error, memory::Memory, view::View, waiting::Detached};
+use crate::{
+    device, error,
+    memory::{Memory, unordered},
+    view::View,
+    waiting::Detached,
+};
 
 /// A registered cache. Peers reach it until it is closed, or gone, and no view of it and no transfer is left.
 #[pyclass(frozen, module = "pmd_kv")]
@@ -32,7 +38,7 @@ impl Cache {
         held.ok_or_else(|| error::closed(py, "cache"))
     }
 
-    /// A cache in the memory of Python objects, one for each tensor.
+    /// A cache in the memory of Python objects, one for each tensor: all in memory of the host, or all of accelerators.
     pub(super) fn register(
         py: Python<'_>,
         engine: &Engine,
@@ -40,7 +46,8 @@ impl Cache {
         tensors: &[Bound<'_, PyAny>],
         (blocks, tensors_per_layer, format): (u32, u32, Option<&TokenFormat>),
     ) -> PyResult<Self> {
-        let memories = tensors.iter().map(Memory::writable).collect::<PyResult<Vec<_>>>()?;
+        let memory = |tensor| device::memory_of(tensor, &unordered)?.check_writable();
+        let memories = tensors.iter().map(memory).collect::<PyResult<Vec<_>>>()?;
         let block_bytes = block_bytes(&memories, blocks)?;
         let layers = memories.len() as u32 / tensors_per_layer.max(1);
         let layout = format::layout(py, (layers, tensors_per_layer, blocks), Some(block_bytes), format)?;
@@ -51,12 +58,27 @@ impl Cache {
             count: 1,
             key: 0,
         };
-        let runs = memories.iter().map(run).collect();
+        let runs: Vec<_> = memories.iter().map(run).collect();
+        if memories.iter().any(|memory| !memory.device.is_host()) {
+            let accelerators = engine.endpoint().accelerators();
+            let described = memories.into_iter().map(|memory| device::described(py, accelerators, memory));
+            let described = described.collect::<PyResult<Vec<_>>>()?;
+            let cache = py.detach(|| engine.register_device_tensors(name, layout, runs, described));
+            return cache.map(Self::new).map_err(|problem| error::engine(py, problem));
+        }
         let owners: Vec<_> = memories.into_iter().map(Memory::keep_alive).collect();
         let owners = pmd_host::transfer::KeepAlive(std::sync::Arc::new(owners));
         // SAFETY: the owners keep the memory, and Python's own accesses go through no Rust reference.
         let cache = py.detach(|| unsafe { engine.register_cache_kept(name, layout, runs, owners) });
         cache.map(Self::new).map_err(|problem| error::engine(py, problem))
+    }
+}
+
+/// Whose memory a cache is in, where that is an accelerator's.
+fn accelerator(cache: &Handle) -> Option<Arc<dyn Accelerator>> {
+    match cache.memory() {
+        CacheMemory::Device(memories) => memories.first().map(|memory| memory.accelerator()),
+        _ => None,
     }
 }
 
@@ -125,7 +147,8 @@ impl Cache {
             PyIndexError::new_err(format!("tensor {index} of {}", handle.layout().tensors()))
         })?;
         let stride = handle.block_address(index, 1).map_or(bytes, |second| second - first);
-        Ok(View::rows(first, (u64::from(blocks), bytes, stride), Box::new(handle)))
+        let accelerator = accelerator(&handle);
+        Ok(View::rows(first, (u64::from(blocks), bytes, stride), Box::new(handle)).on(accelerator))
     }
 
     /// A block's memory.
@@ -134,8 +157,8 @@ impl Cache {
         let address = handle.block_address(tensor, block);
         let missing = || PyIndexError::new_err(format!("block {block} of tensor {tensor} of {handle:?}"));
         let address = address.ok_or_else(missing)?;
-        let bytes = handle.layout().block_bytes();
-        Ok(View::flat(address, bytes, Box::new(handle)))
+        let (bytes, accelerator) = (handle.layout().block_bytes(), accelerator(&handle));
+        Ok(View::flat(address, bytes, Box::new(handle)).on(accelerator))
     }
 
     /// Gives the cache up: it is deregistered once no view, prepared transfer or transfer in flight is left.

@@ -98,7 +98,8 @@ impl Engine {
     }
 
     /// A cache in the memory of `tensors`: one array for each layer and tensor, layers outermost, all of one size, each
-    /// of `blocks` blocks that follow each other. They are kept until the cache and its transfers are gone.
+    /// of `blocks` blocks that follow each other; in memory of the host, or of accelerators that the engine was opened
+    /// with. They are kept until the cache and its transfers are gone.
     #[pyo3(signature = (name, tensors, *, blocks, tensors_per_layer=2, format=None))]
     fn register_cache(
         &self,
