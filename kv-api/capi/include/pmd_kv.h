@@ -797,7 +797,8 @@ enum pmd_kv_status pmd_kv_cache_allocate(const struct pmd_kv_engine *engine,
                                          struct pmd_kv_cache **cache);
 
 // Registers a cache in memory of the caller; `runs` say where its tensors lie. The memory stays mapped until the cache
-// and every transfer with it are released, and is not touched while a transfer may.
+// and every transfer with it are released, and is not touched while a transfer may. It is the host's, or all of it is that
+// of accelerators which the engine was opened with: their runtimes are asked whose an address is.
 //
 // # Safety
 // `name` ends with a zero byte; `layout` points to a layout and `runs` to `count` runs; what the runs name is mapped

@@ -3,12 +3,15 @@
 use std::{
     ffi::{c_char, c_void},
     ptr,
+    sync::Arc,
 };
 
 use kv_api::{
-    engine::{Cache, RemoteCache},
+    engine::{Cache, Engine, RemoteCache},
+    fabric::{FabricError, adopt},
     layout::{BlockOrder, CacheLayout, Heads, LayoutError, TensorRun, TokenFormat},
 };
+use pmd_core::accelerator::{AcceleratorError, DeviceMemory};
 use pmd_host::soft::ArenaOptions;
 
 use super::{PEERS, engine_of, pmd_kv_engine, pmd_kv_peer};
@@ -107,7 +110,8 @@ pub unsafe extern "C" fn pmd_kv_cache_allocate(
 }
 
 /// Registers a cache in memory of the caller; `runs` say where its tensors lie. The memory stays mapped until the cache
-/// and every transfer with it are released, and is not touched while a transfer may.
+/// and every transfer with it are released, and is not touched while a transfer may. It is the host's, or all of it is that
+/// of accelerators which the engine was opened with: their runtimes are asked whose an address is.
 ///
 /// # Safety
 /// `name` ends with a zero byte; `layout` points to a layout and `runs` to `count` runs; what the runs name is mapped
@@ -129,9 +133,13 @@ pub unsafe extern "C" fn pmd_kv_cache_register(
         // SAFETY: the caller's promise.
         let runs = unsafe { array(runs, count, "the array of runs")? };
         let runs = runs.iter().map(tensor_run).collect::<Result<Vec<_>, Failure>>()?;
-        let engine = engine_of(engine)?;
+        let engine = &engine_of(engine)?.engine;
         // SAFETY: the caller's promise.
-        let cache = unsafe { engine.engine.register_cache(name, layout, runs)? };
+        let cache = match unsafe { device_memories(engine, &layout, &runs)? } {
+            Some(memories) => engine.register_device_tensors(name, layout, runs, memories)?,
+            // SAFETY: the caller's promise.
+            None => unsafe { engine.register_cache(name, layout, runs)? },
+        };
         place.put(CACHES.insert(cache));
         Ok(())
     })
@@ -246,6 +254,36 @@ pub unsafe extern "C" fn pmd_kv_remote_cache_format(
 #[unsafe(no_mangle)]
 pub extern "C" fn pmd_kv_remote_cache_release(remote: *mut pmd_kv_remote_cache) -> pmd_kv_status {
     guard(|| Ok(REMOTE_CACHES.remove(remote).map(drop)?))
+}
+
+/// The memory of each run, where the first of them is in an accelerator's.
+///
+/// # Safety
+/// The memory stays allocated for as long as the values live.
+unsafe fn device_memories(
+    engine: &Engine,
+    layout: &CacheLayout,
+    runs: &[TensorRun],
+) -> Result<Option<Vec<Arc<dyn DeviceMemory>>>, Failure> {
+    let accelerators = engine.endpoint().accelerators();
+    if accelerators.is_empty() {
+        return Ok(None);
+    }
+    let mut memories: Vec<Arc<dyn DeviceMemory>> = Vec::with_capacity(runs.len());
+    for run in runs {
+        let length = run.span(layout).map_err(|error| Failure::argument(error.to_string()))?;
+        // SAFETY: passed on to the caller.
+        match unsafe { adopt(accelerators.iter(), run.first, length, None) } {
+            Ok(memory) => memories.push(memory),
+            Err(FabricError::Accelerator(AcceleratorError::NotDeviceMemory { .. }))
+                if memories.is_empty() =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(Failure::argument(error.to_string())),
+        }
+    }
+    Ok(Some(memories))
 }
 
 /// # Safety
