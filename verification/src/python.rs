@@ -1,5 +1,6 @@
-//! The Python packages, installed with pip into a virtual environment of their own: their tests, and every example as
-//! processes, over shared memory and on a simulated ConnectX. Run by the `python` suite.
+//! The Python packages, installed with pip into a virtual environment of their own: their tests, those of device memory on
+//! stand-ins for its runtimes, and every example as processes, over shared memory and on a simulated ConnectX. Run by the
+//! `python` suite.
 //!
 //! The environment stays under the target folder. Only what changed is installed again: a user's `pip install` builds
 //! for release, this one with the workspace's dev profile, whose dependencies other suites have built.
@@ -9,6 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::accelerators::{self, Runtime};
 use crate::connectx::{Settings, Simulated};
 use crate::count::Tally;
 use crate::examples::{self, Device, Example, Language, Runnable};
@@ -38,6 +40,7 @@ pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Dur
         for package in ALL {
             bench.tests(&format!("{package}/tests"), &[]);
         }
+        bench.devices();
         bench.examples();
         bench.clusters();
     }
@@ -119,6 +122,19 @@ impl Bench<'_, '_> {
         if !ended.succeeded() || tally.passed == 0 || !ended.left_behind.is_empty() {
             let left = ended.left_behind.join(", ");
             self.failed(format!("not so: {what}: {}, left running: [{left}]", ended.describe()));
+        }
+    }
+
+    /// What takes memory of accelerators, on the stand-in for each runtime.
+    fn devices(&mut self) {
+        if !accelerators::stand_ins(self.workspace).iter().all(|task| self.succeeds(task)) {
+            return;
+        }
+        for runtime in Runtime::ALL {
+            let device = format!("fake-{}:0", runtime.name());
+            let path = runtime.folder(self.workspace).into_os_string();
+            let variables = [("PMD_TEST_DEVICE".into(), device.into()), ("LD_LIBRARY_PATH".into(), path)];
+            self.tests("kv-api/python/tests/test_devices.py", &variables);
         }
     }
 

@@ -20,7 +20,7 @@ use clap::{Args, ValueEnum};
 use crate::foreground::{self, StartError};
 use crate::suite::Workspace;
 
-pub(crate) use steps::steps;
+pub(crate) use steps::{install_all, stand_ins, steps};
 
 mod steps;
 
@@ -87,7 +87,7 @@ impl Runtime {
     }
 
     /// The folder that has nothing but the stand-in.
-    fn folder(self, workspace: &Workspace) -> PathBuf {
+    pub(crate) fn folder(self, workspace: &Workspace) -> PathBuf {
         workspace.target.join("stand-ins").join(self.name())
     }
 }

@@ -40,7 +40,7 @@ const RUNS: &[Run] = &[
 pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
     let debug = workspace.target.join("debug");
     let build = ["build", "--workspace", "--lib", "--bin", "accelerators", "--bin", "kv"];
-    let prepare = [workspace.cargo().args(build), install(workspace)];
+    let prepare = [workspace.cargo().args(build), install_all(workspace)];
     let prepare = prepare.map(|task| Step { task, count: Count::Nothing });
     let cases =
         |name: &str| Task::new(debug.join("accelerators"), &workspace.root).args(["--accelerator", name]);
@@ -58,8 +58,13 @@ pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
     prepare.into_iter().chain(cases).chain(runs).collect()
 }
 
+/// What builds and installs the stand-ins, for other suites.
+pub(crate) fn stand_ins(workspace: &Workspace) -> [Task; 2] {
+    [workspace.cargo().args(["build", "--workspace", "--lib"]), install_all(workspace)]
+}
+
 /// Links to what is about to be built.
-fn install(workspace: &Workspace) -> Task {
+pub(crate) fn install_all(workspace: &Workspace) -> Task {
     let debug = workspace.target.join("debug");
     let quoted = |path: &Path| format!("'{}'", path.display());
     let lines = Runtime::ALL.into_iter().flat_map(|runtime| {

@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::accelerators;
 use crate::count::Tally;
 use crate::examples::{self, Device, EXAMPLES, Example, Language, Runnable};
 use crate::process::{Ended, Task};
@@ -55,14 +56,15 @@ impl Installed {
         Self { root, target, folder }
     }
 
-    /// What builds both libraries and installs ours as a user does.
-    pub(crate) fn install(&self, workspace: &Workspace) -> [(&'static str, Task); 2] {
+    /// What builds both libraries and installs ours as a user does, and the stand-ins for runtimes of accelerators.
+    pub(crate) fn install(&self, workspace: &Workspace) -> [(&'static str, Task); 3] {
         let build = workspace.cargo().args(["build", "--workspace", "--lib"]);
         let install = Task::new("kv-api/capi/install.sh", &self.root)
             .args([self.prefix()])
             .args(["--from"])
             .args([self.target.join("debug")]);
-        [("the libraries build", build), ("install.sh installs", install)]
+        let stand_ins = accelerators::install_all(workspace);
+        [("the libraries build", build), ("install.sh installs", install), ("stand-ins install", stand_ins)]
     }
 
     /// What compiles an example with the flags that pkg-config gives.

@@ -21,6 +21,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
+use crate::accelerators::Runtime;
 use crate::connectx::{Settings, Simulated};
 use crate::count::Tally;
 use crate::process::{Ended, Task};
@@ -95,6 +96,11 @@ impl Runnable {
     /// One whose processes are all the same program.
     pub(crate) fn new(example: &'static Example, command: &str) -> Self {
         Self { example, commands: vec![command.to_owned(); example.calls.len()] }
+    }
+
+    /// Whether it has memory on an accelerator.
+    pub(crate) fn is_on_accelerator(&self) -> bool {
+        self.example.language == Language::CppAscend
     }
 
     /// Its name among others, in one word.
@@ -172,6 +178,12 @@ fn jobs(
     let job = |((device, runnable), port): ((Device, &Runnable), u16)| {
         let script = script(runnable, device, port);
         let task = Task::new("sh", &workspace.root).args(["-eu", "-c", &script]);
+        let task = match device {
+            Device::SharedMemory if runnable.is_on_accelerator() => {
+                task.env("LD_LIBRARY_PATH", Runtime::Ascend.folder(workspace))
+            }
+            _ => task,
+        };
         let simulated = simulated.filter(|_| Device::CONNECTX.contains(&device));
         let variables = simulated.map(Simulated::environment).unwrap_or_default();
         let task = variables.into_iter().fold(task, |task, (name, value)| task.env(name, value));

@@ -1,6 +1,6 @@
 //! An example as a script for the shell: the same here, on a simulated device, and in the guest. Pure.
 
-use super::{Device, Language, Runnable};
+use super::{Device, Runnable};
 
 /// Runs both processes at once; both must end well, and write between them what they should.
 ///
@@ -8,12 +8,17 @@ use super::{Device, Language, Runnable};
 pub(crate) fn script(runnable: &Runnable, device: Device, port: u16) -> String {
     let calls = runnable.commands.iter().zip(runnable.example.calls);
     let calls: Vec<String> = calls.map(|(command, call)| format!("{command} {}", fill(call, port))).collect();
-    // They register device memory as if it were the host's, which a stand-in's can be.
-    let touch = (runnable.example.language == Language::CppAscend).then_some(("FAKE_DEVICE_TOUCH", "allow"));
+    // Within the host the stand-in's streams move its memory. A NIC would by a dma-buf, which it has not: there the memory
+    // is registered as if it were the host's, which a stand-in's can be.
+    let memory = match device {
+        Device::SharedMemory => ("PMD_ACCELERATORS", "fake-ascend:0"),
+        _ => ("FAKE_DEVICE_TOUCH", "allow"),
+    };
+    let memory = runnable.is_on_accelerator().then_some(memory);
     let mut lines: Vec<String> = device
         .environment()
         .iter()
-        .chain(&touch)
+        .chain(&memory)
         .map(|(name, value)| format!("export {name}={value}"))
         .chain(["written=$(mktemp -d)", "trap 'rm -r \"$written\"' EXIT", "code=0"].map(str::to_owned))
         .collect();
