@@ -22,6 +22,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("interface", "DMLC_INTERFACE"),
     ("transport", "PMD_TRANSPORT"),
     ("device", "PMD_DEVICE"),
+    ("accelerators", "PMD_ACCELERATORS"),
     ("idle", "PMD_IDLE"),
     ("queue_pairs", "PMD_QUEUE_PAIRS"),
 ];
@@ -37,6 +38,8 @@ pub(crate) struct Limits {
     pub(crate) inline_bytes: Option<u32>,
     /// Longest wait for an answer over the control connection.
     pub(crate) patience: Option<Duration>,
+    /// Whether a server's pushes arrive in memory of its accelerator.
+    pub(crate) device_areas: bool,
     /// Whether instances have to do with those of the same number only.
     pub(crate) rail: bool,
 }
@@ -99,6 +102,7 @@ fn set(config: &mut Config, limits: &mut Limits, name: &str, value: &Bound<'_, P
             config.wait_for = if value.is_truthy()? { WaitFor::Everybody } else { WaitFor::Nobody };
         }
         "rail" => limits.rail = value.is_truthy()?,
+        "device_areas" => limits.device_areas = value.is_truthy()?,
         "depth" => limits.depth = Some(value.extract()?),
         "requests" => limits.requests = Some(value.extract()?),
         "inline_bytes" => limits.inline_bytes = Some(value.extract()?),

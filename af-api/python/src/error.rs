@@ -2,12 +2,12 @@
 //! attributes.
 
 use af_api::{
-    environment::EnvironmentError,
+    environment::{ACCELERATORS_VARIABLE, EnvironmentError},
     gate::GateError,
     rendezvous::{BarrierError, MemberId, SchedulerError, StartError},
-    server::{BatchError, OfferError, RespondError},
+    server::{BatchError, DeferredError, OfferError, RespondError},
     simple::{AppError, KvError},
-    tensor::{MemoryError, TensorError},
+    tensor::{CopyError, MemoryError, TensorError},
     worker::{ConnectError, Failure, FailureCause, PushPullError, TraceError},
 };
 use pmd_core::accelerator::AcceleratorError;
@@ -41,6 +41,7 @@ pub(crate) fn option(py: Python<'_>, name: &str, message: String) -> PyErr {
 /// The environment gives no configuration.
 pub(crate) fn environment(py: Python<'_>, error: &EnvironmentError) -> PyErr {
     let variable = match error {
+        EnvironmentError::Accelerator { .. } => Some(ACCELERATORS_VARIABLE),
         EnvironmentError::Value(value) => Some(value.variable),
         EnvironmentError::Missing { variable, .. } => Some(*variable),
         _ => None,
@@ -104,6 +105,16 @@ pub(crate) fn tensor(py: Python<'_>, error: &TensorError) -> PyErr {
     plain(py, "TensorError", error)
 }
 
+/// Bytes were not copied to or from a device.
+pub(crate) fn copy(py: Python<'_>, error: &CopyError) -> PyErr {
+    let class = match error {
+        CopyError::Tensor(_) => "TensorError",
+        CopyError::Timeout => "WaitTimeout",
+        _ => "MemoryFailed",
+    };
+    plain(py, class, error)
+}
+
 /// A push-pull was not taken.
 pub(crate) fn push_pull(py: Python<'_>, error: &PushPullError) -> PyErr {
     let class = match error {
@@ -112,6 +123,7 @@ pub(crate) fn push_pull(py: Python<'_>, error: &PushPullError) -> PyErr {
         PushPullError::Timeout { .. } => "WaitTimeout",
         PushPullError::Capacity { .. } => "CapacityError",
         PushPullError::Tensor(_) => "TensorError",
+        PushPullError::Stream(_) => "StreamError",
         _ => "PushPullError",
     };
     EXCEPTIONS.raise(py, class, &kind(error), error.to_string(), &|fields| match error {
@@ -168,6 +180,15 @@ pub(crate) fn stream(py: Python<'_>, error: &AcceleratorError) -> PyErr {
 /// A response was not held back for its event; the request is refused.
 pub(crate) fn gate(py: Python<'_>, error: &GateError) -> PyErr {
     plain(py, if matches!(error, GateError::Full { .. }) { "Full" } else { "StreamError" }, error)
+}
+
+/// A response was not sent behind what a stream was given; the request is refused.
+pub(crate) fn deferred(py: Python<'_>, error: &DeferredError) -> PyErr {
+    match error {
+        DeferredError::Gate(error) => gate(py, error),
+        DeferredError::Stream(error) => stream(py, error),
+        _ => plain(py, "StreamError", error),
+    }
 }
 
 /// Key-values were not pushed or pulled.

@@ -1,8 +1,8 @@
-//! Streams of work in host memory, and events in them: what a push or a response can wait for.
+//! Events, which a push or a response can wait for: of an accelerator's streams, and of streams of work in host memory.
 
 use std::{sync::Arc, time::Instant};
 
-use pmd_core::accelerator::{Event as EventHandle, Stream as _};
+use pmd_core::accelerator::{Event as EventHandle, Stream as StreamHandle};
 use pmd_host::accelerator::{CpuAccelerator, CpuStream, KernelFault, wait_for};
 use pmd_python::waiting::{self, Detached};
 use pyo3::{prelude::*, types::PyTuple};
@@ -28,6 +28,12 @@ impl Stream {
 }
 
 impl Event {
+    /// Behind what the stream has been given so far.
+    pub(crate) fn recorded(py: Python<'_>, stream: &dyn StreamHandle) -> PyResult<Self> {
+        let event = py.detach(|| stream.record());
+        event.map(Detached::new).map(Self).map_err(|problem| error::stream(py, &problem))
+    }
+
     pub(crate) fn handle(&self, py: Python<'_>) -> PyResult<&Arc<dyn EventHandle>> {
         self.0.as_ref().ok_or_else(|| error::closed(py, "event"))
     }
@@ -59,8 +65,7 @@ impl Stream {
 
     /// An event that is done when everything put into the stream before has been.
     fn record(&self, py: Python<'_>) -> PyResult<Event> {
-        let event = self.handle(py)?.record();
-        event.map(Detached::new).map(Event).map_err(|problem| error::stream(py, &problem))
+        Event::recorded(py, &**self.handle(py)?)
     }
 
     /// Waits until everything put into the stream before has been done. Raises StreamError if some of it failed.

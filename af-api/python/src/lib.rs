@@ -20,6 +20,7 @@
 //! Every call that may wait releases the interpreter's lock (`pmd_python::waiting`), and no lane ever takes it.
 
 mod config;
+mod device;
 mod error;
 mod event;
 mod node;

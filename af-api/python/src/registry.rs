@@ -16,7 +16,7 @@ use pmd_host::{endpoint::Endpoint, soft::ArenaOptions};
 use pmd_python::memory::Array;
 use pyo3::{exceptions::PyBufferError, prelude::*};
 
-use crate::{error, tensor};
+use crate::{device::Devices, error, tensor};
 
 /// Ranges that are kept at most.
 const MOST_RANGES: usize = 1024;
@@ -39,6 +39,7 @@ pub(crate) enum Use {
 /// The memory that one endpoint has met.
 pub(crate) struct Registry {
     endpoint: Endpoint,
+    devices: Devices,
     ranges: Mutex<Ranges>,
 }
 
@@ -58,14 +59,20 @@ struct Range {
 }
 
 impl Registry {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, ranges: Mutex::default() }
+    pub(crate) fn new(endpoint: Endpoint, devices: Devices) -> Self {
+        Self { endpoint, devices, ranges: Mutex::default() }
+    }
+
+    /// The accelerators whose memory it takes.
+    pub(crate) const fn devices(&self) -> &Devices {
+        &self.devices
     }
 
     /// The tensor that a Python object is: one of this package's own, or an array.
     ///
     /// # Errors
-    /// `TypeError` or `BufferError` for what is no contiguous array in host memory, `TensorError` for one that does not
+    /// `TypeError` or `BufferError` for what is no contiguous array in memory of the host or of a device that was named,
+    /// `TensorError` for one that does not
     /// travel, `MemoryFailed`.
     pub(crate) fn tensor(&self, object: &Bound<'_, PyAny>, purpose: Use) -> PyResult<Handle> {
         let py = object.py();
@@ -73,7 +80,7 @@ impl Registry {
         if let Some(handle) = own.and_then(|own| own.get().handle().cloned()) {
             return Ok(handle);
         }
-        let array = Array::of(object)?;
+        let array = Array::anywhere(object, &|place| self.devices.order(place))?;
         if purpose == Use::Write && array.memory.readonly {
             return Err(PyBufferError::new_err(
                 "read-only memory: pulled data arrives in it, give a writable copy",
@@ -102,6 +109,18 @@ impl Registry {
         Handle::new(&memory, 0, layout).map_err(|problem| error::tensor(py, &problem))
     }
 
+    /// Memory of the accelerator. Its content is undefined.
+    ///
+    /// # Errors
+    /// `MemoryFailed`; `BufferError` where no accelerator was named.
+    pub(crate) fn allocate_on_device(&self, py: Python<'_>, layout: Layout) -> PyResult<Handle> {
+        let (accelerator, bytes) = (self.devices.first()?, layout.bytes().max(1).into());
+        let memory = py.detach(|| Memory::allocate_on(&self.endpoint, &**accelerator, bytes));
+        let memory = memory.map_err(|problem| error::memory(py, &problem))?;
+        self.note(py, &memory);
+        Handle::new(&memory, 0, layout).map_err(|problem| error::tensor(py, &problem))
+    }
+
     /// Remembers registered memory, so that arrays which lie in it are found.
     pub(crate) fn note(&self, py: Python<'_>, memory: &Memory) {
         let evicted = self.ranges().insert(memory);
@@ -119,9 +138,17 @@ impl Registry {
 
     fn register(&self, py: Python<'_>, array: Array) -> PyResult<Memory> {
         let description = array.memory.description();
-        let owner = array.memory.keep_alive();
+        let of_host = array.memory.device.is_host();
+        let accelerator = if of_host { None } else { Some(self.devices.owner(py, &array.memory)?) };
+        let owner = Some(array.memory.keep_alive());
+        let range = (description.address, description.length);
         // SAFETY: the owner keeps the memory where it is, and Python's own accesses go through no Rust reference.
-        let memory = py.detach(|| unsafe { Memory::register(&self.endpoint, &description, Some(owner)) });
+        let memory = py.detach(|| unsafe {
+            match accelerator {
+                Some(accelerator) => Memory::adopt(&self.endpoint, &**accelerator, range, owner),
+                None => Memory::register(&self.endpoint, &description, owner),
+            }
+        });
         let memory = memory.map_err(|problem| error::memory(py, &problem))?;
         self.note(py, &memory);
         Ok(memory)

@@ -33,6 +33,7 @@ use pyo3::{
 
 use crate::{
     config::{self, Limits},
+    device::Devices,
     error,
     event::Event,
     node::Node,
@@ -88,7 +89,8 @@ impl Server {
         let config = config.with_endpoint(handle.endpoint());
         let node = Node::start(py, config.clone())?;
         handle.set_identity(worker::identity(&node, py, &config)?);
-        let registry = Arc::new(Registry::new(handle.endpoint().clone()));
+        let devices = Devices::new(config.endpoint.soft.accelerators.iter().cloned().collect());
+        let registry = Arc::new(Registry::new(handle.endpoint().clone(), devices));
         let open = Detached::new(Mutex::new(Some(Open { handle, registry })));
         Ok(Self { open, node: Py::new(py, node)? })
     }
@@ -176,6 +178,29 @@ impl Server {
         held.map_err(|problem| error::gate(py, &problem))
     }
 
+    /// As `respond_after`, behind what a stream of the server's accelerator has been given so far: by the runtime's handle, as
+    /// `torch.cuda.current_stream().cuda_stream` tells it; 0 is the default stream.
+    #[pyo3(signature = (stream, request, tensors=None))]
+    fn respond_on(
+        &self,
+        py: Python<'_>,
+        stream: u64,
+        request: &Bound<'_, Request>,
+        tensors: Option<Vec<Bound<'_, PyAny>>>,
+    ) -> PyResult<()> {
+        let open = self.open(py)?;
+        let stream = open.registry.devices().stream(py, stream)?;
+        let answer = request.get().answer(py, tensors)?;
+        let held = py.detach(|| open.handle.respond_on(&*stream, answer, None, drop));
+        held.map_err(|problem| error::deferred(py, &problem))
+    }
+
+    /// An event behind what a stream of the server's accelerator has been given so far, as `Worker.event`.
+    #[pyo3(signature = (stream=0))]
+    fn event(&self, py: Python<'_>, stream: u64) -> PyResult<Event> {
+        Event::recorded(py, &*self.open(py)?.registry.devices().stream(py, stream)?)
+    }
+
     /// Figures of this server's requests for each worker, in nanoseconds, as `Worker.trace_report`.
     fn trace_report<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         traces::peers(py, &self.open(py)?.handle.recorder().peers())
@@ -187,11 +212,15 @@ impl Server {
         Ok(())
     }
 
-    /// A zeroed array in memory that peers of this host map: the fastest kind.
-    #[pyo3(signature = (shape, dtype="float32"))]
-    fn allocate(&self, py: Python<'_>, shape: Vec<usize>, dtype: &str) -> PyResult<Tensor> {
+    /// A zeroed array in memory that peers of this host map: the fastest kind. With `device` one in memory of the server's
+    /// accelerator, of which nobody knows what is in it.
+    #[pyo3(signature = (shape, dtype="float32", *, device=false))]
+    fn allocate(&self, py: Python<'_>, shape: Vec<usize>, dtype: &str, device: bool) -> PyResult<Tensor> {
         let layout = tensor::layout(py, Element::named(dtype)?, &shape)?;
-        Tensor::new(self.open(py)?.registry.allocate(py, layout)?)
+        let registry = self.open(py)?.registry;
+        let allocated =
+            if device { registry.allocate_on_device(py, layout) } else { registry.allocate(py, layout) };
+        Tensor::new(allocated?)
     }
 
     /// An array registered where it lies, for as long as the result lives.
@@ -350,6 +379,7 @@ fn server_config(config: &Config, limits: &Limits) -> ServerConfig {
     let workers = if limits.rail { config.shape.workers } else { config.shape.instances(Role::Worker) };
     let mut made =
         ServerConfig { identity, endpoint, workers: Some(workers as usize), ..ServerConfig::default() };
+    made.device_areas = limits.device_areas;
     made.inline_bytes = limits.inline_bytes.unwrap_or(made.inline_bytes);
     made.most_depth = limits.depth.unwrap_or(made.most_depth);
     made.patience = limits.patience.unwrap_or(made.patience);

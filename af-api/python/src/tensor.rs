@@ -1,21 +1,24 @@
 //! Tensors in registered memory as Python objects: with the buffer protocol and DLPack, so that NumPy and PyTorch show
-//! the same bytes.
-#![allow(unsafe_code)] // hands on the buffer protocol's structure
+//! the same bytes; those of a device with DLPack alone.
+#![allow(unsafe_code)] // hands on the buffer protocol's structure, and has devices copy
 
-use std::ffi::c_int;
+use std::{ffi::c_int, slice, sync::Arc};
 
-use af_api::tensor::{DataType, Layout, Tensor as Handle};
+use af_api::tensor::{DataType, Layout, Stager, Tensor as Handle};
+use pmd_core::accelerator::Accelerator;
 use pmd_python::{
+    device::Device as Place,
     dlpack,
     element::Element,
     export::{Shown, strides},
+    memory::Memory,
     waiting::Detached,
 };
 use pyo3::{
     exceptions::PyBufferError,
     ffi,
     prelude::*,
-    types::{PyDict, PyTuple},
+    types::{PyBytes, PyDict, PyTuple},
 };
 
 use crate::error;
@@ -64,6 +67,8 @@ pub(crate) struct Tensor {
     element: Element,
     shape: Box<[isize]>,
     strides: Box<[isize]>,
+    /// Whose memory it is, where the processor does not reach it.
+    accelerator: Option<Arc<dyn Accelerator>>,
 }
 
 impl Tensor {
@@ -75,7 +80,8 @@ impl Tensor {
         let element = Element::named(name)?;
         let shape: Box<[isize]> = handle.shape().iter().map(|extent| *extent as isize).collect();
         let strides = strides(&shape, element.bytes() as isize);
-        Ok(Self { address: handle.address(), name, element, shape, strides, handle: Detached::new(handle) })
+        let (address, accelerator) = (handle.address(), handle.memory().accelerator());
+        Ok(Self { address, name, element, shape, strides, accelerator, handle: Detached::new(handle) })
     }
 
     /// The tensor itself; there as long as this is.
@@ -86,6 +92,23 @@ impl Tensor {
     fn view(&self, py: Python<'_>, layout: &Layout) -> PyResult<Self> {
         let handle = self.handle().ok_or_else(|| error::closed(py, "tensor"))?;
         Self::new(handle.viewed_as(*layout).map_err(|problem| error::tensor(py, &problem))?)
+    }
+
+    /// What DLPack calls its place.
+    fn place(&self) -> PyResult<Place> {
+        let Some(accelerator) = &self.accelerator else { return Ok(Place::HOST) };
+        let identity = accelerator.identity();
+        let none = || PyBufferError::new_err(format!("DLPack has no number for memory of {}", identity.kind));
+        Place::of(identity.kind, identity.ordinal).ok_or_else(none)
+    }
+
+    /// For who would touch it with the processor.
+    fn check_host(&self) -> PyResult<()> {
+        if self.accelerator.is_none() {
+            return Ok(());
+        }
+        let device = self.device();
+        Err(PyBufferError::new_err(format!("it is in memory of {device}: take DLPack, or copy it (copy_to)")))
     }
 
     /// Elements of each dimension.
@@ -108,6 +131,36 @@ impl Tensor {
         self.name
     }
 
+    /// Where it is: "host", or a device as "cuda:0".
+    #[getter]
+    fn device(&self) -> String {
+        let name = |accelerator: &Arc<dyn Accelerator>| {
+            let identity = accelerator.identity();
+            format!("{}:{}", identity.kind, identity.ordinal)
+        };
+        self.accelerator.as_ref().map_or_else(|| "host".to_owned(), name)
+    }
+
+    /// Writes an array's bytes to its beginning, and waits until they are there. No push-pull may be using it.
+    fn copy_from(&self, py: Python<'_>, array: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (handle, from) = (self.handle().ok_or_else(|| error::closed(py, "tensor"))?, Memory::of(array)?);
+        // SAFETY: the object keeps its memory for as long as the value, and Python's accesses go through no reference; that
+        // the tensor is quiet is the caller's word.
+        let copied = py.detach(|| unsafe {
+            let bytes = slice::from_raw_parts(from.address as *const u8, from.length as usize);
+            Stager::new().upload(handle, bytes, None)
+        });
+        copied.map_err(|problem| error::copy(py, &problem))
+    }
+
+    /// Its bytes, copied out. No push-pull may be writing it.
+    fn tobytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let handle = self.handle().ok_or_else(|| error::closed(py, "tensor"))?;
+        // SAFETY: that the tensor is quiet is the caller's word.
+        let copied = py.detach(|| unsafe { Stager::new().download(handle, None) });
+        copied.map(|bytes| PyBytes::new(py, &bytes)).map_err(|problem| error::copy(py, &problem))
+    }
+
     /// Bytes.
     #[getter]
     fn nbytes(&self) -> isize {
@@ -125,7 +178,7 @@ impl Tensor {
     }
 
     fn __repr__(&self) -> String {
-        format!("<Tensor {}{:?} at {:#x}>", self.name, self.shape, self.address)
+        format!("<Tensor {}{:?} at {:#x}, {}>", self.name, self.shape, self.address, self.device())
     }
 
     /// Some rows (entries of the first dimension) of the same memory.
@@ -149,6 +202,7 @@ impl Tensor {
     /// A NumPy array of the same memory. Types that NumPy lacks need the package ml_dtypes.
     fn numpy<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let (py, this) = (slf.py(), slf.get());
+        this.check_host()?;
         let asarray = py.import("numpy")?.getattr("asarray")?;
         if this.element.format().is_some() {
             return asarray.call1((slf,));
@@ -177,25 +231,29 @@ impl Tensor {
         from_dlpack.call1((slf,))
     }
 
-    /// A DLPack capsule of the same memory. What the taker asks for beyond that is not heard: it is host memory.
+    /// A DLPack capsule of the same memory. What the taker asks for beyond that is not heard: what arrives in a tensor has
+    /// arrived when the call that waits for it returns, so there is nothing for a stream to wait for.
     #[pyo3(signature = (**_wishes))]
     fn __dlpack__<'py>(
         slf: &Bound<'py, Self>,
         _wishes: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let this = slf.get();
-        dlpack::capsule(slf.clone().into_any(), this.address, this.element, &this.extents())
+        let keep = slf.clone().into_any();
+        dlpack::capsule_on(this.place()?, keep, this.address, this.element, &this.extents())
     }
 
-    /// The CPU.
-    fn __dlpack_device__(&self) -> (i32, i32) {
-        (dlpack::CPU, 0)
+    /// DLPack's numbers of where it is: (1, 0) for the host.
+    fn __dlpack_device__(&self) -> PyResult<(i32, i32)> {
+        let Place { kind, index } = self.place()?;
+        Ok((kind, index))
     }
 
     /// # Safety
     /// Called by the interpreter, with a structure to fill in.
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
         let this = slf.get();
+        this.check_host()?;
         let format = this.element.format().ok_or_else(|| {
             let name = this.name;
             PyBufferError::new_err(format!(

@@ -14,7 +14,7 @@ use af_api::{
     wire::NodeIdentity,
     worker::{MESSAGE_BYTES, Part, PushPull, Worker as Handle, WorkerConfig},
 };
-use pmd_core::accelerator::Event as EventHandle;
+use pmd_core::accelerator::{Event as EventHandle, Stream};
 use pmd_python::{
     element::Element,
     waiting::{self, Detached},
@@ -27,6 +27,7 @@ use pyo3::{
 
 use crate::{
     config::{self, Limits},
+    device::Devices,
     error,
     event::Event,
     node::Node,
@@ -126,6 +127,8 @@ struct Items<'py> {
     part: Part,
     batch: Option<u64>,
     after: Option<Arc<dyn EventHandle>>,
+    /// The stream in whose turn it is.
+    stream: Option<u64>,
 }
 
 impl<'py> Items<'py> {
@@ -137,9 +140,9 @@ impl<'py> Items<'py> {
     ) -> PyResult<Self> {
         let (push, pull) = (items(push)?, items(pull)?);
         let rows = rows.unwrap_or_default();
-        let part = Part::Single;
-        let mut made =
-            Self { push, pull, rows, servers: None, tag: 0, up_to: false, part, batch: None, after: None };
+        let (part, servers) = (Part::Single, None);
+        let (batch, after, stream) = (None, None, None);
+        let mut made = Self { push, pull, rows, servers, tag: 0, up_to: false, part, batch, after, stream };
         for (name, value) in options.into_iter().flatten() {
             match name.extract::<String>()?.as_str() {
                 "servers" => made.servers = value.extract()?,
@@ -151,6 +154,7 @@ impl<'py> Items<'py> {
                     let event = value.cast::<Event>()?;
                     made.after = Some(Arc::clone(event.get().handle(value.py())?));
                 }
+                "stream" => made.stream = value.extract()?,
                 "part" => made.part = part_of(&value.extract::<String>()?)?,
                 name => return Err(PyTypeError::new_err(format!("no option named {name:?}"))),
             }
@@ -182,7 +186,8 @@ impl Worker {
         let made = worker_config(&config, &limits, identity);
         let handle = py.detach(|| Handle::open(made));
         let handle = handle.map_err(|problem| error::plain(py, "EndpointError", &problem))?;
-        let registry = Arc::new(Registry::new(handle.endpoint().clone()));
+        let devices = Devices::new(config.endpoint.soft.accelerators.iter().cloned().collect());
+        let registry = Arc::new(Registry::new(handle.endpoint().clone(), devices));
         let open = Detached::new(Mutex::new(Some(Open { handle, registry })));
         let worker = Self { open, node: Py::new(py, node)?, rail: limits.rail };
         worker.connect(py)?;
@@ -223,11 +228,22 @@ impl Worker {
         Ok(handle.servers().into_iter().map(told).collect())
     }
 
-    /// A zeroed array in memory that peers of this host map: the fastest kind.
-    #[pyo3(signature = (shape, dtype="float32"))]
-    fn allocate(&self, py: Python<'_>, shape: Vec<usize>, dtype: &str) -> PyResult<Tensor> {
+    /// A zeroed array in memory that peers of this host map: the fastest kind. With `device` one in memory of the worker's
+    /// accelerator, of which nobody knows what is in it.
+    #[pyo3(signature = (shape, dtype="float32", *, device=false))]
+    fn allocate(&self, py: Python<'_>, shape: Vec<usize>, dtype: &str, device: bool) -> PyResult<Tensor> {
         let layout = tensor::layout(py, Element::named(dtype)?, &shape)?;
-        Tensor::new(self.open(py)?.registry.allocate(py, layout)?)
+        let registry = self.open(py)?.registry;
+        let allocated =
+            if device { registry.allocate_on_device(py, layout) } else { registry.allocate(py, layout) };
+        Tensor::new(allocated?)
+    }
+
+    /// An event behind what a stream of the worker's accelerator has been given so far: by the runtime's handle, as
+    /// `torch.cuda.current_stream().cuda_stream` tells it; 0 is the default stream.
+    #[pyo3(signature = (stream=0))]
+    fn event(&self, py: Python<'_>, stream: u64) -> PyResult<Event> {
+        Event::recorded(py, &*self.open(py)?.registry.devices().stream(py, stream)?)
     }
 
     /// An array registered where it lies, for as long as the result lives.
@@ -246,6 +262,10 @@ impl Worker {
     /// Pushes arrays and pulls others: a list of (key, array) or (key, array, server), or a dictionary. What names no server
     /// goes to all of `servers`: pushes to each of them, pulls shared out among them, the first server's first. `rows` are
     /// (server, key, array, numbers of its rows). Waits while too much is in flight, at most `timeout`.
+    ///
+    /// With `stream`, a stream of the worker's accelerator by the runtime's handle, it takes its turn there: it waits for
+    /// what the stream has been given, and what the stream is given afterwards waits for what is pulled. This call waits
+    /// for neither. Where the push-pull fails the stream goes on.
     #[pyo3(signature = (push=None, pull=None, *, rows=None, timeout=None, **options))]
     fn push_pull(
         &self,
@@ -256,9 +276,10 @@ impl Worker {
         timeout: Option<f64>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Pending> {
-        let open = self.open(py)?;
-        let request = self.request(py, &open, &Items::new(push, pull, rows, options)?)?;
-        submit(py, &open.handle, &request, timeout)
+        let (open, items) = (self.open(py)?, Items::new(push, pull, rows, options)?);
+        let request = self.request(py, &open, &items)?;
+        let stream = items.stream.map(|native| open.registry.devices().stream(py, native)).transpose()?;
+        submit(py, (&open.handle, stream.as_deref()), &request, timeout)
     }
 
     /// As `push_pull`, but raises Full instead of waiting.
@@ -271,8 +292,11 @@ impl Worker {
         rows: Option<Vec<Rows<'_>>>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Pending> {
-        let open = self.open(py)?;
-        let request = self.request(py, &open, &Items::new(push, pull, rows, options)?)?;
+        let (open, items) = (self.open(py)?, Items::new(push, pull, rows, options)?);
+        if items.stream.is_some() {
+            return Err(PyTypeError::new_err("stream goes with push_pull: give it a timeout of 0"));
+        }
+        let request = self.request(py, &open, &items)?;
         let handle = py.detach(|| open.handle.try_push_pull(&request));
         handle.map(Pending::new).map_err(|problem| error::push_pull(py, &problem))
     }
@@ -345,12 +369,21 @@ impl Worker {
 }
 
 /// Waits for room in slices, to hear Ctrl-C.
-fn submit(py: Python<'_>, handle: &Handle, request: &PushPull, timeout: Option<f64>) -> PyResult<Pending> {
+fn submit(
+    py: Python<'_>,
+    (handle, stream): (&Handle, Option<&dyn Stream>),
+    request: &PushPull,
+    timeout: Option<f64>,
+) -> PyResult<Pending> {
     let deadline = waiting::deadline(timeout)?;
     loop {
         let slice = waiting::deadline(Some(SLICE))?;
         let until = deadline.into_iter().chain(slice).min();
-        match py.detach(|| handle.push_pull(request, until)) {
+        let submitted = py.detach(|| match stream {
+            Some(stream) => handle.push_pull_on(stream, request, until),
+            None => handle.push_pull(request, until),
+        });
+        match submitted {
             Ok(pending) => return Ok(Pending::new(pending)),
             Err(af_api::worker::PushPullError::Timeout { .. })
                 if deadline.is_none_or(|deadline| Instant::now() < deadline) =>

@@ -1,11 +1,14 @@
 """StepMesh's Python interface over the poll-mode driver: scripts that were written for it run as they are.
 
 Roles, ranks and addresses come from the environment, by the names that StepMesh reads (`DMLC_*`, `STEPMESH_*`); what
-these cannot say, `PMD_TRANSPORT`, `PMD_DEVICE`, `PMD_IDLE` and `PMD_START_TIMEOUT` do. Tensors are in host memory. Those
-that arrive are PyTorch's where PyTorch is installed, else NumPy's; they are valid until the request is answered.
+these cannot say, `PMD_TRANSPORT`, `PMD_DEVICE`, `PMD_IDLE` and `PMD_START_TIMEOUT` do. Tensors are in host memory, or in
+that of the accelerator that `PMD_ACCELERATORS` names (`cuda` is number `STEPMESH_GPU` of CUDA's); then what is pushed
+arrives there too. Tensors that arrive are PyTorch's where PyTorch is installed, else NumPy's, and this package's own where
+neither shows them; they are valid until the request is answered.
 
-With `need_event` a push or a response waits for what the thread's stream has been given before. For host memory that is
-the stream of `pmd_af.stream(...)`; without one everything that was called has been done, and there is nothing to wait for.
+With `need_event` a push or a response waits for what the thread's stream has been given before: for tensors on a device
+PyTorch's current stream, or without PyTorch the default stream. For host memory that is the stream of
+`pmd_af.stream(...)`; without one everything that was called has been done, and there is nothing to wait for.
 A process of the role `joint` is a worker and a server, and may call what either can.
 
 What went wrong is an exception (`pmd_af.errors`) and never the end of the process: a server or worker that is gone, a
@@ -85,7 +88,8 @@ def stop():
 def push_pull(push_tensors, push_keys, pull_tensors, pull_keys, need_event=True):
     """Pushes tensors to every server and pulls others, server by server; a number for `wait`."""
     role = _role.of("worker")
-    return role.push_pull(push_tensors, push_keys, pull_tensors, pull_keys, now_in_stream(need_event))
+    event = now_in_stream(need_event, role.worker, push_tensors)
+    return role.push_pull(push_tensors, push_keys, pull_tensors, pull_keys, event)
 
 
 def wait(handler, timeout_ms=10000):
@@ -115,7 +119,8 @@ def get_batch():
 
 def respond(tensors, handler, need_event=False):
     """Answers a request with one tensor for each that is pulled."""
-    _role.of("server").respond(handler, list(tensors), now_in_stream(need_event))
+    role = _role.of("server")
+    role.respond(handler, list(tensors), now_in_stream(need_event, role.server, tensors))
 
 
 def respond_vec(ret_buffer, tensors_vec, handler_vec):

@@ -12,6 +12,10 @@ try:
 except ImportError:
     torch = None
 
+#: DLPack's numbers of the host, and of its pinned memory.
+_HOST = (1, 0)
+_OF_HOST = (1, 3, 11)
+
 #: Push-pulls whose traces are kept after they were waited for.
 KEPT = 4096
 
@@ -37,7 +41,8 @@ def start(name):
 
 
 def _node(role):
-    return (pmd_af.Worker if role == "worker" else pmd_af.Server)(rail=True)
+    # Without an accelerator pushes arrive in host memory.
+    return (pmd_af.Worker if role == "worker" else pmd_af.Server)(rail=True, device_areas=True)
 
 
 def _scheduler():
@@ -191,10 +196,32 @@ class Role:
                 del self.requests[handler]
 
 
-def now_in_stream(wanted):
-    """An event of the stream that this thread has chosen; None without one: what was called has been done."""
-    chosen = pmd_af.current_stream() if wanted else None
+def now_in_stream(wanted, member, tensors):
+    """An event of the stream that this thread has chosen, of a device's where a tensor is on one; None without a stream: what
+    was called has been done."""
+    if not wanted:
+        return None
+    for tensor in tensors:
+        kind, index = _place(tensor)
+        if kind not in _OF_HOST:
+            return member.event(_native_stream(tensor, index))
+    chosen = pmd_af.current_stream()
     return None if chosen is None else chosen.record()
+
+
+def _place(tensor):
+    """DLPack's numbers; the host's for what it has none for."""
+    try:
+        return tensor.__dlpack_device__()
+    except (AttributeError, BufferError):
+        return _HOST
+
+
+def _native_stream(tensor, index):
+    """The handle of PyTorch's current stream; the default stream for other libraries."""
+    if torch is None or not isinstance(tensor, torch.Tensor) or tensor.device.type != "cuda":
+        return 0
+    return torch.cuda.current_stream(index).cuda_stream
 
 
 def pairs(tensors, keys, what):
