@@ -134,7 +134,9 @@ impl Bench<'_, '_> {
             let device = format!("fake-{}:0", runtime.name());
             let path = runtime.folder(self.workspace).into_os_string();
             let variables = [("PMD_TEST_DEVICE".into(), device.into()), ("LD_LIBRARY_PATH".into(), path)];
-            self.tests("kv-api/python/tests/test_devices.py", &variables);
+            for package in ALL {
+                self.tests(&format!("{package}/tests/test_devices.py"), &variables);
+            }
         }
     }
 

@@ -20,6 +20,11 @@ const fn kv(runtime: Runtime, arguments: &'static [&'static str]) -> Run {
     Run { runtime, program: "kv", arguments }
 }
 
+/// A run of `af`.
+const fn af(runtime: Runtime, arguments: &'static [&'static str]) -> Run {
+    Run { runtime, program: "af", arguments }
+}
+
 /// Both ends on devices with each runtime; one end, and the benchmark, with one of them.
 const RUNS: &[Run] = &[
     kv(Runtime::Cuda, &["demo", "--device", "fake-cuda", "--tokens", "256", "--json"]),
@@ -34,12 +39,43 @@ const RUNS: &[Run] = &[
         &["demo", "--device", "fake-rocm:1", "--device-end", "decode", "--tokens", "256", "--json"],
     ),
     kv(Runtime::Ascend, &["bench", "--op", "write", "--device", "fake-ascend", "--blocks", "64", "--json"]),
+    af(
+        Runtime::Cuda,
+        &["demo", "--device", "fake-cuda", "--layers", "3", "--columns", "256", "--workers", "2", "--json"],
+    ),
+    af(
+        Runtime::Rocm,
+        &["demo", "--device", "fake-rocm", "--layers", "3", "--columns", "256", "--workers", "2", "--json"],
+    ),
+    af(
+        Runtime::Ascend,
+        &["demo", "--device", "fake-ascend", "--layers", "3", "--columns", "256", "--workers", "2", "--json"],
+    ),
+    af(
+        Runtime::Cuda,
+        &[
+            "bench",
+            "--device",
+            "fake-cuda:1",
+            "--iters",
+            "20",
+            "--verify",
+            "all",
+            "--push-bytes",
+            "8",
+            "--pull-bytes",
+            "65536",
+            "--warmup",
+            "2",
+            "--json",
+        ],
+    ),
 ];
 
 /// Builds and installs the stand-ins, then runs everything.
 pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
     let debug = workspace.target.join("debug");
-    let build = ["build", "--workspace", "--lib", "--bin", "accelerators", "--bin", "kv"];
+    let build = ["build", "--workspace", "--lib", "--bin", "accelerators", "--bin", "kv", "--bin", "af"];
     let prepare = [workspace.cargo().args(build), install_all(workspace)];
     let prepare = prepare.map(|task| Step { task, count: Count::Nothing });
     let cases =

@@ -1,4 +1,4 @@
-"""Tensors in memory that only an accelerator's streams touch: of the device that PMD_TEST_ACCELERATOR names, such as a
+"""Tensors in memory that only an accelerator's streams touch: of the device that PMD_TEST_DEVICE names, such as a
 stand-in's (fake-cuda). Without it ordinary memory in a device's place shows what is refused."""
 
 import os
@@ -9,7 +9,7 @@ import pytest
 from conftest import PATIENCE, cluster
 from pmd_af import errors
 
-DEVICE = os.environ.get("PMD_TEST_ACCELERATOR", "cpu")
+DEVICE = os.environ.get("PMD_TEST_DEVICE", "cpu")
 
 #: Ordinary memory in a device's place has no default stream and no number in DLPack, and whoever opens it in one process has
 #: a device of its own, whose memory others there do not reach.
