@@ -319,7 +319,7 @@ fn a_region_is_quiet_when_it_is_deregistered() {
         // Deregistration waits for the copy, whichever side of it the region is; a move that had not begun yet would fail.
         let revoked = if far { there } else { here };
         let revoker = thread::spawn(move || drop(revoked));
-        thread::sleep(Duration::from_millis(30));
+        thread::sleep(Duration::from_millis(200));
         assert!(!revoker.is_finished(), "deregistered while a stream copies");
         drop(hold);
         revoker.join().unwrap();
@@ -370,7 +370,7 @@ fn a_reset_waits_for_copies() {
         a.backend.reset(a.queue_pair).unwrap();
         a
     });
-    thread::sleep(Duration::from_millis(30));
+    thread::sleep(Duration::from_millis(200));
     assert!(!resetting.is_finished(), "reset while a stream copies");
     drop(hold);
     let mut a = resetting.join().unwrap();

@@ -30,6 +30,8 @@ use crate::{
 const COMPLETIONS: u32 = 8192;
 /// Polls after which what has not come is taken not to come.
 const QUIET_POLLS: u32 = 200;
+/// A thread that can run has run by then; a fault that was switched on would be seen.
+const LINGER: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// Two places and who is between them.
 pub struct Stage {
@@ -296,6 +298,15 @@ impl Stage {
         }
         let left = self.sides.iter().flat_map(|side| side.arrived.values()).flatten().count();
         assert_eq!(left, 0, "more completed than should: {}", self.describe());
+    }
+
+    /// Polls for as long as a busy machine may take to do what must not be done: nothing may come meanwhile.
+    pub fn silent(&mut self) {
+        let end = Instant::now() + LINGER;
+        while Instant::now() < end {
+            self.nothing_more();
+            std::thread::yield_now();
+        }
     }
 
     fn arrived(&mut self, end: End) -> &mut VecDeque<Completion> {

@@ -159,7 +159,7 @@ fn try_list(
             .unwrap_or_else(|error| Verdict::Broken { why: error.to_string() })
     };
     let verdicts = try_all(mutants.len(), deadline, attempt, |index, verdict| {
-        journal.line(format!("{}: {}", mutants[index].name, verdict.describe()));
+        (journal.watch())(Some(&format!("{}: {}", mutants[index].name, verdict.describe())));
     });
     Ok(tabulate(&verdicts, |index| mutants[index].name.to_owned(), journal))
 }

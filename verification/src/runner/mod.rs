@@ -42,8 +42,9 @@ pub(crate) fn run(suite: &Suite, workspace: &Workspace, verbose: bool) -> Report
         Work::Own(check) => check(workspace, &mut journal, suite.limit),
     };
     let outcome = judge(tally, journal.problem.take());
-    if let (Outcome::Failed { .. }, false) = (&outcome, verbose) {
-        print!("{}", journal.text);
+    if let (Outcome::Failed { reason }, false) = (&outcome, verbose) {
+        // The reason first: of a long log often only a part is kept.
+        print!("{}: FAILED: {reason}; it wrote:\n{}", suite.name, journal.text);
     }
     let report = Report { name: suite.name, tally, time: start.elapsed(), outcome };
     println!(

@@ -87,7 +87,7 @@ fn try_each(workspace: &Workspace, journal: &mut Journal<'_>, deadline: Instant)
     };
     let name = |index: usize| mutants[index].name();
     let verdicts = try_all(mutants.len(), deadline, attempt, |index, verdict| {
-        journal.line(format!("{}: {}", name(index), verdict.describe()));
+        (journal.watch())(Some(&format!("{}: {}", name(index), verdict.describe())));
     });
     Ok(tabulate(&verdicts, name, journal))
 }

@@ -1,16 +1,17 @@
 //! Memory of accelerators is moved as memory of the host is, and touched by streams only.
 
-use std::{sync::Arc, thread};
+use std::thread;
 
 use pmd_core::{
     memory::{Access, Sge},
     provider::{CompletionKind, Operation, Payload},
     wire::Syndrome,
 };
+use pmd_host::accelerator::{CpuAccelerator, Hold};
 
 use super::{Case, case_with, errors::failed, lifetime::works};
 use crate::{
-    bed::{Ability, Device, Place},
+    bed::{Ability, Place},
     context::{Context, Random, pattern},
     memory::Memory,
     stage::{Link, Stage, all, send, write},
@@ -83,6 +84,8 @@ fn order(context: &Context) {
     for (memory, bytes) in here.iter().chain(&there).zip(&model) {
         memory.write(0, bytes);
     }
+    in_turn(&mut stage, link, (&here[0], &here[1]), &there[0]);
+    there[0].write(0, &model[2]);
     let mut random = context.random(70);
     for _ in 0..context.scale(5, 40) {
         let count = 1 + random.below(20);
@@ -99,6 +102,19 @@ fn order(context: &Context) {
         }
     }
     stage.nothing_more();
+}
+
+/// Writes of memory of the host do not overtake one of device memory, however long its copy takes.
+fn in_turn(stage: &mut Stage, link: Link, (host, device): (&Memory, &Memory), there: &Memory) {
+    let hold = hold(stage);
+    stage.start(link.left, 1, write(there.remote(0), &[device.sge(0, 64)]));
+    held(stage);
+    stage.start(link.left, 2, write(there.remote(0), &[host.sge(0, 64)]));
+    stage.silent();
+    drop(hold);
+    let done = stage.wait(link.left, 2);
+    assert!(done.iter().zip(1..).all(|(completion, id)| completion.id == id && completion.result.is_ok()));
+    assert!(there.read(0, 64) == host.read(0, 64), "the first write came last");
 }
 
 /// Posts one request by chance, and does the same to the model. A fence keeps writes behind the reads before them.
@@ -129,6 +145,7 @@ fn begin(
 
 fn immediates(context: &Context) {
     let (mut stage, link) = Stage::connected(context);
+    in_order(&mut stage, link);
     let length = context.scale(65_537, 3 << 20);
     for (here, there) in pairs(&stage, length) {
         for (round, size) in [1, 64, 4097, length].into_iter().enumerate() {
@@ -146,6 +163,21 @@ fn immediates(context: &Context) {
         }
     }
     stage.nothing_more();
+}
+
+/// An immediate comes when its bytes have come, however long their copy takes.
+fn in_order(stage: &mut Stage, link: Link) {
+    let (here, there) = (on_device(stage, Place::Left, 64), on_device(stage, Place::Right, 64));
+    let hold = hold(stage);
+    stage.receive(link.right, 5, &[]);
+    let entry = [here.sge(0, 64)];
+    let (remote, local) = (there.remote(0), Payload::Gather(&entry));
+    stage.start(link.left, 6, Operation::WriteImmediate { remote, local, immediate: 3 });
+    held(stage);
+    stage.silent();
+    drop(hold);
+    assert_eq!(stage.wait(link.right, 1)[0].immediate, Some(3));
+    assert_eq!(stage.wait(link.left, 1)[0].result, Ok(CompletionKind::Write));
 }
 
 fn refused(context: &Context) {
@@ -197,28 +229,36 @@ fn keys(context: &Context) {
     works(&mut stage, link, (&here, &there), 1);
 }
 
+/// The left device's accelerator, whose streams copy, whoever owns the memory.
+fn copier(stage: &Stage) -> CpuAccelerator {
+    stage.device(Place::Left).accelerator().expect("a bed with an accelerator").clone()
+}
+
+/// Holds every copy until the value is dropped.
+fn hold(stage: &Stage) -> Hold {
+    copier(stage).hold_copies()
+}
+
 /// Waits until a copy has begun that is held.
-fn held(stage: &mut Stage, device: &Arc<dyn Device>) {
-    let accelerator = device.accelerator().expect("a bed with an accelerator").clone();
+fn held(stage: &mut Stage) {
+    let accelerator = copier(stage);
     stage.until("a copy that begins", |_| (accelerator.held_copies() > 0).then_some(()));
 }
 
 fn quiet(context: &Context) {
     for far in [false, true] {
         let (mut stage, link) = Stage::connected(context);
-        let device = stage.device(Place::Left).clone();
         let (here, there) = (on_device(&stage, Place::Left, 4096), on_device(&stage, Place::Right, 4096));
         let (local, remote) = ([here.sge(0, 4096)], there.remote(0));
-        // The left device's streams copy, whoever owns the memory.
-        let hold = device.accelerator().expect("a bed with an accelerator").hold_copies();
+        let hold = hold(&stage);
         stage.start(link.left, 1, write(remote, &local));
-        held(&mut stage, &device);
+        held(&mut stage);
         let mut revoked = if far { there } else { here };
         let revoker = thread::spawn(move || {
             revoked.deregister();
             revoked
         });
-        thread::sleep(std::time::Duration::from_millis(10));
+        stage.silent();
         assert!(!revoker.is_finished(), "taken back while a stream copies");
         drop(hold);
         let _memory = revoker.join().expect("deregistering");
@@ -232,16 +272,15 @@ fn quiet(context: &Context) {
 fn failing(context: &Context) {
     use pmd_host::backend::Backend;
     let (mut stage, link) = Stage::connected(context);
-    let device = stage.device(Place::Left).clone();
     let (here, there) = (on_device(&stage, Place::Left, 4096), on_device(&stage, Place::Right, 4096));
-    let hold = device.accelerator().expect("a bed with an accelerator").hold_copies();
+    let hold = hold(&stage);
     for id in 0..3 {
         stage.start(link.left, id, write(there.remote(0), &[here.sge(0, 64)]));
     }
-    held(&mut stage, &device);
+    held(&mut stage);
     stage.backend(Place::Left).fail(link.left.handle).expect("failing");
     // Nothing is flushed while the stream may still write.
-    stage.nothing_more();
+    stage.silent();
     drop(hold);
     for (completion, id) in stage.wait(link.left, 3).iter().zip(0..) {
         failed(context, completion, id, Syndrome::Flushed);

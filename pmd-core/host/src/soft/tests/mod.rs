@@ -39,6 +39,9 @@ fn address(device: &Device, queue_pair: u32) -> SoftAddress {
     SoftAddress { host: device.host(), device: device.id(), queue_pair }
 }
 
+/// What may go on has gone on by then, on a busy machine too: a fault that is switched on is seen.
+const LINGER: Duration = Duration::from_millis(200);
+
 /// Asks again until there is an answer.
 fn within<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;

@@ -258,7 +258,7 @@ fn a_killed_peer_is_noticed_and_its_memory_given_back() {
     assert_eq!(scene.actor.told(), [1]);
     // The peer is in a round for good: taking back the key has to wait for it, or for its end.
     let revoker = thread::spawn(move || region.deregister());
-    thread::sleep(Duration::from_millis(20));
+    thread::sleep(LINGER);
     assert!(!revoker.is_finished());
     assert!(scene.link.peer().confirm_alive());
     scene.actor.kill();

@@ -29,7 +29,7 @@ fn deregistration_waits_for_the_round_in_which_the_key_was_checked() {
     began.recv_timeout(PATIENCE).unwrap();
     // The key goes at once; the round is still waited for.
     within(|| check(&active).is_err().then_some(()));
-    thread::sleep(Duration::from_millis(20));
+    thread::sleep(LINGER);
     assert!(!revoker.is_finished());
     ended.store(true, Ordering::Release);
     drop(active);
@@ -49,7 +49,7 @@ fn deregistration_waits_for_rounds_of_peers_too() {
         region.deregister();
         seen.load(Ordering::Acquire)
     });
-    thread::sleep(Duration::from_millis(20));
+    thread::sleep(LINGER);
     ended.store(true, Ordering::Release);
     drop(active);
     assert!(revoker.join().unwrap(), "deregistration returned within a round of the peer's");
