@@ -151,7 +151,7 @@ fn list(suites: &[Suite]) -> ExitCode {
         } else {
             format!(" (needs {})", suite.packages.join(", "))
         };
-        println!("{:<10} {}{needs}", suite.name, suite.proves);
+        println!("{:<12} {}{needs}", suite.name, suite.proves);
     }
     ExitCode::SUCCESS
 }

@@ -45,7 +45,7 @@ pub(crate) fn render(reports: &[Report], elapsed: Duration) -> String {
 }
 
 fn row(suite: &str, tests: &str, seconds: &str, result: &str, remark: &str) -> String {
-    format!("{:<10} {tests:>6} {seconds:>8}  {result:<8} {remark}", suite).trim_end().to_owned() + "\n"
+    format!("{:<12} {tests:>5} {seconds:>8}  {result:<8} {remark}", suite).trim_end().to_owned() + "\n"
 }
 
 /// Why a suite did not pass, or which of its tests were left out.
@@ -104,11 +104,11 @@ mod tests {
     #[test]
     fn the_table_names_each_suite_and_closes_with_the_totals() {
         let expected = "\
-suite       tests  seconds  result
-unit           12      1.5  passed   1 ignored
-loom            3      1.5  failed   2 tests failed
-verbs           0      1.5  skipped  libibverbs1 is missing
-total          15      3.2           by the clock
+suite        tests  seconds  result
+unit            12      1.5  passed   1 ignored
+loom             3      1.5  failed   2 tests failed
+verbs            0      1.5  skipped  libibverbs1 is missing
+total           15      3.2           by the clock
 1 passed, 1 failed, 1 skipped
 ";
         assert_eq!(render(&reports(), Duration::from_millis(3210)), expected);
