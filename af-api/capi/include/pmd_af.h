@@ -117,6 +117,9 @@ typedef enum pmd_af_status {
 // An application, at one process.
 typedef struct pmd_af_app pmd_af_app;
 
+// A push-pull that streams make by themselves.
+typedef struct pmd_af_exchange pmd_af_exchange;
+
 // A request of a worker.
 typedef struct pmd_af_incoming pmd_af_incoming;
 
@@ -137,6 +140,9 @@ typedef struct pmd_af_response pmd_af_response;
 
 // What brings the processes of a cluster together.
 typedef struct pmd_af_scheduler pmd_af_scheduler;
+
+// Batches that streams take and answer by themselves.
+typedef struct pmd_af_service pmd_af_service;
 
 // A request, or the answer to one. Valid during the call that it is given to.
 typedef struct pmd_af_app_message {
@@ -161,6 +167,58 @@ typedef void (*pmd_af_app_request_handler)(void *context,
 
 // Is given an answer.
 typedef void (*pmd_af_app_response_handler)(void *context, const struct pmd_af_app_message *response);
+
+// A tensor: exactly DLPack's `DLTensor`, so that a pointer to one is a pointer to the other.
+typedef struct pmd_af_tensor {
+  // First byte, before the offset.
+  void *data;
+  // DLPack's device: 1 the host, 3 the host's pinned memory, 2 CUDA, 10 ROCm, 12 Ascend. Of tensors that are given it is
+  // not looked at: their memory says where they are.
+  int32_t device_type;
+  // Which of them.
+  int32_t device_id;
+  // Number of dimensions.
+  int32_t dimensions;
+  // DLPack's kind of element: 0 signed, 1 unsigned, 2 floating point, 4 bfloat, 5 complex, 6 truth value, 10 and 12
+  // 8-bit floating points of 4 and 5 bits of exponent.
+  uint8_t type_code;
+  // Bits of an element.
+  uint8_t type_bits;
+  // Elements in one; 1.
+  uint16_t type_lanes;
+  // Elements in each dimension, the slowest first.
+  const int64_t *shape;
+  // Elements from one entry to the next in each dimension; NULL: without gaps. There may be no gaps.
+  const int64_t *strides;
+  // Bytes from `data` to the first element.
+  uint64_t byte_offset;
+} pmd_af_tensor;
+
+// A tensor under a key.
+typedef struct pmd_af_keyed_tensor {
+  // What it is called on the wire.
+  uint64_t key;
+  // The memory that it lies in.
+  const struct pmd_af_memory *memory;
+  // The tensor.
+  struct pmd_af_tensor tensor;
+  // Bytes of the tensor; written by the library, not looked at.
+  uint64_t bytes;
+} pmd_af_keyed_tensor;
+
+// What a captured batch takes from one worker, and what it is answered with.
+typedef struct pmd_af_answering {
+  // The worker's rank.
+  uint32_t worker;
+  // What it pushes, in its order: keys, and the buffers that were offered for them with a depth of 1.
+  const struct pmd_af_keyed_tensor *pushes;
+  // How many.
+  size_t push_count;
+  // What its pulls are answered with, in its order.
+  const struct pmd_af_keyed_tensor *answers;
+  // How many.
+  size_t answer_count;
+} pmd_af_answering;
 
 // A variable that goes before the environment's.
 typedef struct pmd_af_variable {
@@ -264,44 +322,6 @@ typedef struct pmd_af_incoming_info {
   bool cancelled;
 } pmd_af_incoming_info;
 
-// A tensor: exactly DLPack's `DLTensor`, so that a pointer to one is a pointer to the other.
-typedef struct pmd_af_tensor {
-  // First byte, before the offset.
-  void *data;
-  // DLPack's device: 1 the host, 3 the host's pinned memory, 2 CUDA, 10 ROCm, 12 Ascend. Of tensors that are given it is
-  // not looked at: their memory says where they are.
-  int32_t device_type;
-  // Which of them.
-  int32_t device_id;
-  // Number of dimensions.
-  int32_t dimensions;
-  // DLPack's kind of element: 0 signed, 1 unsigned, 2 floating point, 4 bfloat, 5 complex, 6 truth value, 10 and 12
-  // 8-bit floating points of 4 and 5 bits of exponent.
-  uint8_t type_code;
-  // Bits of an element.
-  uint8_t type_bits;
-  // Elements in one; 1.
-  uint16_t type_lanes;
-  // Elements in each dimension, the slowest first.
-  const int64_t *shape;
-  // Elements from one entry to the next in each dimension; NULL: without gaps. There may be no gaps.
-  const int64_t *strides;
-  // Bytes from `data` to the first element.
-  uint64_t byte_offset;
-} pmd_af_tensor;
-
-// A tensor under a key.
-typedef struct pmd_af_keyed_tensor {
-  // What it is called on the wire.
-  uint64_t key;
-  // The memory that it lies in.
-  const struct pmd_af_memory *memory;
-  // The tensor.
-  struct pmd_af_tensor tensor;
-  // Bytes of the tensor; written by the library, not looked at.
-  uint64_t bytes;
-} pmd_af_keyed_tensor;
-
 // How a push-pull is carried out. Write `pmd_af_request_options options = {0};` and then what you want.
 typedef struct pmd_af_request_options {
   // Ranks of the servers that it goes to, in the order in which pulls are shared out. NULL: all.
@@ -395,6 +415,91 @@ enum pmd_af_status pmd_af_app_close(struct pmd_af_app *app);
 // What went wrong in the last call of this thread that failed; empty when none has. Valid until another call of this
 // thread fails.
 const char *pmd_af_last_error(void);
+
+// Captures a push-pull: every push goes to every server; pulls are server-major, as many for each. Nothing is sent before a
+// stream that `pmd_af_exchange_put` has put it into comes to it. A launch that is not done within `timeout_ms` is stopped
+// and its stream goes on; 0: it waits for as long as its server is there. Release it with `pmd_af_exchange_release`.
+//
+// # Safety
+// `pushes` and `pulls` have their counts, and their shapes their dimensions; the memory that they lie in stays what it is
+// until the exchange is closed or released; `exchange` may be written.
+enum pmd_af_status pmd_af_capture_exchange(const struct pmd_af_node *node,
+                                           const struct pmd_af_keyed_tensor *pushes,
+                                           size_t push_count,
+                                           const struct pmd_af_keyed_tensor *pulls,
+                                           size_t pull_count,
+                                           uint64_t timeout_ms,
+                                           struct pmd_af_exchange **exchange);
+
+// Puts one push-pull into a stream of the process's first accelerator, by the runtime's handle: in a stream that is being
+// captured it becomes a part of the graph and happens at each launch, in another one it happens once.
+enum pmd_af_status pmd_af_exchange_put(const struct pmd_af_node *node,
+                                       const struct pmd_af_exchange *exchange,
+                                       uint64_t stream);
+
+// Tells how many launches have ended, and the first failure that was not told yet: then it is that failure's status, and
+// `failed` is the number of its launch, from 1 on. Ask once a launch has ended: a stream goes on whatever became of it.
+//
+// # Safety
+// `ended` and `failed` are NULL or may be written.
+enum pmd_af_status pmd_af_exchange_check(const struct pmd_af_exchange *exchange,
+                                         uint64_t *ended,
+                                         uint64_t *failed);
+
+// Waits until so many launches have ended, and tells what became of the last of them.
+enum pmd_af_status pmd_af_exchange_wait(const struct pmd_af_exchange *exchange,
+                                        uint64_t launch,
+                                        uint64_t timeout_ms);
+
+// Serves no launch any more: those that come are failed, and go on. Waits for the one that is being served:
+// `PMD_AF_STATUS_BUSY` where it has not ended in time.
+enum pmd_af_status pmd_af_exchange_close(const struct pmd_af_exchange *exchange, uint64_t timeout_ms);
+
+// Releases an exchange. Gives up the launch that is being served and waits until its tensors are quiet. Destroy graphs that
+// it is in before the node is stopped.
+enum pmd_af_status pmd_af_exchange_release(struct pmd_af_exchange *exchange);
+
+// Captures a service: requests of these workers that push under exactly these keys are taken by streams and no longer by
+// `pmd_af_get_batch`. A batch is one request of each worker. Where the stream does not respond within `timeout_ms`, the
+// workers are refused; 0: it has as long as it takes. Release it with `pmd_af_service_release`.
+//
+// # Safety
+// `workers` has its count, as have their tensors, whose memory stays what it is until the service is closed or released;
+// `service` may be written.
+enum pmd_af_status pmd_af_capture_service(const struct pmd_af_node *node,
+                                          const struct pmd_af_answering *workers,
+                                          size_t worker_count,
+                                          uint64_t timeout_ms,
+                                          struct pmd_af_service **service);
+
+// Puts the wait for a batch into a stream: what comes behind finds what the workers pushed in the buffers.
+enum pmd_af_status pmd_af_service_put_batch(const struct pmd_af_node *node,
+                                            const struct pmd_af_service *service,
+                                            uint64_t stream);
+
+// Puts the responses into a stream, behind the batch and what computes the answers.
+enum pmd_af_status pmd_af_service_put_responses(const struct pmd_af_node *node,
+                                                const struct pmd_af_service *service,
+                                                uint64_t stream);
+
+// As `pmd_af_exchange_check`. A launch ends when its responses have.
+//
+// # Safety
+// `ended` and `failed` are NULL or may be written.
+enum pmd_af_status pmd_af_service_check(const struct pmd_af_service *service,
+                                        uint64_t *ended,
+                                        uint64_t *failed);
+
+// As `pmd_af_exchange_wait`.
+enum pmd_af_status pmd_af_service_wait(const struct pmd_af_service *service,
+                                       uint64_t launch,
+                                       uint64_t timeout_ms);
+
+// As `pmd_af_exchange_close`; a stream that waits for a batch goes on.
+enum pmd_af_status pmd_af_service_close(const struct pmd_af_service *service, uint64_t timeout_ms);
+
+// Releases a service. The workers of the batch that is being served are refused.
+enum pmd_af_status pmd_af_service_release(struct pmd_af_service *service);
 
 // Allocates zeroed memory that peers of this host can map, the fastest kind, and registers it. Release it with
 // `pmd_af_memory_release`.

@@ -19,6 +19,7 @@
 //! | `node` | scheduler and nodes: places, barriers, who comes and goes |
 //! | `worker` | push-pulls and their requests |
 //! | `server` | batches of requests, and responses |
+//! | `capture` | push-pulls and batches in captured graphs |
 //! | `app` | small requests between applications |
 //! | `memory` | registered memory, and tensors as DLPack describes them |
 //! | `options` | how a process takes part |
@@ -34,6 +35,7 @@
 
 pub mod app;
 mod boundary;
+pub mod capture;
 pub mod memory;
 pub mod node;
 mod options;

@@ -111,15 +111,15 @@ impl Process {
         })
     }
 
+    /// Whose streams the process follows.
+    pub(crate) fn first_accelerator(&self) -> Result<&Arc<dyn Accelerator>, Failure> {
+        let none = "this process has no accelerator: name it in its options";
+        self.accelerators.iter().next().ok_or_else(|| Failure::new(pmd_af_status::Unavailable, none))
+    }
+
     /// A stream of the first accelerator, by the runtime's handle.
     pub(crate) fn stream(&self, native: u64) -> Result<Arc<dyn Stream>, Failure> {
-        let none = || {
-            Failure::new(
-                pmd_af_status::Unavailable,
-                "this process has no accelerator: name it in its options",
-            )
-        };
-        let stream = self.accelerators.iter().next().ok_or_else(none)?.stream(native);
+        let stream = self.first_accelerator()?.stream(native);
         stream.map_err(|error| Failure::of(pmd_af_status::NotFound, &error))
     }
 

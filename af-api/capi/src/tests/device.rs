@@ -12,7 +12,7 @@ use pmd_host::accelerator::wait_for;
 
 use super::*;
 
-fn soon() -> Option<Instant> {
+pub(super) fn soon() -> Option<Instant> {
     Some(Instant::now() + Duration::from_millis(PATIENCE))
 }
 
@@ -21,7 +21,7 @@ fn on_devices(roles: u32, port: u16, accelerators: &'static CStr) -> pmd_af_opti
 }
 
 /// A process that is worker and server, with one device for both.
-fn cluster() -> Cluster {
+pub(super) fn cluster() -> Cluster {
     let (scheduler, port) = scheduler();
     let node = told(start(&on_devices(PMD_AF_SERVERS | PMD_AF_WORKERS, port, c"cpu")));
     Cluster { scheduler, worker: node, server: node }
@@ -55,7 +55,7 @@ fn holds(keyed: &pmd_af_keyed_tensor, side: Side, number: f32) -> bool {
     bytes.chunks_exact(4).all(|four| four == number.to_ne_bytes()) && bytes.len() == NUMBERS * 4
 }
 
-fn stream_of(node: *const pmd_af_node) -> Arc<dyn Stream> {
+pub(super) fn stream_of(node: *const pmd_af_node) -> Arc<dyn Stream> {
     let process = process_of(node).expect("a node");
     process.accelerator(0).map(|of| of.open_stream().expect("a stream")).expect("an accelerator")
 }

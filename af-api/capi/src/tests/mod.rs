@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // calls C functions
 
 mod app;
+mod capture;
 mod device;
 mod exchange;
 mod refusals;
