@@ -204,7 +204,7 @@ pub unsafe extern "C" fn aclrtPointerGetAttributes(
 ) -> c_int {
     call("aclrtPointerGetAttributes", || {
         let (device, location) = match RUNTIME.find(memory.addr() as u64).map(|found| found.owner) {
-            Some(Owner::Device(device) | Owner::Imported(device)) => (device, 1),
+            Some(Owner::Device(device) | Owner::Imported(device) | Owner::Mapped(device)) => (device, 1),
             Some(Owner::Pinned | Owner::Registered) => (0, 0),
             Some(Owner::Managed(device)) => (device, 3),
             None => (0, 2),

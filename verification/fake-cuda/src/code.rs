@@ -93,5 +93,6 @@ pub(crate) fn code(error: FakeError) -> Code {
         | FakeError::WrongOwner { .. }
         | FakeError::OutOfBounds { .. }
         | FakeError::Gone => INVALID_VALUE,
+        FakeError::NoAccess { .. } => ILLEGAL_ADDRESS,
     }
 }

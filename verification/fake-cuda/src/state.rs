@@ -65,7 +65,7 @@ pub(crate) fn attribute(device: u32, attribute: u32) -> i32 {
     }
     match attribute {
         33 => 0x10 + device.cast_signed(),
-        41 | 92 | 93 | 110 | 116 | 117 | 122 | 124 => 1,
+        41 | 92 | 93 | 102 | 103 | 110 | 116 | 117 | 122 | 124 => 1,
         75 => 9,
         _ => 0,
     }

@@ -4,7 +4,7 @@
 use std::ptr::null_mut;
 
 use crate::{
-    api::{context::*, memory::*, pointer::*, stream::*},
+    api::{context::*, memory::*, pointer::*, share::*, stream::*, virtual_memory::*},
     code::*,
 };
 
@@ -80,4 +80,58 @@ fn names_of_codes_are_the_drivers() {
     assert_eq!(text, c"CUDA_ERROR_CONTEXT_IS_DESTROYED");
     // SAFETY: a place for the name.
     assert_eq!(unsafe { cuGetErrorName(12_345, &mut name) }, INVALID_VALUE);
+}
+
+/// What is asked for in these tests, of a device.
+fn properties(device: i32) -> CudaAllocationProperties {
+    let location = CudaLocation { kind: 1, number: device };
+    CudaAllocationProperties { kind: 1, handle_types: 1, location, ..CudaAllocationProperties::default() }
+}
+
+#[test]
+fn physical_memory_is_mapped_where_addresses_are_reserved() {
+    enter();
+    let (piece, mut handle, mut again, mut base) = (1_usize << 16, 0, 0, 0);
+    let wanted = properties(0);
+    let access = CudaAccess { location: wanted.location, flags: 3 };
+    // SAFETY: places for results, and values to read.
+    unsafe {
+        assert_eq!(cuMemGetAllocationGranularity(&mut 0, &wanted, 2), INVALID_VALUE);
+        assert_eq!(cuMemCreate(&mut handle, piece, &properties(7), 0), INVALID_DEVICE);
+        assert_eq!(cuMemCreate(&mut handle, piece + 1, &wanted, 0), INVALID_VALUE);
+        assert_eq!(cuMemCreate(&mut handle, piece, null_mut(), 0), INVALID_VALUE);
+        assert_eq!(cuMemCreate(&mut handle, piece, &wanted, 0), SUCCESS);
+        assert_eq!(cuMemAddressReserve(&mut base, 2 * piece, 3, 0, 0), INVALID_VALUE);
+        assert_eq!(cuMemAddressReserve(&mut base, 2 * piece, 0, 0, 0), SUCCESS);
+    }
+    assert_eq!(cuMemMap(base, piece, 4096, handle, 0), INVALID_VALUE);
+    assert_eq!(cuMemMap(base + 2 * piece as u64, piece, 0, handle, 0), INVALID_VALUE);
+    assert_eq!(cuMemMap(base, 2 * piece, 0, handle, 0), INVALID_VALUE);
+    assert_eq!(cuMemMap(base, piece, 0, handle, 0), SUCCESS);
+    assert_eq!(cuMemMap(base, piece, 0, handle, 0), INVALID_VALUE);
+    // SAFETY: as above.
+    unsafe {
+        assert_eq!(cuMemRetainAllocationHandle(&mut again, base + piece as u64), INVALID_VALUE);
+        assert_eq!(cuMemRetainAllocationHandle(&mut again, base + 5), SUCCESS);
+        assert_eq!(cuMemSetAccess(base, piece / 2, &access, 1), INVALID_VALUE);
+        assert_eq!(cuMemSetAccess(base, piece, &CudaAccess { flags: 2, ..access }, 1), INVALID_VALUE);
+        assert_eq!(cuMemSetAccess(base, piece, &access, 1), SUCCESS);
+        assert_eq!(cuMemExportToShareableHandle(&mut 0, handle, 2, 0), INVALID_VALUE);
+        assert_eq!(cuMemImportFromShareableHandle(&mut 0, 0, 1), INVALID_VALUE);
+    }
+    assert_eq!(again, handle);
+    let mut found = CudaAllocationProperties::default();
+    // SAFETY: a place for the result.
+    assert_eq!(unsafe { cuMemGetAllocationPropertiesFromHandle(&mut found, handle) }, SUCCESS);
+    assert_eq!((found.handle_types, found.location.number), (1, 0));
+    // SAFETY: places for results.
+    assert_eq!(unsafe { cuIpcGetMemHandle(null_mut(), base) }, INVALID_VALUE);
+    assert_eq!(cuMemFree_v2(base), INVALID_VALUE);
+    assert_eq!((cuMemRelease(handle), cuMemRelease(handle)), (SUCCESS, SUCCESS));
+    assert_eq!(cuMemUnmap(base, piece / 2), INVALID_VALUE);
+    assert_eq!(cuMemsetD8_v2(base, 7, piece), SUCCESS);
+    assert_eq!(cuMemUnmap(base, piece), SUCCESS);
+    // SAFETY: a place for the result.
+    assert_eq!(unsafe { cuMemRetainAllocationHandle(&mut again, base) }, INVALID_VALUE);
+    assert_eq!(cuMemAddressFree(base, 2 * piece), SUCCESS);
 }

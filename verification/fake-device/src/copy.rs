@@ -31,7 +31,7 @@ impl Direction {
             Self::DeviceToDevice => true,
         };
         match owner {
-            Some(Owner::Device(_) | Owner::Imported(_)) => device,
+            Some(Owner::Device(_) | Owner::Imported(_) | Owner::Mapped(_)) => device,
             Some(Owner::Managed(_)) => true,
             Some(Owner::Pinned | Owner::Registered) | None => !device,
         }

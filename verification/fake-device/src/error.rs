@@ -64,6 +64,12 @@ pub enum FakeError {
     /// The process that shares the memory has ended or freed it.
     #[error("what is shared is there no more")]
     Gone,
+    /// Memory that was mapped and that no device may touch yet. Misuse.
+    #[error("{address:#x} was mapped, and no device has access to it")]
+    NoAccess {
+        /// The address.
+        address: u64,
+    },
     /// The range is page-locked already.
     #[error("{address:#x} is registered already")]
     Registered {
@@ -76,6 +82,6 @@ impl FakeError {
     /// Whether a device would have gone on and done harm.
     #[must_use]
     pub const fn is_misuse(&self) -> bool {
-        matches!(self, Self::Freed { .. } | Self::OutOfBounds { .. })
+        matches!(self, Self::Freed { .. } | Self::OutOfBounds { .. } | Self::NoAccess { .. })
     }
 }

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`runtime`] | [`Runtime`]: everything below behind one value |
 //! | [`memory`] | what was allocated, pinned, registered and opened; where an address is |
+//! | [`virtual_memory`] | addresses that are reserved, and physical memory that is mapped there |
 //! | [`copy`] | copies and fills, checked when they are asked for |
 //! | [`ipc`] | memory as another process names it |
 //! | [`stream`], [`event`] | threads that run operations in order, and points in them |
@@ -67,6 +68,7 @@ pub mod settings;
 pub mod stream;
 #[cfg(test)]
 mod tests;
+pub mod virtual_memory;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -30,6 +30,8 @@ pub(crate) struct Mapping {
 enum Kind {
     /// Two views of a memfd; programs may not touch the first.
     Device(OwnedFd),
+    /// The same in reserved addresses, which stay reserved.
+    Reserved(OwnedFd),
     /// One view, which programs may touch.
     Host,
     /// Someone else's memory.
@@ -39,15 +41,7 @@ enum Kind {
 impl Mapping {
     /// Fresh device memory, in a memfd of this name.
     pub(crate) fn device(name: &str, length: u64, touchable: bool) -> io::Result<Self> {
-        let name = CString::new(name)?;
-        // SAFETY: the name is a C string.
-        let descriptor = owned(unsafe { libc::memfd_create(CStr::as_ptr(&name), libc::MFD_CLOEXEC) })?;
-        let pages = i64::try_from(in_pages(length)).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        // SAFETY: a descriptor of this process.
-        if unsafe { libc::ftruncate(descriptor.as_raw_fd(), pages) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Self::of(descriptor, length, touchable)
+        Self::of(file(name, length)?, length, touchable)
     }
 
     /// Device memory that is in a descriptor already.
@@ -57,6 +51,20 @@ impl Mapping {
         let address = map(length, if touchable { all } else { libc::PROT_NONE }, libc::MAP_SHARED, file)?;
         let hidden = map(length, all, libc::MAP_SHARED, file).inspect_err(|_| unmap(address, length))?;
         Ok(Self::new(address as u64, length, hidden, Kind::Device(descriptor)))
+    }
+
+    /// Device memory that is in a descriptor already, at two addresses that are reserved.
+    pub(crate) fn over(
+        descriptor: OwnedFd,
+        (address, hidden): (u64, usize),
+        length: u64,
+        touchable: bool,
+    ) -> io::Result<Self> {
+        let file = descriptor.as_raw_fd();
+        let all = libc::PROT_READ | libc::PROT_WRITE;
+        map_over(address as usize, length, if touchable { all } else { libc::PROT_NONE }, file)?;
+        map_over(hidden, length, all, file).inspect_err(|_| bury(address as usize, length))?;
+        Ok(Self::new(address, length, hidden, Kind::Reserved(descriptor)))
     }
 
     /// Fresh memory of the host.
@@ -83,7 +91,7 @@ impl Mapping {
     /// Its descriptor, if it is device memory.
     pub(crate) fn descriptor(&self) -> Option<&OwnedFd> {
         match &self.kind {
-            Kind::Device(descriptor) => Some(descriptor),
+            Kind::Device(descriptor) | Kind::Reserved(descriptor) => Some(descriptor),
             Kind::Host | Kind::Borrowed => None,
         }
     }
@@ -128,10 +136,40 @@ impl Drop for Mapping {
                 unmap(self.hidden, self.length);
                 bury(self.address as usize, self.length);
             }
+            Kind::Reserved(_) => {
+                bury(self.hidden, self.length);
+                bury(self.address as usize, self.length);
+            }
             Kind::Host => unmap(self.hidden, self.length),
             Kind::Borrowed => {}
         }
     }
+}
+
+/// A memfd of so many bytes.
+pub(crate) fn file(name: &str, length: u64) -> io::Result<OwnedFd> {
+    let name = CString::new(name)?;
+    // SAFETY: the name is a C string.
+    let descriptor = owned(unsafe { libc::memfd_create(CStr::as_ptr(&name), libc::MFD_CLOEXEC) })?;
+    let pages = i64::try_from(in_pages(length)).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    // SAFETY: a descriptor of this process.
+    if unsafe { libc::ftruncate(descriptor.as_raw_fd(), pages) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(descriptor)
+}
+
+/// Addresses where nothing is mapped.
+pub(crate) fn reserve(length: u64) -> io::Result<usize> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    map(length, libc::PROT_NONE, flags, -1)
+}
+
+fn map_over(address: usize, length: u64, protection: i32, descriptor: i32) -> io::Result<()> {
+    let (length, flags) = (in_pages(length) as usize, libc::MAP_SHARED | libc::MAP_FIXED);
+    // SAFETY: replaces addresses that this module has reserved, and where nothing is mapped.
+    let mapped = unsafe { libc::mmap(address as *mut _, length, protection, flags, descriptor, 0) };
+    if mapped == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Whole pages for so many bytes.
@@ -155,8 +193,8 @@ fn map(length: u64, protection: i32, flags: i32, descriptor: i32) -> io::Result<
     if address == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(address as usize) }
 }
 
-fn unmap(address: usize, length: u64) {
-    // SAFETY: a mapping of this module, which no operation holds any more.
+pub(crate) fn unmap(address: usize, length: u64) {
+    // SAFETY: a mapping or a reservation of this crate, which no operation holds any more.
     unsafe { libc::munmap(address as *mut _, in_pages(length) as usize) };
 }
 

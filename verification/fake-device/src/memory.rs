@@ -21,6 +21,8 @@ pub enum Owner {
     Device(u32),
     /// Another process's on a device, opened here; programs may not touch it.
     Imported(u32),
+    /// A device's, mapped into reserved addresses; programs may not touch it.
+    Mapped(u32),
     /// Page-locked memory of the host, allocated by the runtime.
     Pinned,
     /// Page-locked memory of the host, allocated by the program.
@@ -34,7 +36,9 @@ impl Owner {
     #[must_use]
     pub const fn device(self) -> Option<u32> {
         match self {
-            Self::Device(device) | Self::Imported(device) | Self::Managed(device) => Some(device),
+            Self::Device(device) | Self::Imported(device) | Self::Mapped(device) | Self::Managed(device) => {
+                Some(device)
+            }
             Self::Pinned | Self::Registered => None,
         }
     }
@@ -69,6 +73,8 @@ struct Entry {
     mapping: Arc<Mapping>,
     owner: Owner,
     identity: u64,
+    /// Whether devices may touch it; mapped memory waits for that.
+    accessible: bool,
 }
 
 /// Memory that an operation touches, and that is not unmapped before it is done.
@@ -93,7 +99,7 @@ impl Drop for Hold {
 pub(crate) struct Place {
     pub(crate) pointer: usize,
     pub(crate) owner: Option<Owner>,
-    _hold: Option<Hold>,
+    _holds: Vec<Hold>,
 }
 
 impl Memory {
@@ -121,9 +127,38 @@ impl Memory {
     pub(crate) fn insert(&mut self, mapping: Mapping, owner: Owner) -> u64 {
         let address = mapping.address;
         self.freed_host.remove(&address);
+        if matches!(owner, Owner::Mapped(_)) {
+            let end = address + mapping.length;
+            self.freed.retain(|base, length| *base >= end || *base + *length <= address);
+        }
         self.allocated += 1;
-        self.live.insert(address, Entry { mapping: Arc::new(mapping), owner, identity: self.allocated });
+        let accessible = !matches!(owner, Owner::Mapped(_));
+        let entry = Entry { mapping: Arc::new(mapping), owner, identity: self.allocated, accessible };
+        self.live.insert(address, entry);
         address
+    }
+
+    /// Lets devices touch mapped memory, or not. Whole mappings without a gap.
+    pub(crate) fn set_access(
+        &mut self,
+        address: u64,
+        length: u64,
+        accessible: bool,
+    ) -> Result<(), FakeError> {
+        let (mut at, end) = (address, address.saturating_add(length));
+        while at < end {
+            let entry = self.live.get_mut(&at).filter(|entry| matches!(entry.owner, Owner::Mapped(_)));
+            let entry = entry.ok_or(FakeError::Unknown { address: at })?;
+            entry.accessible = accessible;
+            at += entry.mapping.length;
+        }
+        if at == end { Ok(()) } else { Err(FakeError::Invalid { what: "a part of a mapping" }) }
+    }
+
+    /// Whether nothing lies in a range.
+    pub(crate) fn is_free(&self, address: u64, length: u64) -> bool {
+        let before = self.live.range(..address + length).next_back();
+        before.is_none_or(|(base, entry)| base + entry.mapping.length <= address)
     }
 
     /// Takes an allocation out, by its first byte.
@@ -139,8 +174,12 @@ impl Memory {
         }
         let entry = self.live.remove(&address).ok_or(FakeError::Unknown { address })?;
         match owner {
-            Owner::Device(_) | Owner::Imported(_) => drop(self.freed.insert(address, entry.mapping.length)),
-            Owner::Pinned | Owner::Registered | Owner::Managed(_) => drop(self.freed_host.insert(address)),
+            Owner::Device(_) | Owner::Imported(_) | Owner::Mapped(_) => {
+                self.freed.insert(address, entry.mapping.length);
+            }
+            Owner::Pinned | Owner::Registered | Owner::Managed(_) => {
+                self.freed_host.insert(address);
+            }
         }
         if let Owner::Device(device) | Owner::Managed(device) = owner {
             self.release(device, entry.mapping.length);
@@ -150,7 +189,7 @@ impl Memory {
 
     pub(crate) fn find(&self, address: u64) -> Option<Found> {
         let (base, entry) = self.holding(address)?;
-        let Entry { mapping, owner, identity } = entry;
+        let Entry { mapping, owner, identity, .. } = entry;
         Some(Found { base: *base, length: mapping.length, owner: *owner, identity: *identity })
     }
 
@@ -168,14 +207,28 @@ impl Memory {
         }
         self.check_not_freed(address)?;
         let Some((base, entry)) = self.holding(address) else {
-            return Ok(Place { pointer: address as usize, owner: None, _hold: None });
+            return Ok(Place { pointer: address as usize, owner: None, _holds: Vec::new() });
         };
-        let left = base + entry.mapping.length - address;
+        let mut left = base + entry.mapping.length - address;
+        let mut touched = vec![entry];
+        // Mappings that lie one behind the other are one range, in the hidden view too.
+        while length > left
+            && matches!(entry.owner, Owner::Mapped(_))
+            && let Some(next) = self.live.get(&(address + left))
+            && next.owner == entry.owner
+        {
+            left += next.mapping.length;
+            touched.push(next);
+        }
         if length > left {
             return Err(FakeError::OutOfBounds { address, length, left });
         }
+        if touched.iter().any(|entry| !entry.accessible) {
+            return Err(FakeError::NoAccess { address });
+        }
         let pointer = entry.mapping.pointer(address);
-        Ok(Place { pointer, owner: Some(entry.owner), _hold: Some(Hold::new(&entry.mapping)) })
+        let holds = touched.iter().map(|entry| Hold::new(&entry.mapping)).collect();
+        Ok(Place { pointer, owner: Some(entry.owner), _holds: holds })
     }
 
     /// First bytes of everything that fulfils a condition.

@@ -18,6 +18,7 @@ use crate::{
     mapping::Mapping,
     memory::{self, FRESH, Memory},
     report::Report,
+    virtual_memory::VirtualMemory,
 };
 
 /// What is alive, for tests that look for leaks. The stand-ins give it out in C's layout through
@@ -48,10 +49,11 @@ pub struct Counts {
 /// The devices of one process.
 #[derive(Debug)]
 pub struct Runtime {
-    settings: Settings,
+    pub(crate) settings: Settings,
     faults: Arc<Faults>,
     report: Report,
-    memory: Mutex<Memory>,
+    pub(crate) memory: Mutex<Memory>,
+    pub(crate) virtual_memory: Mutex<VirtualMemory>,
     handles: Mutex<Handles>,
     named: AtomicU64,
 }
@@ -86,6 +88,7 @@ impl Runtime {
             faults: Arc::new(faults),
             report,
             memory: Mutex::default(),
+            virtual_memory: Mutex::default(),
             handles: Mutex::default(),
             named: AtomicU64::new(0),
         }
@@ -124,16 +127,17 @@ impl Runtime {
     /// What is alive.
     #[must_use]
     pub fn counts(&self) -> Counts {
+        let mapped = lock(&self.virtual_memory).counts();
         let memory = lock(&self.memory);
         let device = |owner| matches!(owner, Owner::Device(_) | Owner::Managed(_));
         let count = |wanted: fn(Owner) -> bool| memory.all(wanted).len() as u64;
         let handles = lock(&self.handles);
         Counts {
-            allocations: count(device),
-            allocated_bytes: memory.bytes(device),
+            allocations: count(device) + mapped.own,
+            allocated_bytes: memory.bytes(device) + mapped.own_bytes,
             pinned: count(|owner| owner == Owner::Pinned),
             registered: count(|owner| owner == Owner::Registered),
-            imported: count(|owner| matches!(owner, Owner::Imported(_))),
+            imported: count(|owner| matches!(owner, Owner::Imported(_))) + mapped.imported,
             streams: handles.streams.len() as u64,
             events: handles.events.len() as u64,
             others: 0,
@@ -401,7 +405,8 @@ impl Runtime {
         handles.defaults.remove(&device);
         drop(handles);
         streams.drain(..).for_each(|stream| stream.abort(code));
-        let owned = |owner: Owner| owner.device() == Some(device);
+        // What was mapped is the process's, not the context's.
+        let owned = |owner: Owner| owner.device() == Some(device) && !matches!(owner, Owner::Mapped(_));
         let all = lock(&self.memory).all(owned);
         for (address, owner) in all {
             // Another thread may have freed it meanwhile.
@@ -409,7 +414,7 @@ impl Runtime {
         }
     }
 
-    fn check_device(&self, device: u32) -> Result<(), FakeError> {
+    pub(crate) fn check_device(&self, device: u32) -> Result<(), FakeError> {
         if device < self.settings.devices { Ok(()) } else { Err(FakeError::NoDevice { device }) }
     }
 
@@ -437,7 +442,7 @@ impl Runtime {
     }
 
     /// Writes misuse down.
-    fn told<T>(&self, what: &str, result: Result<T, FakeError>) -> Result<T, FakeError> {
+    pub(crate) fn told<T>(&self, what: &str, result: Result<T, FakeError>) -> Result<T, FakeError> {
         result.inspect_err(|error| {
             if error.is_misuse() {
                 self.misuse(&format!("{what}: {error}"));
@@ -454,7 +459,7 @@ impl Runtime {
     }
 
     /// Differs from that of every other allocation, of other processes too.
-    fn nonce(&self) -> u64 {
+    pub(crate) fn nonce(&self) -> u64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
         let number = self.named.fetch_add(1, Ordering::Relaxed);
         now ^ (u64::from(process::id()) << 40) ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -469,7 +474,7 @@ impl Handles {
     }
 }
 
-fn check_length(length: u64) -> Result<(), FakeError> {
+pub(crate) fn check_length(length: u64) -> Result<(), FakeError> {
     // Beyond this the number of pages does not fit.
     let fits = (1..=1 << 46).contains(&length);
     match length {

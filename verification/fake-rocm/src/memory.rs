@@ -156,7 +156,7 @@ pub unsafe extern "C" fn hipPointerGetAttributes(
             None if newer => 0,
             None => return Err(HipError(hipErrorInvalidValue)),
             Some(Owner::Pinned | Owner::Registered) => u32::from(newer),
-            Some(Owner::Device(_) | Owner::Imported(_)) => 1 + u32::from(newer),
+            Some(Owner::Device(_) | Owner::Imported(_) | Owner::Mapped(_)) => 1 + u32::from(newer),
             // Before ROCm 6 managed memory is told by its flag alone.
             Some(Owner::Managed(_)) => {
                 if newer {
@@ -166,7 +166,7 @@ pub unsafe extern "C" fn hipPointerGetAttributes(
                 }
             }
         };
-        let host = !matches!(found, Some(Owner::Device(_) | Owner::Imported(_)));
+        let host = !matches!(found, Some(Owner::Device(_) | Owner::Imported(_) | Owner::Mapped(_)));
         let answer = hipPointerAttribute_t {
             memoryType: kind,
             device: found.and_then(Owner::device).unwrap_or(0).cast_signed(),

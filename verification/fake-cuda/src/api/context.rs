@@ -204,7 +204,7 @@ pub extern "C" fn cuCtxSynchronize() -> Code {
 /// `counts` may be written.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn fake_device_counts(counts: *mut Counts) {
-    let others = state::retained() + kernel::loaded() + graph::count();
+    let others = state::retained() + kernel::loaded() + graph::count() + state::runtime().reservations();
     // SAFETY: the caller's promise.
     unsafe { counts.write(Counts { others, ..state::runtime().counts() }) };
 }

@@ -63,6 +63,7 @@ pub extern "C" fn cuMemFree_v2(address: u64) -> Code {
         let device = state::current_device()?;
         graph::check_safe()?;
         let found = runtime().find(address).map(|found| found.owner);
+        let found = found.filter(|owner| !matches!(owner, Owner::Mapped(_)));
         runtime().free(address, found.unwrap_or(Owner::Device(device))).map_err(code)
     })
 }

@@ -7,6 +7,7 @@ pub mod module;
 pub mod pointer;
 pub mod share;
 pub mod stream;
+pub mod virtual_memory;
 
 use crate::code::{Code, INVALID_VALUE};
 

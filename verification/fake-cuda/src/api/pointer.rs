@@ -58,7 +58,7 @@ pub unsafe extern "C" fn cuPointerSetAttribute(
     call("cuPointerSetAttribute", || {
         state::current_device()?;
         let found = runtime().find(address).map(|found| found.owner);
-        let device = matches!(found, Some(Owner::Device(_) | Owner::Imported(_)));
+        let device = matches!(found, Some(Owner::Device(_) | Owner::Imported(_) | Owner::Mapped(_)));
         if attribute == SYNC_MEMOPS && device && !value.is_null() { Ok(()) } else { Err(INVALID_VALUE) }
     })
 }
@@ -94,14 +94,22 @@ unsafe fn answer(attribute: c_uint, place: *mut c_void, found: Option<Found>) ->
         MEMORY_TYPE => narrow(match owner {
             None => 0,
             Some(Owner::Pinned | Owner::Registered) => 1,
-            Some(Owner::Device(_) | Owner::Imported(_) | Owner::Managed(_)) => 2,
+            Some(Owner::Device(_) | Owner::Imported(_) | Owner::Mapped(_) | Owner::Managed(_)) => 2,
         }),
         BUFFER_ID => wide(found.map_or(0, |found| found.identity)),
         IS_MANAGED => narrow(matches!(owner, Some(Owner::Managed(_))).into()),
         DEVICE_ORDINAL => narrow(owner.and_then(Owner::device).unwrap_or((-2_i32).cast_unsigned())),
         IPC_CAPABLE => narrow(matches!(owner, Some(Owner::Device(_))).into()),
-        RANGE_START => wide(found.map_or(0, |found| found.base)),
-        RANGE_SIZE => wide(found.map_or(0, |found| found.length)),
+        RANGE_START => wide(found.map_or(0, |found| range(found).0)),
+        RANGE_SIZE => wide(found.map_or(0, |found| range(found).1)),
         _ => Err(INVALID_VALUE),
+    }
+}
+
+/// Of mapped memory all addresses that were reserved together, mapped or not.
+fn range(found: Found) -> (u64, u64) {
+    match found.owner {
+        Owner::Mapped(_) => runtime().reserved(found.base).unwrap_or((found.base, found.length)),
+        _ => (found.base, found.length),
     }
 }
