@@ -24,6 +24,24 @@ pub struct CudaAccelerator {
     context: Arc<Context>,
 }
 
+/// How a GPU is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct CudaOptions {
+    /// [`Accelerator::allocate`] maps memory (`cuMemCreate`, `cuMemMap`) instead of taking it from `cuMemAlloc`, in multiples
+    /// of the device's granularity (2 MiB). Other processes keep what they have opened of it, whatever this one frees.
+    pub mapped: bool,
+}
+
+impl CudaOptions {
+    /// The same with [`CudaOptions::mapped`].
+    #[must_use]
+    pub const fn mapped(mut self) -> Self {
+        self.mapped = true;
+        self
+    }
+}
+
 /// Why a GPU cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -50,7 +68,15 @@ impl CudaAccelerator {
     /// # Errors
     /// [`OpenError`], which says what is missing and what to do. It never panics.
     pub fn open(ordinal: u32) -> Result<Self, OpenError> {
-        Ok(Self { context: Arc::new(Context::open(ordinal)?) })
+        Self::open_with(ordinal, CudaOptions::default())
+    }
+
+    /// [`CudaAccelerator::open`] with options.
+    ///
+    /// # Errors
+    /// As [`CudaAccelerator::open`].
+    pub fn open_with(ordinal: u32, options: CudaOptions) -> Result<Self, OpenError> {
+        Ok(Self { context: Arc::new(Context::open(ordinal, options)?) })
     }
 
     pub(crate) const fn of(context: Arc<Context>) -> Self {

@@ -9,15 +9,15 @@ use std::{
 
 use pmd_core::{
     accelerator::{AcceleratorError, AcceleratorKind, DeviceIdentity},
-    sync::AtomicBool,
+    sync::{AtomicBool, AtomicU64, Ordering},
 };
 
 use crate::{
-    OpenError,
+    CudaOptions, OpenError,
     blocks::BlockCopier,
     driver::{Driver, Handle, unsupported},
     flag::FlagPool,
-    memory::{DmaBufs, Exports, Imports},
+    memory::{DmaBufs, Exports, Imports, Retired, Shares},
     probe::{self, CallResult, Unavailable},
 };
 
@@ -30,16 +30,20 @@ pub(crate) struct Context {
     pub(crate) dma_bufs: DmaBufs,
     pub(crate) exports: Exports,
     pub(crate) imports: Imports,
+    pub(crate) shares: Shares,
+    pub(crate) options: CudaOptions,
     pub(crate) flags: Mutex<FlagPool>,
     pub(crate) blocks: Mutex<BlockCopier>,
     /// The driver has said that it does no batches.
     pub(crate) without_batches: AtomicBool,
     /// Native events that no one uses.
     events: Mutex<Vec<Handle>>,
-    /// For each stream an event behind its last copy, while memory of other processes is open.
+    /// How much there is that is closed behind copies: memory of other processes, and memory that was mapped.
+    tracked: AtomicU64,
+    /// For each stream an event behind its last copy, while there is such memory.
     copying: Mutex<HashMap<Handle, Handle>>,
-    /// Opened memory that no one uses, and the events to wait for before it is closed; in this order.
-    retired: Mutex<VecDeque<(u64, Vec<Handle>)>>,
+    /// What of it no one uses any more, and the events to wait for before it is closed; in this order.
+    retired: Mutex<VecDeque<(Retired, Vec<Handle>)>>,
     handle: Handle,
     device: c_int,
 }
@@ -56,6 +60,12 @@ pub(crate) struct Facts {
     pub(crate) value_waits: bool,
     /// Whether what a NIC writes has to be flushed before the device's own work sees it, and whether the host may do so.
     pub(crate) flush: Flush,
+    /// `CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED`.
+    pub(crate) mapping: bool,
+    /// `CU_DEVICE_ATTRIBUTE_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR_SUPPORTED`.
+    pub(crate) descriptors: bool,
+    /// `CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_WITH_CUDA_VMM_SUPPORTED`.
+    pub(crate) mapped_for_nics: bool,
 }
 
 /// `CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_WRITES_ORDERING` and `.._FLUSH_WRITES_OPTIONS`.
@@ -83,12 +93,19 @@ impl Facts {
             () if options & HOST != 0 => Flush::Host,
             () => Flush::Impossible,
         };
-        Self { dma_buf: ask(124) != 0, value_waits: ask(122) != 0, flush }
+        Self {
+            dma_buf: ask(124) != 0,
+            value_waits: ask(122) != 0,
+            flush,
+            mapping: ask(102) != 0,
+            descriptors: ask(103) != 0,
+            mapped_for_nics: ask(110) != 0,
+        }
     }
 }
 
 impl Context {
-    pub(crate) fn open(ordinal: u32) -> Result<Self, OpenError> {
+    pub(crate) fn open(ordinal: u32, options: CudaOptions) -> Result<Self, OpenError> {
         let driver = Driver::load()?;
         // SAFETY: no flags are defined for cuInit.
         probe::check("cuInit", unsafe { (driver.init)(0) })?;
@@ -106,10 +123,13 @@ impl Context {
             dma_bufs: DmaBufs::default(),
             exports: Exports::default(),
             imports: Imports::default(),
+            shares: Shares::default(),
+            options,
             flags: Mutex::default(),
             blocks: Mutex::default(),
             without_batches: AtomicBool::new(false),
             events: Mutex::default(),
+            tracked: AtomicU64::new(0),
             copying: Mutex::default(),
             retired: Mutex::default(),
             handle,
@@ -119,6 +139,11 @@ impl Context {
 
     pub(crate) fn handle(&self) -> Handle {
         self.handle
+    }
+
+    /// `CUdevice`.
+    pub(crate) const fn device(&self) -> c_int {
+        self.device
     }
 
     /// Makes the context current for this thread until the value is dropped. Until then nothing that the thread calls breaks
@@ -198,9 +223,14 @@ impl Context {
         self.driver.is_capturing.is_some_and(ask) && status != NONE
     }
 
+    /// From now on copies are noted for one range more, until it is [retired](Context::retire).
+    pub(crate) fn track(&self) {
+        self.tracked.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Notes that a stream copies, for memory that is to be closed. Inside [`Context::enter`].
     pub(crate) fn note_copy(&self, stream: Handle) -> Result<(), AcceleratorError> {
-        if self.imports.is_empty() || self.is_capturing(stream) {
+        if self.tracked.load(Ordering::Acquire) == 0 || self.is_capturing(stream) {
             return Ok(());
         }
         let event = self.record(stream)?;
@@ -210,10 +240,11 @@ impl Context {
         Ok(())
     }
 
-    /// Closes memory of another process once every copy that was begun before is done.
-    pub(crate) fn retire(&self, address: u64) {
+    /// Closes a range that was [tracked](Context::track), once every copy that was begun before is done.
+    pub(crate) fn retire(&self, range: Retired) {
         let behind = lock(&self.copying).drain().map(|(_, event)| event).collect();
-        lock(&self.retired).push_back((address, behind));
+        lock(&self.retired).push_back((range, behind));
+        self.tracked.fetch_sub(1, Ordering::AcqRel);
         self.reap();
     }
 
@@ -224,16 +255,16 @@ impl Context {
             return;
         }
         let Ok(_entered) = self.enter() else { return };
-        while let Some((address, events)) = retired.front_mut() {
+        while let Some((_, events)) = retired.front_mut() {
             while let Some(event) = events.pop_if(|event| self.is_over(*event)) {
                 self.return_event(event);
             }
             if !events.is_empty() {
                 return;
             }
-            // SAFETY: opened by this context, and no copy touches it. A driver that refuses has closed it before.
-            unsafe { (self.driver.ipc_close)(*address) };
-            retired.pop_front();
+            if let Some((range, _)) = retired.pop_front() {
+                range.close(&self.driver);
+            }
         }
     }
 }

@@ -10,7 +10,10 @@ use core::fmt;
 use cudarc::driver::sys;
 use pmd_core::accelerator::{AcceleratorError, AcceleratorKind};
 
-use crate::probe::{CallResult, Unavailable, require_library, symbol};
+use crate::{
+    context::Context,
+    probe::{CallResult, Unavailable, require_library, symbol},
+};
 
 /// A context, stream, event, module or function of the driver: opaque, passed back as it came.
 pub(crate) type Handle = usize;
@@ -27,6 +30,59 @@ pub(crate) const INVALID_HANDLE: u32 = 400;
 pub(crate) const NOT_READY: u32 = 600;
 /// `CUDA_ERROR_NOT_SUPPORTED`.
 pub(crate) const NOT_SUPPORTED: u32 = 801;
+
+/// `CUmemLocation`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct Location {
+    pub(crate) kind: c_uint,
+    pub(crate) number: c_int,
+}
+
+impl Location {
+    /// `CU_MEM_LOCATION_TYPE_DEVICE`.
+    pub(crate) const DEVICE: c_uint = 1;
+
+    /// The context's device.
+    pub(crate) fn of(context: &Context) -> Self {
+        Self { kind: Self::DEVICE, number: context.device() }
+    }
+}
+
+/// `CUmemAllocationProp`. Not cudarc's, whose enumerations must not hold what a newer driver says.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct AllocationProperties {
+    pub(crate) kind: c_uint,
+    pub(crate) handle_types: c_uint,
+    pub(crate) location: Location,
+    pub(crate) windows: usize,
+    pub(crate) compression: u8,
+    /// `gpuDirectRDMACapable`.
+    pub(crate) for_nics: u8,
+    pub(crate) usage: u16,
+    pub(crate) reserved: [u8; 4],
+}
+
+/// `CUmemAccessDesc`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Access {
+    location: Location,
+    flags: c_uint,
+}
+
+impl Access {
+    /// The context's device reads and writes.
+    pub(crate) fn of(context: &Context) -> Self {
+        /// `CU_MEM_ACCESS_FLAGS_PROT_READWRITE`.
+        const READ_AND_WRITE: c_uint = 3;
+        Self { location: Location::of(context), flags: READ_AND_WRITE }
+    }
+}
+
+const _: () = assert!(size_of::<AllocationProperties>() == size_of::<sys::CUmemAllocationProp>());
+const _: () = assert!(size_of::<Access>() == size_of::<sys::CUmemAccessDesc>());
 
 macro_rules! functions {
     (
@@ -81,6 +137,19 @@ functions! {
         ipc_export: "cuIpcGetMemHandle"(*mut sys::CUipcMemHandle, u64);
         ipc_open: "cuIpcOpenMemHandle_v2"(*mut u64, sys::CUipcMemHandle, c_uint);
         ipc_close: "cuIpcCloseMemHandle"(u64);
+        address_range: "cuMemGetAddressRange_v2"(*mut u64, *mut usize, u64);
+        physical_create: "cuMemCreate"(*mut u64, usize, *const AllocationProperties, c_ulonglong);
+        physical_release: "cuMemRelease"(u64);
+        physical_retain: "cuMemRetainAllocationHandle"(*mut u64, u64);
+        physical_properties: "cuMemGetAllocationPropertiesFromHandle"(*mut AllocationProperties, u64);
+        physical_granularity: "cuMemGetAllocationGranularity"(*mut usize, *const AllocationProperties, c_uint);
+        handle_export: "cuMemExportToShareableHandle"(*mut c_void, u64, c_uint, c_ulonglong);
+        handle_import: "cuMemImportFromShareableHandle"(*mut u64, usize, c_uint);
+        range_reserve: "cuMemAddressReserve"(*mut u64, usize, usize, u64, c_ulonglong);
+        range_free: "cuMemAddressFree"(u64, usize);
+        range_map: "cuMemMap"(u64, usize, usize, u64, c_ulonglong);
+        range_unmap: "cuMemUnmap"(u64, usize);
+        range_access: "cuMemSetAccess"(u64, usize, *const Access, usize);
         stream_create: "cuStreamCreate"(*mut Handle, c_uint);
         stream_destroy: "cuStreamDestroy_v2"(Handle);
         stream_context: "cuStreamGetCtx"(Handle, *mut Handle);

@@ -18,6 +18,7 @@
 //! | `accelerator` | [`CudaAccelerator`] and why it does not open |
 //! | `context` | the primary context and what is kept for it |
 //! | `memory` | [`CudaMemory`]: allocated, pinned, adopted, opened; dma-buf and IPC handles |
+//! | `memory::mapped` | memory of `cuMemCreate` (PyTorch's expandable segments), shared by descriptors |
 //! | `stream`, `event`, `flag` | copies and their order |
 //! | `blocks` | many blocks by one launch |
 //! | [`graph`] | streams captured into graphs |
@@ -42,12 +43,37 @@
 //!   absent: batched copies (12.8) become single ones, without dma-bufs (11.7) memory is described without a descriptor
 //!   ([`without_descriptor`] says why), without 64-bit stream memory operations (11.7) there are no flags.
 //! - The calling thread's current context is as it was when a call returns.
-//! - Dropping memory waits for copies that touch it, except that of another process, which is closed later, when copies
-//!   that were begun before are done. `cuMemFree` may wait for everything on the device: a thread that has a stream wait
+//! - Dropping memory waits for copies that touch it, except that of another process and what this crate has mapped
+//!   ([`CudaOptions::mapped`]): those are closed later, when copies that were begun before are done. `cuMemFree` may wait for everything on the device: a thread that has a stream wait
 //!   for a flag does not drop memory before it has set the flag.
+//! - Memory that was mapped (`cuMemCreate`: PyTorch's expandable segments) is shared by descriptors, which the owner's
+//!   process sends when it is asked, over an abstract UNIX socket, to processes of the same user in the same network
+//!   namespace. What is adopted may lie in many mappings, without a gap. Its allocator must have asked for handles that are
+//!   file descriptors. Opening such memory waits for the owner's process, 5 seconds at most.
 //! - Values of flags from 2^63 - 1 on are one value, which is read as 2^64 - 1: the device compares cyclically.
 //! - Streams may be captured into graphs ([`graph`] says what becomes of which operation), and no call of this crate breaks a
 //!   capture that the application has begun elsewhere. Memory and flags live for as long as the graph.
+//!
+//! # Figures
+//! There are none yet: no machine with a GPU was at hand so far, and what stand-ins take says nothing of one. The program
+//! that makes them is one file that needs nothing beside it:
+//! ```text
+//! cargo build --release -p accelerators      # target/release/accelerators: carry it to the machine
+//! accelerators --accelerator cuda            # the cases; exit code 0. What only a stand-in shows is told as ignored
+//! accelerators --accelerator cuda-mapped     # the same over memory of cuMemCreate
+//! accelerators bench --accelerator cuda      # the table; --json for programs. Exit code 1 where a byte is wrong
+//! accelerators bench --accelerator cuda-mapped
+//! ```
+//! The table has a row for each of 4096 x 16 KiB, 16384 x 4 KiB, 61 x 1 MiB and 4 GiB, between two processes of one device
+//! and to and from pinned memory of the host, by this crate's ways, by `cuMemcpyAsync` for each block, by
+//! `cuMemcpyBatchAsync` where the driver has it, and by one plain copy of as many bytes, which is what the device can do. To
+//! be noted with it: date, GPU, driver, command. The goals are 0.9 of the plain copy for blocks of 4 KiB and more, and all
+//! of it for H2D and D2H. PyTorch's own gather, for comparison on the same machine:
+//! ```text
+//! python3 -m timeit -n 20 -s 'import torch; n, b = 16384, 4096; s = torch.empty(n, b, dtype=torch.uint8, device="cuda")
+//! t = torch.empty_like(s); i, j = (torch.randperm(n, device="cuda") for _ in "ij")' \
+//!     't.index_copy_(0, j, s.index_select(0, i)); torch.cuda.synchronize()'
+//! ```
 //!
 //! # What is unproven
 //! Nothing of this has run on a GPU. The tests run every path against a stand-in for the driver (`fake-cuda`), which does
@@ -55,7 +81,9 @@
 //! (ptxas 12.9) takes the text for compute capability 7.0, 8.0, 9.0 and 10.0. So on hardware the following is to be shown
 //! first: that the driver's compiler takes the text too, and that it moves blocks at the
 //! memory's speed; that the codes of a dead owner's IPC handle are those that are taken for [`Gone`]; that a NIC takes
-//! the exported descriptors; what batches, flags and flushes cost.
+//! the exported descriptors; what batches, flags and flushes cost; of mapped memory that `cuMemGetAddressRange` tells one
+//! mapping, not all that are reserved together, that copies between devices reach it, and what PyTorch's segments say of
+//! themselves.
 //!
 //! [`without_descriptor`]: pmd_core::accelerator::DeviceMemory::without_descriptor
 //! [`Gone`]: pmd_core::accelerator::AcceleratorError::Gone
@@ -71,6 +99,6 @@ mod memory;
 mod probe;
 mod stream;
 
-pub use accelerator::{CudaAccelerator, OpenError};
+pub use accelerator::{CudaAccelerator, CudaOptions, OpenError};
 pub use memory::CudaMemory;
 pub use probe::{Device, Runtime, Unavailable, Version, is_stand_in, probe};

@@ -4,6 +4,8 @@
 //! among those given out first, and each allocation of another process is opened once, counted, and closed when the last
 //! range of it is gone and no copy touches it.
 //!
+//! Memory that was [mapped](super::mapped) is named in another way, and opened, counted and closed like the rest.
+//!
 //! Source: `cuIpcGetMemHandle`, `cuIpcOpenMemHandle`, `cuIpcCloseMemHandle`.
 
 use core::ffi::{c_char, c_uint};
@@ -15,7 +17,11 @@ use std::{
 use cudarc::driver::sys::CUipcMemHandle;
 use pmd_core::accelerator::{AcceleratorError, AcceleratorKind, ShareHandle};
 
-use super::{Allocation, Origin, pointer::Pointer};
+use super::{
+    Allocation, Origin, Retired,
+    mapped::{self, MappedRange, Name, Shared},
+    pointer::Pointer,
+};
 use crate::{
     context::{Context, lock},
     driver::{INVALID_HANDLE, INVALID_VALUE, MAP_FAILED, unsupported},
@@ -32,8 +38,27 @@ pub(crate) struct Exports(Mutex<HashMap<Vec<u8>, Local>>);
 #[derive(Clone, Debug)]
 pub(crate) struct Local {
     base: u64,
-    /// `None` for adopted memory, which someone else frees.
-    allocation: Option<Weak<Allocation>>,
+    keeper: Keeper,
+}
+
+/// Who keeps it.
+#[derive(Clone, Debug)]
+enum Keeper {
+    This(Weak<Allocation>),
+    /// Adopted memory, which someone else frees.
+    Another,
+    /// The same where it is mapped; whoever shared it lives.
+    Mapped(Weak<Shared>),
+}
+
+impl Keeper {
+    fn lives(&self) -> bool {
+        match self {
+            Self::This(allocation) => allocation.strong_count() > 0,
+            Self::Another => true,
+            Self::Mapped(shared) => shared.strong_count() > 0,
+        }
+    }
 }
 
 impl Exports {
@@ -47,54 +72,77 @@ impl Local {
     /// What keeps it alive, and its first byte.
     pub(super) fn origin(&self) -> Result<(u64, Origin), AcceleratorError> {
         let gone = AcceleratorError::Gone { kind: AcceleratorKind::Cuda };
-        let origin = match &self.allocation {
-            None => Origin::Adopted,
-            Some(allocation) => Origin::Allocated(allocation.upgrade().ok_or(gone)?),
+        let origin = match &self.keeper {
+            Keeper::This(allocation) => Origin::Allocated(allocation.upgrade().ok_or(gone)?),
+            Keeper::Mapped(shared) if shared.strong_count() == 0 => return Err(gone),
+            Keeper::Another | Keeper::Mapped(_) => Origin::Adopted,
         };
         Ok((self.base, origin))
     }
 }
 
-/// Names the allocation of a range, and the range in it. Inside [`Context::enter`].
+/// Names the allocation of a range, and the range in it. `offer` lives as long as the memory may be opened. Inside
+/// [`Context::enter`].
 pub(super) fn share(
-    context: &Context,
+    context: &Arc<Context>,
     address: u64,
     length: u64,
     allocation: Option<&Arc<Allocation>>,
+    offer: &Offer,
 ) -> Result<ShareHandle, AcceleratorError> {
     let pointer = Pointer::of(context, address)?;
     pointer.check(context, address, length)?;
-    if pointer.ipc == 0 {
-        let why = "it comes from a pool or an address range (expandable segments), which CUDA's handles do not name";
-        return Err(unsupported("share memory", why));
-    }
+    let this = allocation.map(|allocation| Keeper::This(Arc::downgrade(allocation)));
+    let (opaque, local) = if pointer.ipc == 0 {
+        let shared = offered(context, address, length, allocation, offer)?;
+        let keeper = this.unwrap_or_else(|| Keeper::Mapped(Arc::downgrade(&shared)));
+        (shared.name().to_bytes(), Local { base: shared.base(), keeper })
+    } else {
+        let keeper = this.unwrap_or(Keeper::Another);
+        (export(context, address)?, Local { base: pointer.base, keeper })
+    };
+    let offset = address - local.base;
+    let mut exports = lock(&context.exports.0);
+    exports.retain(|_, local| local.keeper.lives());
+    exports.insert(opaque.clone(), local);
+    Ok(ShareHandle { kind: AcceleratorKind::Cuda, device: context.identity.unique, opaque, offset, length })
+}
+
+fn export(context: &Context, address: u64) -> Result<Vec<u8>, AcceleratorError> {
     let mut handle = CUipcMemHandle { reserved: [0; BYTES] };
     // SAFETY: the driver writes one handle.
     let exported = unsafe { (context.driver.ipc_export)(&mut handle, address) };
     context.driver.check("cuIpcGetMemHandle", exported)?;
-    let opaque = handle.reserved.map(c_char::cast_unsigned).to_vec();
-    let local = Local { base: pointer.base, allocation: allocation.map(Arc::downgrade) };
-    let mut exports = lock(&context.exports.0);
-    exports.retain(|_, local| local.allocation.as_ref().is_none_or(|weak| weak.strong_count() > 0));
-    exports.insert(opaque.clone(), local);
-    Ok(ShareHandle {
-        kind: AcceleratorKind::Cuda,
-        device: context.identity.unique,
-        opaque,
-        offset: address - pointer.base,
-        length,
-    })
+    Ok(handle.reserved.map(c_char::cast_unsigned).to_vec())
 }
 
-/// Allocations of other processes that are open, by their handles: first byte, and how many use it.
-#[derive(Debug, Default)]
-pub(crate) struct Imports(Mutex<HashMap<Vec<u8>, (u64, usize)>>);
+/// What of mapped memory was given out, once for an allocation or an adopted range.
+pub(super) type Offer = Mutex<Option<Arc<Shared>>>;
 
-impl Imports {
-    pub(crate) fn is_empty(&self) -> bool {
-        lock(&self.0).is_empty()
+/// An allocation of this crate's is given out whole, adopted memory as far as the range goes.
+fn offered(
+    context: &Arc<Context>,
+    address: u64,
+    length: u64,
+    allocation: Option<&Arc<Allocation>>,
+    offer: &Offer,
+) -> Result<Arc<Shared>, AcceleratorError> {
+    let (address, length) = match allocation {
+        Some(allocation) => (allocation.address, (address - allocation.address) + length),
+        None => (address, length),
+    };
+    let mut offer = lock(offer);
+    if let Some(shared) = &*offer {
+        return Ok(Arc::clone(shared));
     }
+    let why = "it comes from a pool (cuMemAllocAsync), which CUDA's handles do not name";
+    let shared = mapped::share(context, address, length)?.ok_or(unsupported("share memory", why))?;
+    Ok(Arc::clone(offer.insert(shared)))
 }
+
+/// Allocations of other processes that are open, by their handles: what closes each, and how many use it.
+#[derive(Debug, Default)]
+pub(crate) struct Imports(Mutex<HashMap<Vec<u8>, (Retired, usize)>>);
 
 /// One use of an opened allocation.
 #[derive(Debug)]
@@ -109,13 +157,15 @@ impl Opened {
     pub(super) fn open(context: &Arc<Context>, opaque: &[u8]) -> Result<Self, AcceleratorError> {
         let mut imports = lock(&context.imports.0);
         let address = match imports.get_mut(opaque) {
-            Some((address, users)) => {
+            Some((range, users)) => {
                 *users += 1;
-                *address
+                range.address()
             }
             None => {
-                let address = open(context, opaque)?;
-                imports.insert(opaque.to_vec(), (address, 1));
+                let range = open(context, opaque)?;
+                let address = range.address();
+                context.track();
+                imports.insert(opaque.to_vec(), (range, 1));
                 address
             }
         };
@@ -132,15 +182,23 @@ impl Drop for Opened {
         let mut imports = lock(&self.context.imports.0);
         let Some((_, users)) = imports.get_mut(&self.opaque) else { return };
         *users -= 1;
-        if *users == 0 {
-            imports.remove(&self.opaque);
+        if *users == 0
+            && let Some((range, _)) = imports.remove(&self.opaque)
+        {
             drop(imports);
-            self.context.retire(self.address);
+            self.context.retire(range);
         }
     }
 }
 
-fn open(context: &Context, opaque: &[u8]) -> Result<u64, AcceleratorError> {
+fn open(context: &Arc<Context>, opaque: &[u8]) -> Result<Retired, AcceleratorError> {
+    match Name::parse(opaque) {
+        Some(name) => MappedRange::open(context, name).map(Retired::Mapped),
+        None => open_named(context, opaque).map(Retired::Ipc),
+    }
+}
+
+fn open_named(context: &Context, opaque: &[u8]) -> Result<u64, AcceleratorError> {
     /// `CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS`, the only flag there is.
     const LAZY: c_uint = 1;
     let gone = AcceleratorError::Gone { kind: AcceleratorKind::Cuda };

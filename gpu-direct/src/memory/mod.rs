@@ -4,6 +4,7 @@
 
 mod dma_buf;
 mod ipc;
+mod mapped;
 mod pointer;
 
 use core::ffi::c_uint;
@@ -17,9 +18,19 @@ use pmd_core::{
 pub(crate) use self::{
     dma_buf::DmaBufs,
     ipc::{Exports, Imports},
+    mapped::Shares,
 };
-use self::{dma_buf::Exported, ipc::Opened, pointer::Pointer};
-use crate::{CudaAccelerator, context::Context, driver::unsupported};
+use self::{
+    dma_buf::Exported,
+    ipc::{Offer, Opened},
+    mapped::MappedRange,
+    pointer::Pointer,
+};
+use crate::{
+    CudaAccelerator,
+    context::Context,
+    driver::{Driver, unsupported},
+};
 
 /// `CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP`; the values of `CU_MEMHOSTREGISTER_` are the same.
 pub(crate) const PORTABLE_AND_MAPPED: c_uint = 3;
@@ -33,6 +44,8 @@ pub struct CudaMemory {
     origin: Origin,
     exported: Exported,
     synchronous: bool,
+    /// Of adopted memory that was mapped.
+    offer: Offer,
 }
 
 /// Where it comes from, and what dropping it does.
@@ -44,11 +57,43 @@ enum Origin {
     Opened(#[expect(dead_code, reason = "dropped with the value")] Opened),
 }
 
-/// An allocation of device memory, freed when it is dropped. The driver waits for copies that touch it.
+/// An allocation of device memory, freed when it is dropped. The driver waits for copies that touch it; what was mapped is
+/// closed behind them.
 #[derive(Debug)]
 pub(crate) struct Allocation {
     context: Arc<Context>,
     address: u64,
+    /// What was mapped, where it was.
+    range: Option<MappedRange>,
+    /// Of memory that was mapped.
+    offer: Offer,
+}
+
+/// Memory that is closed once copies are done with it. See [`Context::retire`].
+#[derive(Debug)]
+pub(crate) enum Retired {
+    /// Opened by `cuIpcOpenMemHandle`.
+    Ipc(u64),
+    /// Mapped by this crate.
+    Mapped(MappedRange),
+}
+
+impl Retired {
+    fn address(&self) -> u64 {
+        match self {
+            Self::Ipc(address) => *address,
+            Self::Mapped(range) => range.address(),
+        }
+    }
+
+    /// Inside [`Context::enter`].
+    pub(crate) fn close(self, driver: &Driver) {
+        match self {
+            // SAFETY: opened by this context, and no copy touches it. A driver that refuses has closed it before.
+            Self::Ipc(address) => drop(unsafe { (driver.ipc_close)(address) }),
+            Self::Mapped(range) => range.close(driver),
+        }
+    }
 }
 
 /// The same of pinned memory.
@@ -70,12 +115,11 @@ impl CudaMemory {
         check_length(0, length)?;
         context.reap();
         let _entered = context.enter()?;
-        let (driver, mut address) = (&context.driver, 0);
-        // SAFETY: the driver writes one address.
-        let allocated = unsafe { (driver.memory_allocate)(&mut address, length as usize) };
-        driver.check_memory("cuMemAlloc", length, allocated)?;
-        let allocation = Allocation { context: Arc::clone(context), address };
-        Self::of_device(context, address, length, Origin::Allocated(Arc::new(allocation)))
+        let allocation = match context.options.mapped {
+            true => Allocation::map(context, length)?,
+            false => Allocation::make(context, length)?,
+        };
+        Self::of_device(context, allocation.address, length, Origin::Allocated(Arc::new(allocation)))
     }
 
     pub(crate) fn allocate_pinned(context: &Arc<Context>, length: u64) -> Result<Self, AcceleratorError> {
@@ -90,6 +134,7 @@ impl CudaMemory {
             origin: Origin::Pinned(allocation),
             exported: Exported::OfHost,
             synchronous: false,
+            offer: Offer::default(),
         })
     }
 
@@ -97,7 +142,11 @@ impl CudaMemory {
     pub(crate) fn adopt(context: &Arc<Context>, address: u64, length: u64) -> Result<Self, AcceleratorError> {
         check_length(address, length)?;
         let _entered = context.enter()?;
-        Pointer::of(context, address)?.check(context, address, length)?;
+        let pointer = Pointer::of(context, address)?;
+        pointer.check(context, address, length)?;
+        if pointer.ipc == 0 {
+            mapped::check_mapped(context, address, length)?;
+        }
         Self::of_device(context, address, length, Origin::Adopted)
     }
 
@@ -137,6 +186,7 @@ impl CudaMemory {
             origin,
             exported: dma_buf::export(context, &pointer, address, length),
             synchronous: pointer::synchronise(context, address),
+            offer: Offer::default(),
         })
     }
 }
@@ -165,9 +215,9 @@ impl DeviceMemory for CudaMemory {
     }
 
     fn share(&self) -> Result<ShareHandle, AcceleratorError> {
-        let allocation = match &self.origin {
-            Origin::Allocated(allocation) => Some(allocation),
-            Origin::Adopted => None,
+        let (allocation, offer) = match &self.origin {
+            Origin::Allocated(allocation) => (Some(allocation), &allocation.offer),
+            Origin::Adopted => (None, &self.offer),
             Origin::Pinned(_) => {
                 return Err(unsupported("share memory", "pinned memory of the host has no handle"));
             }
@@ -176,12 +226,32 @@ impl DeviceMemory for CudaMemory {
             }
         };
         let _entered = self.context.enter()?;
-        ipc::share(&self.context, self.address, self.length, allocation)
+        ipc::share(&self.context, self.address, self.length, allocation, offer)
+    }
+}
+
+impl Allocation {
+    fn make(context: &Arc<Context>, length: u64) -> Result<Self, AcceleratorError> {
+        let (driver, mut address) = (&context.driver, 0);
+        // SAFETY: the driver writes one address.
+        let allocated = unsafe { (driver.memory_allocate)(&mut address, length as usize) };
+        driver.check_memory("cuMemAlloc", length, allocated)?;
+        Ok(Self { context: Arc::clone(context), address, range: None, offer: Offer::default() })
+    }
+
+    fn map(context: &Arc<Context>, length: u64) -> Result<Self, AcceleratorError> {
+        let range = MappedRange::allocate(context, length)?;
+        context.track();
+        let address = range.address();
+        Ok(Self { context: Arc::clone(context), address, range: Some(range), offer: Offer::default() })
     }
 }
 
 impl Drop for Allocation {
     fn drop(&mut self) {
+        if let Some(range) = self.range.take() {
+            return self.context.retire(Retired::Mapped(range));
+        }
         let Ok(_entered) = self.context.enter() else { return };
         // SAFETY: allocated by the context and freed once; a driver that refuses has freed it with the context.
         unsafe { (self.context.driver.memory_free)(self.address) };

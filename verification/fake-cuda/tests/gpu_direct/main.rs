@@ -6,6 +6,7 @@ mod blocks;
 mod faults;
 mod flags;
 mod graphs;
+mod mapped;
 mod memory;
 mod older;
 mod opening;

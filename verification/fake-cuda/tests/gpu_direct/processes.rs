@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdout, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use crate::support::*;
@@ -27,12 +27,12 @@ fn peer() {
     }
 }
 
-fn text(handle: &ShareHandle) -> String {
+pub(crate) fn text(handle: &ShareHandle) -> String {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     format!("handle {} {} {} {}", hex(&handle.device), hex(&handle.opaque), handle.offset, handle.length)
 }
 
-fn handle_of(text: &str) -> ShareHandle {
+pub(crate) fn handle_of(text: &str) -> ShareHandle {
     let parts: Vec<&str> = text.split(' ').collect();
     let bytes = |hex: &str| -> Vec<u8> {
         (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
@@ -46,22 +46,25 @@ fn handle_of(text: &str) -> ShareHandle {
     }
 }
 
-struct Peer {
+pub(crate) struct Peer {
     child: Child,
     output: BufReader<ChildStdout>,
 }
 
 impl Peer {
     fn start() -> (Self, ShareHandle) {
-        let mut command = command("gpu_direct::processes::peer");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        let mut peer = Self { child, output };
+        let mut peer = Self::running(command("gpu_direct::processes::peer"));
         let handle = handle_of(&peer.line("handle "));
         (peer, handle)
     }
 
-    fn line(&mut self, begin: &str) -> String {
+    pub(crate) fn running(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Self { child, output }
+    }
+
+    pub(crate) fn line(&mut self, begin: &str) -> String {
         loop {
             let mut line = String::new();
             assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "the peer has ended");
@@ -71,12 +74,12 @@ impl Peer {
         }
     }
 
-    fn tell(&mut self, line: &str) {
+    pub(crate) fn tell(&mut self, line: &str) {
         writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
         self.line("done");
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
