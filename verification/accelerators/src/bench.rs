@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use pmd_core::accelerator::Accelerator;
+use gpu_direct::{CudaAccelerator, CudaOptions};
+use pmd_core::accelerator::{Accelerator, AcceleratorKind};
 use pmd_host::accelerator::{CpuAccelerator, CpuOptions};
 
 use crate::selected::Manner;
@@ -15,6 +16,8 @@ pub(crate) enum Name {
     Cpu,
     /// NVIDIA's, through the CUDA driver.
     Cuda,
+    /// The same, whose allocations are mapped (`cuMemCreate`).
+    CudaMapped,
     /// AMD's, through HIP.
     Rocm,
     /// Huawei's, through ACL.
@@ -27,8 +30,19 @@ impl Name {
         match self {
             Self::Cpu => "cpu",
             Self::Cuda => "cuda",
+            Self::CudaMapped => "cuda-mapped",
             Self::Rocm => "rocm",
             Self::Ascend => "ascend",
+        }
+    }
+
+    /// Whose runtime it is.
+    pub(crate) const fn kind(self) -> AcceleratorKind {
+        match self {
+            Self::Cpu => AcceleratorKind::Cpu,
+            Self::Cuda | Self::CudaMapped => AcceleratorKind::Cuda,
+            Self::Rocm => AcceleratorKind::Rocm,
+            Self::Ascend => AcceleratorKind::Ascend,
         }
     }
 
@@ -45,7 +59,8 @@ impl Name {
                 let options = CpuOptions { ordinal, shielded: true, capacity: 4 << 30 };
                 Ok(Arc::new(CpuAccelerator::new(options)))
             }
-            Self::Cuda => opened(gpu_direct::CudaAccelerator::open(ordinal)),
+            Self::Cuda => opened(CudaAccelerator::open(ordinal)),
+            Self::CudaMapped => opened(CudaAccelerator::open_with(ordinal, CudaOptions::default().mapped())),
             Self::Rocm => opened(accel_rocm::RocmAccelerator::open(ordinal)),
             Self::Ascend => opened(accel_ascend::AscendAccelerator::open(ordinal)),
         }
@@ -55,7 +70,7 @@ impl Name {
     pub(crate) const fn libraries(self) -> &'static [&'static str] {
         match self {
             Self::Cpu => &[],
-            Self::Cuda => &["libcuda.so.1"],
+            Self::Cuda | Self::CudaMapped => &["libcuda.so.1"],
             // In the order in which they are looked for.
             Self::Rocm => &["libamdhip64.so.7", "libamdhip64.so.6", "libamdhip64.so.5", "libamdhip64.so"],
             Self::Ascend => &["libascendcl.so"],
@@ -66,7 +81,7 @@ impl Name {
     pub(crate) const fn manner(self) -> Option<Manner> {
         match self {
             Self::Cpu => None,
-            Self::Cuda => Some(Manner::Context),
+            Self::Cuda | Self::CudaMapped => Some(Manner::Context),
             Self::Rocm => Some(Manner::Device { set: "hipSetDevice", get: "hipGetDevice" }),
             Self::Ascend => Some(Manner::Device { set: "aclrtSetDevice", get: "aclrtGetDevice" }),
         }
@@ -77,7 +92,7 @@ impl Name {
         match self {
             Self::Cpu => 0,
             // CUDA_ERROR_LAUNCH_FAILED
-            Self::Cuda => 719,
+            Self::Cuda | Self::CudaMapped => 719,
             // hipErrorLaunchFailure
             Self::Rocm => 719,
             // ACL_ERROR_RT_AICORE_EXCEPTION
@@ -91,7 +106,7 @@ impl Name {
     pub(crate) const fn pinned_fault(self) -> &'static str {
         match self {
             Self::Cpu => "",
-            Self::Cuda => "cuMemHostAlloc@1=2",
+            Self::Cuda | Self::CudaMapped => "cuMemHostAlloc@1=2",
             Self::Rocm => "hipHostMalloc@1=2",
             Self::Ascend => "aclrtMallocHost@1=207001",
         }

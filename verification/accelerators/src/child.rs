@@ -16,6 +16,9 @@ use crate::{bench::Name, cases, context::Context};
 /// Names the part, the accelerator and the patience of a process.
 const PART: &str = "ACCELERATORS_PART";
 
+/// Names the device, where it is not the first.
+pub(crate) const DEVICE: &str = "ACCELERATORS_DEVICE";
+
 /// Another process of this program; killed when it is dropped.
 pub(crate) struct Child {
     process: Process,
@@ -87,7 +90,8 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
     let [part, name, patience] = words[..] else { panic!("a part, an accelerator and seconds: {part:?}") };
     let name = Name::of_text(name).expect("an accelerator");
     let patience = Duration::from_secs(patience.parse().expect("seconds"));
-    let accelerator = name.open(0).expect("the accelerator of the process that started this one");
+    let device = env::var(DEVICE).ok().and_then(|device| device.parse().ok()).unwrap_or(0);
+    let accelerator = name.open(device).expect("the accelerator of the process that started this one");
     let context = Context { name, accelerator: Arc::clone(&accelerator), patience };
     cases::processes::play(&context, part);
     Some(ExitCode::SUCCESS)

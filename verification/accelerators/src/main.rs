@@ -4,10 +4,12 @@
 //! accelerators --accelerator ascend                 # the runtime that the loader finds, or a stand-in for it
 //! accelerators --accelerator ascend copies --list
 //! accelerators --accelerator rocm --absent          # passes where the runtime says cleanly that it has no device
+//! accelerators bench --accelerator cuda             # how fast it is: see `measure`
 //! ```
 //! # Place in the flow
 //! The verification suite `accelerators` runs it over each stand-in (`LD_LIBRARY_PATH` decides which library is found);
-//! on a machine with a device it runs as it is, and leaves out what only a stand-in can show.
+//! on a machine with a device it runs as it is, one file that needs nothing beside it. What only a stand-in can show
+//! (faults on demand, counts of what is alive) is then told as ignored, with the reason.
 //!
 //! The output is that of libtest. Exit codes: 0 everything passed, 101 a case failed or hung, 2 wrong usage, 3 a device
 //! is not there; 70 a stand-in saw misuse.
@@ -17,6 +19,7 @@ mod cases;
 mod child;
 mod context;
 mod fake;
+mod measure;
 mod selected;
 mod trial;
 
@@ -50,6 +53,10 @@ struct Options {
 fn main() -> ExitCode {
     if let Some(code) = child::run_if_asked() {
         return code;
+    }
+    let mut arguments = std::env::args_os();
+    if arguments.nth(1).is_some_and(|first| first == "bench") {
+        return measure::main(std::iter::once("accelerators bench".into()).chain(arguments));
     }
     let options = Options::parse();
     let mut trials = Vec::new();

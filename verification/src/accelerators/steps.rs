@@ -25,7 +25,16 @@ const fn af(runtime: Runtime, arguments: &'static [&'static str]) -> Run {
     Run { runtime, program: "af", arguments }
 }
 
-/// Both ends on devices with each runtime; one end, and the benchmark, with one of them.
+/// The program that measures devices, so small that it shows only that it is right.
+const fn bench(runtime: Runtime, arguments: &'static [&'static str]) -> Run {
+    Run { runtime, program: "accelerators", arguments }
+}
+
+/// Cases that are the same whatever memory is made of.
+const NOT_OF_MEMORY: &[&str] =
+    &["::kv::", "::blocks::", "::copies::", "::events::", "::flags::", "::streams::", "::faults::"];
+
+/// Both ends on devices with each runtime; one end, and the benchmark, with one of them. Devices themselves with each.
 const RUNS: &[Run] = &[
     kv(Runtime::Cuda, &["demo", "--device", "fake-cuda", "--tokens", "256", "--json"]),
     kv(Runtime::Rocm, &["demo", "--device", "fake-rocm", "--tokens", "256", "--json"]),
@@ -70,6 +79,10 @@ const RUNS: &[Run] = &[
             "--json",
         ],
     ),
+    bench(Runtime::Cuda, &["bench", "--accelerator", "cuda", "--size", "small", "--iterations", "2"]),
+    bench(Runtime::Cuda, &["bench", "--accelerator", "cuda-mapped", "--size", "small", "--iterations", "2"]),
+    bench(Runtime::Rocm, &["bench", "--accelerator", "rocm", "--size", "small", "--iterations", "2"]),
+    bench(Runtime::Ascend, &["bench", "--accelerator", "ascend", "--size", "small", "--iterations", "2"]),
 ];
 
 /// Builds and installs the stand-ins, then runs everything.
@@ -85,7 +98,9 @@ pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
         let absent = cases(runtime.name()).args(["--absent"]).env("FAKE_DEVICE_COUNT", "0");
         [over(runtime, cases(runtime.name())), over(runtime, absent)]
     });
-    let others = [cases("cpu"), cases("rocm").args(["--absent"])];
+    let skipped = NOT_OF_MEMORY.iter().flat_map(|group| ["--skip", group]);
+    let mapped = over(Runtime::Cuda, cases("cuda-mapped").args(skipped));
+    let others = [mapped, cases("cpu"), cases("rocm").args(["--absent"])];
     let cases = stand_ins.chain(others).map(|task| Step { task, count: Count::TestResults });
     let runs = RUNS.iter().map(|run| {
         let task = Task::new(debug.join(run.program), &workspace.root).args(run.arguments.iter().copied());

@@ -10,8 +10,10 @@ use crate::{
 };
 
 pub(super) const CASES: &[Case] = &[
-    case("faults::a_stream_in_error_fails_its_events_and_nothing_else", stream),
-    case("faults::a_full_device_takes_more_once_something_is_freed", full),
+    case("faults::a_stream_in_error_fails_its_events_and_nothing_else", stream)
+        .on_stand_ins("no device fails on demand and goes on for other streams"),
+    case("faults::a_full_device_takes_more_once_something_is_freed", full)
+        .on_stand_ins("a device's memory is too much to fill, and others use it"),
 ];
 
 /// What the process of a case does.
@@ -26,7 +28,6 @@ pub(super) fn play(context: &Context, part: &str) {
 }
 
 fn stream(context: &Context) -> Outcome {
-    context.counts()?;
     // The third piece of work of all streams.
     let fault = format!("stream@3={}", context.name.stream_fault());
     in_a_process(context, "stream", "FAKE_DEVICE_FAULTS", fault);
@@ -34,7 +35,6 @@ fn stream(context: &Context) -> Outcome {
 }
 
 fn full(context: &Context) -> Outcome {
-    context.counts()?;
     in_a_process(context, "full", "FAKE_DEVICE_MEMORY", (4 << 20).to_string());
     Ok(())
 }

@@ -20,10 +20,20 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// What it does; a failure is a panic.
     pub(crate) run: fn(&Context) -> Outcome,
+    /// Why it runs on a stand-in only.
+    pub(crate) stand_in: Option<&'static str>,
 }
 
 const fn case(name: &'static str, run: fn(&Context) -> Outcome) -> Case {
-    Case { name, run }
+    Case { name, run, stand_in: None }
+}
+
+impl Case {
+    /// The same for stand-ins only, as this is what no device does.
+    const fn on_stand_ins(mut self, why: &'static str) -> Self {
+        self.stand_in = Some(why);
+        self
+    }
 }
 
 /// All of them, those first on which others build.

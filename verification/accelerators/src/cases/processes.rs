@@ -7,6 +7,7 @@ use super::{Case, case, faults};
 use crate::{
     child::{Child, answer, handle_of, line_of, order},
     context::{Context, Outcome, Skip, address, pattern},
+    measure,
 };
 
 pub(super) const CASES: &[Case] = &[
@@ -29,6 +30,7 @@ pub(crate) fn play(context: &Context, part: &str) {
     match part {
         "owner" => own(context),
         "importer" => import(context),
+        "target" => measure::play(context),
         part => faults::play(context, part),
     }
 }
