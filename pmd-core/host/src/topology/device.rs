@@ -61,7 +61,8 @@ impl PciDevice {
 pub struct RdmaDevice {
     /// As libibverbs calls it: `mlx5_0`.
     pub name: String,
-    /// Its PCIe function; `None` for software devices (rxe, siw).
+    /// Its PCIe function; of a software device (rxe, siw) that of the network interface that it speaks through; `None` where
+    /// there is none, as under a bridge or the loopback interface.
     pub pci: Option<PciAddress>,
     /// NUMA node; `None` where the kernel does not tell.
     pub numa_node: Option<u32>,

@@ -55,7 +55,10 @@ fn is_host_bridge(name: &str) -> bool {
 pub(super) fn rdma_devices(root: &Path) -> Vec<RdmaDevice> {
     let mut found: Vec<_> = entries(&root.join("class/infiniband"))
         .map(|(name, folder)| {
-            let link = folder.join("device");
+            let own = folder.join("device");
+            // A software device is where the network interface is that it speaks through.
+            let link =
+                if own.exists() || own.is_symlink() { own } else { parent(root, &folder).unwrap_or(own) };
             // The device may sit on a bus above PCIe (virtio, auxiliary): the last address on the way is its function.
             let target = link.canonicalize().or_else(|_| fs::read_link(&link)).ok();
             let pci = target.and_then(|target| last_address(&target));
@@ -65,6 +68,27 @@ pub(super) fn rdma_devices(root: &Path) -> Vec<RdmaDevice> {
         .collect();
     found.sort_by_cached_key(|device| natural(&device.name));
     found
+}
+
+/// The device of the interface under a software device (rxe, siw), which the kernel names; of one that is made of others
+/// (a VLAN, a bond) that of the first that has one.
+fn parent(root: &Path, folder: &Path) -> Option<PathBuf> {
+    /// A VLAN on a bond on a port.
+    const DEEPEST: usize = 4;
+    interface(root, &line(&folder.join("parent"))?, DEEPEST)
+}
+
+fn interface(root: &Path, name: &str, depth: usize) -> Option<PathBuf> {
+    let folder = root.join("class/net").join(name);
+    let device = folder.join("device");
+    if device.exists() {
+        return Some(device);
+    }
+    let mut below: Vec<_> =
+        entries(&folder).filter_map(|(name, _)| name.strip_prefix("lower_").map(str::to_owned)).collect();
+    below.sort_by_cached_key(|name| natural(name));
+    let below = below.iter().filter(|_| depth > 0);
+    below.filter_map(|name| interface(root, name, depth - 1)).next()
 }
 
 /// The NUMA nodes, by number.

@@ -71,9 +71,6 @@ fn soft(out: &mut String, soft: &Soft) {
     }
     let cores: Vec<_> = soft.cores.iter().map(ToString::to_string).collect();
     item(out, "cores", &format!("{} ({})", cores.len(), cores.join(",")));
-    for node in &soft.numa_nodes {
-        item(out, &format!("NUMA node {}", node.number), &format!("cores {}", node.cores));
-    }
 }
 
 fn accelerator(out: &mut String, accelerator: &Accelerator) {

@@ -3,7 +3,7 @@
 //! ```text
 //!  rdma          devices, ports, GIDs          pmd-sys lists, sysfs tells the rest
 //!  libraries     found or missing, package     pmd-sys and the accelerators' probes
-//!  soft          what the soft HCA may use     memfd, huge pages, process_vm_readv, cores, NUMA
+//!  soft          what the soft HCA may use     memfd, huge pages, process_vm_readv, cores
 //!  accelerators  CUDA, ROCm, Ascend            the accelerators' probes
 //!  topology      what is near what             pmd-host reads sysfs
 //! ```

@@ -20,7 +20,6 @@ pub(super) struct Soft {
     pub(super) huge_pages: Vec<HugePages>,
     /// Cores that this process may run on.
     pub(super) cores: Vec<usize>,
-    pub(super) numa_nodes: Vec<NumaNode>,
 }
 
 /// Whether something works.
@@ -50,14 +49,6 @@ pub(super) struct HugePages {
     pub(super) free: u64,
 }
 
-/// One NUMA node.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct NumaNode {
-    pub(super) number: u32,
-    /// As the kernel lists them, `0-3,8` for example.
-    pub(super) cores: String,
-}
-
 /// Looks.
 pub(super) fn probe() -> Soft {
     Soft {
@@ -65,7 +56,6 @@ pub(super) fn probe() -> Soft {
         process_vm: process_vm(),
         huge_pages: huge_pages(Path::new("/sys/kernel/mm/hugepages")),
         cores: cores(),
-        numa_nodes: numa_nodes(Path::new("/sys/devices/system/node")),
     }
 }
 
@@ -116,18 +106,6 @@ fn huge_pages(folder: &Path) -> Vec<HugePages> {
 fn cores() -> Vec<usize> {
     let Ok(set) = sched_getaffinity(Pid::from_raw(0)) else { return Vec::new() };
     (0..CpuSet::count()).filter(|core| set.is_set(*core).unwrap_or(false)).collect()
-}
-
-fn numa_nodes(folder: &Path) -> Vec<NumaNode> {
-    let mut found: Vec<_> = names(folder)
-        .filter_map(|name| {
-            let number = name.strip_prefix("node")?.parse().ok()?;
-            let cores = fs::read_to_string(folder.join(&name).join("cpulist")).ok()?.trim().to_owned();
-            Some(NumaNode { number, cores })
-        })
-        .collect();
-    found.sort_by_key(|node| node.number);
-    found
 }
 
 fn names(folder: &Path) -> impl Iterator<Item = String> + use<> {

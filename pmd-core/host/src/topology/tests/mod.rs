@@ -146,15 +146,37 @@ fn a_link_that_leads_nowhere_leaves_a_device_without_a_way() {
 }
 
 #[test]
-fn software_devices_have_no_place() {
+fn software_devices_are_where_their_interface_is() {
     let tree = two_sockets();
-    tree.file("devices/virtual/infiniband/rxe0/parent", "eth0");
-    tree.link("class/infiniband/rxe0", "/devices/virtual/infiniband/rxe0");
+    let device = |name: &str, interface: &str| {
+        tree.file(&format!("devices/virtual/infiniband/{name}/parent"), interface);
+        tree.link(&format!("class/infiniband/{name}"), &format!("/devices/virtual/infiniband/{name}"));
+    };
+    device("rxe0", "lo");
+    device("rxe1", "eth0");
+    device("rxe2", "bond0.7");
+    device("rxe3", "loop0");
+    tree.file("class/net/lo/mtu", "65536");
+    tree.link("class/net/eth0/device", "/devices/pci0000:3a/0000:3a:01.0/0000:50:00.0");
+    tree.file("class/net/bond0.7/lower_bond0/mtu", "1500");
+    tree.file("class/net/bond0/lower_eth1/mtu", "1500");
+    tree.file("class/net/bond0/lower_eth0/mtu", "1500");
+    // Interfaces that are below each other.
+    tree.file("class/net/loop0/lower_loop0/mtu", "1500");
     let topology = tree.read();
-    let device = topology.rdma_device("rxe0").unwrap();
-    assert_eq!((device.pci, device.numa_node, &device.local_cores[..]), (None, None, &[][..]));
-    assert_eq!(topology.nearest_cores("rxe0").len(), 8);
-    assert_eq!(names(&topology, "0000:3d:00.0")[5], ("rxe0".to_owned(), None));
+    for name in ["rxe0", "rxe3"] {
+        let device = topology.rdma_device(name).unwrap();
+        assert_eq!((device.pci, device.numa_node, &device.local_cores[..]), (None, None, &[][..]));
+        assert_eq!(topology.nearest_cores(name).len(), 8);
+    }
+    for name in ["rxe1", "rxe2"] {
+        let device = topology.rdma_device(name).unwrap();
+        assert_eq!((device.pci, device.numa_node), (Some(address("0000:50:00.0")), Some(0)), "{name}");
+        assert_eq!(device.local_cores, [0, 1, 4, 5]);
+    }
+    let near = names(&topology, "0000:3d:00.0");
+    assert_eq!(near[3], ("rxe1".to_owned(), Some("PHB")));
+    assert_eq!(near[8], ("rxe3".to_owned(), None));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 use std::{fs, path::Path};
 
-use super::{HugePages, NumaNode, huge_pages, judge, numa_nodes};
+use super::{HugePages, huge_pages, judge};
 
 #[test]
-fn huge_pages_and_nodes_are_read_in_order() {
+fn huge_pages_are_read_in_order() {
     let folder = tempfile::tempdir().unwrap();
     for (size, configured) in [(1_048_576, 0), (2048, 12)] {
         let pages = folder.path().join(format!("hugepages-{size}kB"));
@@ -11,15 +11,8 @@ fn huge_pages_and_nodes_are_read_in_order() {
         fs::write(pages.join("nr_hugepages"), format!("{configured}\n")).unwrap();
         fs::write(pages.join("free_hugepages"), "0\n").unwrap();
     }
-    for node in [10, 2] {
-        let path = folder.path().join(format!("node{node}"));
-        fs::create_dir(&path).unwrap();
-        fs::write(path.join("cpulist"), format!("{node}-{}\n", node + 1)).unwrap();
-    }
     let pages = |size_kib, configured| HugePages { size_kib, configured, free: 0 };
     assert_eq!(huge_pages(folder.path()), [pages(2048, 12), pages(1_048_576, 0)]);
-    let node = |number, cores: &str| NumaNode { number, cores: cores.into() };
-    assert_eq!(numa_nodes(folder.path()), [node(2, "2-3"), node(10, "10-11")]);
     assert_eq!(huge_pages(Path::new("/nonexistent")), []);
 }
 
