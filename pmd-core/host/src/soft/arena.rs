@@ -9,7 +9,10 @@ use std::{
 };
 
 use nix::{errno::Errno, fcntl::SealFlag};
-use pmd_core::memory::{MemoryKind, RegionDescription, RegionSource};
+use pmd_core::{
+    accelerator::AcceleratorError,
+    memory::{MemoryKind, RegionDescription, RegionSource},
+};
 use thiserror::Error;
 
 use super::{
@@ -69,6 +72,9 @@ pub enum AllocateError {
         /// Pages that the arena needs.
         pages: usize,
     },
+    /// An accelerator does not page-lock it ([`DeviceConfig::pin_arenas`](super::DeviceConfig::pin_arenas)).
+    #[error("page-locking shared memory for an accelerator: {0}")]
+    Accelerator(#[source] AcceleratorError),
     /// A system call failed.
     #[error("allocating shared memory: {call} failed")]
     System {
@@ -150,7 +156,7 @@ pub(super) struct Announcement {
 
 impl ArenaMemory {
     fn new(device: &Device, length: usize, options: ArenaOptions) -> Result<Self, AllocateError> {
-        let (file, mapping, huge) = match options.huge_pages {
+        let (file, mut mapping, huge) = match options.huge_pages {
             HugePages::Never => small_pages(length)?,
             HugePages::Require => huge_pages(length)?,
             HugePages::Prefer => huge_pages(length).or_else(|_| small_pages(length))?,
@@ -158,6 +164,9 @@ impl ArenaMemory {
         if options.prefault {
             // Only a matter of speed: the pages are reserved.
             let _ = mapping.populate();
+        }
+        if device.config().pin_arenas {
+            mapping.pin(&device.config().accelerators).map_err(AllocateError::Accelerator)?;
         }
         let id = device.arenas().next_id();
         Ok(Self {

@@ -29,6 +29,10 @@ pub struct DeviceConfig {
     /// Whose memory the device reaches, its own process's and that of peers: each engine has a thread then that drives
     /// their streams. None is needed for memory of the host.
     pub accelerators: Accelerators,
+    /// Page-lock arenas for all of these accelerators: those of this device when they are allocated, those of peers when
+    /// they are mapped. Copies between an arena and a device then go at the speed of pinned memory, by streams of the
+    /// application too. It takes as long as touching every page, and such memory is never swapped out.
+    pub pin_arenas: bool,
     /// Copy straight between the memory of devices of the same process.
     pub same_process: bool,
     /// Map the arenas of peers and copy into them and out of them.
@@ -48,6 +52,7 @@ impl Default for DeviceConfig {
     fn default() -> Self {
         Self {
             accelerators: Accelerators::default(),
+            pin_arenas: false,
             same_process: true,
             mapping: true,
             process_memory: true,

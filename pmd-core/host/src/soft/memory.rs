@@ -17,6 +17,9 @@ use nix::{
         stat::fstat,
     },
 };
+use pmd_core::accelerator::{AcceleratorError, Pinned};
+
+use super::device_memory::Accelerators;
 
 /// Bytes of a small page on every supported machine's default configuration; layouts are multiples of it.
 pub(super) const PAGE: usize = 4096;
@@ -26,12 +29,14 @@ pub(super) const PAGE: usize = 4096;
 pub(crate) struct Mapping {
     base: NonNull<u8>,
     length: NonZeroUsize,
+    /// Page-locks for accelerators, which go before the mapping does.
+    pins: Vec<Box<dyn Pinned>>,
 }
 
 // SAFETY: a mapping is an address range of the process, not of a thread; who may touch its bytes is the business of
-// those who take pointers from it.
+// those who take pointers from it. Page-locks are `Send` and `Sync` themselves.
 unsafe impl Send for Mapping {}
-// SAFETY: as above; the methods only read the two fields.
+// SAFETY: as above; the methods that take a shared reference only read the fields.
 unsafe impl Sync for Mapping {}
 
 /// What this process may do through a mapping.
@@ -54,7 +59,18 @@ impl Mapping {
         };
         // SAFETY: the kernel chooses the address, so nothing mapped before is replaced.
         let base = unsafe { mmap(None, length, flags, MapFlags::MAP_SHARED, file, 0)? };
-        Ok(Self { base: base.cast(), length })
+        Ok(Self { base: base.cast(), length, pins: Vec::new() })
+    }
+
+    /// Page-locks all of it for these accelerators, so that their copies need no piece of pinned memory in between; of all
+    /// or of none.
+    pub(super) fn pin(&mut self, accelerators: &Accelerators) -> Result<(), AcceleratorError> {
+        let (address, length) = (self.base.as_ptr() as u64, self.length() as u64);
+        let all = (0..accelerators.count()).filter_map(|index| accelerators.at(index));
+        // SAFETY: mapped until `drop`, which lets go of the locks first.
+        let pins = all.map(|accelerator| unsafe { accelerator.pin(address, length) });
+        self.pins = pins.collect::<Result<_, _>>()?;
+        Ok(())
     }
 
     /// First byte; valid while the mapping lives.
@@ -81,6 +97,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        // A runtime keeps what is page-locked in its tables, and would find another mapping under the address later.
+        self.pins.clear();
         // SAFETY: the range was mapped by `new` and its owner is going away. The only failure is a range that is
         // not page-aligned, which mmap does not return.
         let _ = unsafe { munmap(self.base.cast(), self.length.get()) };

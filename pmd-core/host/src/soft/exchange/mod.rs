@@ -316,7 +316,7 @@ impl Exchange {
         match (connection.peer.clone(), message) {
             (None, Message::Hello(hello)) => self.welcome(device, tag, &hello, &descriptor()?),
             (Some(peer), Message::Arena { id, length, prefault }) => {
-                map_arena(&peer, id, length, prefault, &descriptor()?)
+                map_arena(device, &peer, id, length, prefault, &descriptor()?)
             }
             (Some(peer), Message::ArenaGone { id }) => {
                 peer.remove_arena(id);
@@ -431,7 +431,14 @@ fn arena_message(arena: &Announcement) -> Message {
 }
 
 /// Maps a peer's arena. Where that fails for want of address space, its memory is reached in another way.
-fn map_arena(peer: &Peer, id: u32, length: u64, prefault: bool, file: &OwnedFd) -> Result<(), Garbage> {
+fn map_arena(
+    device: &Device,
+    peer: &Peer,
+    id: u32,
+    length: u64,
+    prefault: bool,
+    file: &OwnedFd,
+) -> Result<(), Garbage> {
     let length = usize::try_from(length).map_err(|_| Garbage)?;
     if id == 0 || sealed_length(file) != Some(length) {
         return Err(Garbage);
@@ -439,10 +446,14 @@ fn map_arena(peer: &Peer, id: u32, length: u64, prefault: bool, file: &OwnedFd) 
     if !peer.maps_arenas() || peer.has_arena(id) {
         return Ok(());
     }
-    if let Ok(mapping) = Mapping::new(file, length, Protection::ReadWrite) {
+    if let Ok(mut mapping) = Mapping::new(file, length, Protection::ReadWrite) {
         if prefault {
             // Only a matter of speed.
             let _ = mapping.populate();
+        }
+        if device.config().pin_arenas {
+            // Only a matter of speed too.
+            let _ = mapping.pin(&device.config().accelerators);
         }
         peer.add_arena(id, mapping);
     }

@@ -6,6 +6,7 @@ mod connections;
 mod garbage;
 
 mod keys;
+mod pins;
 mod processes;
 mod revoking;
 
