@@ -12,6 +12,7 @@ use pmd_host::{
     backend::Transport,
     endpoint::{EndpointConfig, TransportChoice},
     lane::{Idle, LaneConfig},
+    topology::LanePinning,
 };
 
 /// How long a step between the processes may take before the command gives up.
@@ -83,6 +84,10 @@ pub(crate) struct Common {
     /// fake-cuda and so on where that runtime must be the tests' stand-in.
     #[arg(long)]
     pub(crate) device: Option<DeviceName>,
+    /// Which cores lanes keep to: auto, off, local (those of the NUMA node of the NIC, or of the device where there is no NIC)
+    /// or nearest (one each).
+    #[arg(long, value_name = "WHERE", default_value_t)]
+    pub(crate) pinning: LanePinning,
 }
 
 impl Common {
@@ -100,7 +105,9 @@ impl Common {
         let idle = self.idle.map(|idle| ["--idle".to_owned(), name(idle.to_possible_value())]);
         let transport = ["--transport".to_owned(), name(self.transport.to_possible_value())];
         let device = self.device.map(|device| ["--device".to_owned(), device.to_string()]);
-        transport.into_iter().chain([idle, device].into_iter().flatten().flatten()).collect()
+        let pinning = ["--pinning".to_owned(), self.pinning.to_string()];
+        let optional = [idle, device].into_iter().flatten().flatten();
+        transport.into_iter().chain(optional).chain(pinning).collect()
     }
 
     /// The device's name, as summaries have it.
@@ -120,7 +127,7 @@ impl Common {
             name: name.to_owned(),
             listen,
             transport: self.transport.choice(),
-            lane: LaneConfig { name: name.to_owned(), idle, ..default.lane },
+            lane: LaneConfig { name: name.to_owned(), idle, pinning: self.pinning, ..default.lane },
             ..default
         }
     }

@@ -14,6 +14,7 @@ use pmd_host::{
     endpoint::{EndpointConfig, TransportChoice},
     lane::{Idle, LaneConfig},
     soft::Accelerators,
+    topology::LanePinning,
 };
 
 use crate::failure::Failure;
@@ -113,6 +114,10 @@ pub(crate) struct Common {
     /// What a lane does when it has nothing to do.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) idle: IdleOption,
+    /// Which cores lanes keep to: auto, off, local (those of the NUMA node of the NIC, or of the device where there is no NIC)
+    /// or nearest (one each).
+    #[arg(long, value_name = "WHERE", default_value_t)]
+    pub(crate) pinning: LanePinning,
 }
 
 impl Common {
@@ -126,6 +131,8 @@ impl Common {
             name(self.transport.to_possible_value()),
             "--idle".into(),
             name(self.idle.to_possible_value()),
+            "--pinning".into(),
+            self.pinning.to_string(),
         ]
     }
 
@@ -135,7 +142,12 @@ impl Common {
             name: name.to_owned(),
             listen,
             transport: self.transport.choice(),
-            lane: LaneConfig { name: name.to_owned(), idle: self.idle.idle(), ..LaneConfig::default() },
+            lane: LaneConfig {
+                name: name.to_owned(),
+                idle: self.idle.idle(),
+                pinning: self.pinning,
+                ..LaneConfig::default()
+            },
             ..EndpointConfig::default()
         }
     }

@@ -19,6 +19,7 @@ use crate::{
     nic::{self, NicBackendOptions},
     registration::Registrar,
     soft::{self, AllocateError, Arena, ArenaOptions, ProtectionDomain, SoftBackend, Tuning},
+    topology::Near,
     verbs::VerbsBackend,
 };
 
@@ -193,15 +194,18 @@ impl Devices {
         }
         let core = config.lane.core.map(|first| first + number);
         let lane = LaneConfig { name, core, ..config.lane.clone() };
-        let near = |nic: &nic::Device| match core {
+        let keep_near = |place: Near<'_>| match core {
             Some(_) => Vec::new(),
-            None => lane.pinning.cores_here(nic.name(), number),
+            None => lane.pinning.cores_here(place, number),
         };
+        let near = |nic: &nic::Device| keep_near(Near::Nic(nic.name()));
         let options = NicBackendOptions::default();
         match (transport, &self.nic) {
             (Transport::SharedMemory, _) => {
                 let backend = SoftBackend::new(&self.soft, ProtectionDomain::default(), Tuning::default())?;
-                Ok(Lane::spawn(backend, lane)?)
+                let accelerator = config.soft.accelerators.place();
+                let cores = accelerator.map(|place| keep_near(Near::Device(place))).unwrap_or_default();
+                Ok(Lane::spawn_on(backend, lane, &cores)?)
             }
             (Transport::Tcp, _) => {
                 let domain = ProtectionDomain::default();

@@ -10,7 +10,7 @@ use std::{
 };
 
 use pmd_core::{
-    accelerator::{Accelerator, AcceleratorError, AcceleratorKind, DeviceMemory, ShareHandle},
+    accelerator::{Accelerator, AcceleratorError, AcceleratorKind, DeviceMemory, PciAddress, ShareHandle},
     memory::{Access, LocalKey, MemoryKind, RemoteKey},
 };
 
@@ -43,6 +43,11 @@ impl Accelerators {
     /// Each of them, in the order in which they were given.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Accelerator>> {
         self.0.iter()
+    }
+
+    /// Where the first of them is whose place is known.
+    pub(crate) fn place(&self) -> Option<PciAddress> {
+        self.0.iter().find_map(|accelerator| accelerator.identity().pci)
     }
 
     pub(super) fn count(&self) -> usize {

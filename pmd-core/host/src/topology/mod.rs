@@ -53,7 +53,15 @@ use pmd_core::accelerator::PciAddress;
 
 pub use device::{Neighbour, NumaNode, PciDevice, PciPath, RdmaDevice};
 pub use distance::Distance;
-pub use pinning::LanePinning;
+pub(crate) use pinning::Near;
+pub use pinning::{LanePinning, UnknownPinning};
+
+/// What the kernel says of where a device is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place<'a> {
+    node: Option<u32>,
+    local_cores: &'a [usize],
+}
 
 /// What was plugged in where when it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -146,13 +154,7 @@ impl Topology {
     /// The cores of a NIC's NUMA node, one of each physical core first; empty where the NIC or its place is not known.
     #[must_use]
     pub fn local_cores(&self, nic: &str) -> Vec<usize> {
-        let Some(nic) = self.rdma_device(nic) else { return Vec::new() };
-        let node = self.nodes.iter().find(|node| Some(node.number) == nic.numa_node);
-        match node {
-            _ if !nic.local_cores.is_empty() => self.running(&nic.local_cores),
-            Some(node) => self.running(&node.cores),
-            None => Vec::new(),
-        }
+        self.local(&self.place_of_nic(nic))
     }
 
     /// Every core in the order in which a NIC's lanes should take them: the [local ones](Topology::local_cores), then those
@@ -160,12 +162,39 @@ impl Topology {
     /// nothing is known of the NIC they are in the order of their nodes.
     #[must_use]
     pub fn nearest_cores(&self, nic: &str) -> Vec<usize> {
-        let node = self.rdma_device(nic).and_then(|nic| nic.numa_node);
+        self.nearest(&self.place_of_nic(nic))
+    }
+
+    /// Where a NIC is; nowhere if it is not known.
+    fn place_of_nic(&self, nic: &str) -> Place<'_> {
+        self.rdma_device(nic)
+            .map(|nic| Place { node: nic.numa_node, local_cores: &nic.local_cores })
+            .unwrap_or_default()
+    }
+
+    /// Where another PCIe function is, an accelerator for instance.
+    fn place_of(&self, device: PciAddress) -> Place<'_> {
+        self.pci_device(device)
+            .map(|device| Place { node: device.numa_node, local_cores: &device.local_cores })
+            .unwrap_or_default()
+    }
+
+    fn local(&self, place: &Place<'_>) -> Vec<usize> {
+        let node = self.nodes.iter().find(|node| Some(node.number) == place.node);
+        match node {
+            _ if !place.local_cores.is_empty() => self.running(place.local_cores),
+            Some(node) => self.running(&node.cores),
+            None => Vec::new(),
+        }
+    }
+
+    fn nearest(&self, place: &Place<'_>) -> Vec<usize> {
+        let node = place.node;
         let mut ordered: Vec<&NumaNode> = self.nodes.iter().collect();
         ordered.sort_by_key(|other| self.cost(node, other.number));
         let others = ordered.into_iter().flat_map(|node| self.running(&node.cores));
         let mut seen = BTreeSet::new();
-        let all = self.local_cores(nic).into_iter().chain(others).chain(self.running(&self.cores));
+        let all = self.local(place).into_iter().chain(others).chain(self.running(&self.cores));
         all.filter(|core| seen.insert(*core)).collect()
     }
 

@@ -1,7 +1,7 @@
 //! Which cores lanes get.
 
-use super::tree::{CONNECTX, Tree, two_sockets};
-use crate::topology::LanePinning;
+use super::tree::{CONNECTX, Tree, address, two_sockets};
+use crate::topology::{LanePinning, Near, UnknownPinning};
 
 /// Two nodes of 16 cores each, a NIC in the second and one without a node.
 fn large() -> Tree {
@@ -63,6 +63,21 @@ fn who_asks_is_pinned_on_few_cores_too() {
 #[test]
 fn a_host_without_the_nic_pins_nothing() {
     for pinning in [LanePinning::Auto, LanePinning::Off, LanePinning::Local, LanePinning::Nearest] {
-        assert_eq!(pinning.cores_here("no such NIC", 0), [], "{pinning:?}");
+        assert_eq!(pinning.cores_here(Near::Nic("no such NIC"), 0), [], "{pinning:?}");
+        assert_eq!(pinning.cores_here(Near::Device(address("ffff:ff:1f.7")), 0), [], "{pinning:?}");
+        assert_eq!(pinning.to_string().parse(), Ok(pinning));
     }
+    assert_eq!("near".parse::<LanePinning>(), Err(UnknownPinning("near".to_owned())));
+}
+
+#[test]
+fn lanes_keep_near_an_accelerator_too() {
+    let topology = two_sockets().read();
+    let (allowed, gpu) = (range(0, 7), address("0000:cb:00.0"));
+    assert_eq!(LanePinning::Local.cores_of_device(&topology, gpu, 0, &allowed), [2, 3, 6, 7]);
+    let nearest = |lane| LanePinning::Nearest.cores_of_device(&topology, gpu, lane, &[0, 2, 3]);
+    assert_eq!([0, 1, 2, 3].map(nearest), [[2], [3], [0], [2]]);
+    assert_eq!(LanePinning::Off.cores_of_device(&topology, gpu, 0, &allowed), []);
+    let unknown = address("0000:ff:00.0");
+    assert_eq!(LanePinning::Nearest.cores_of_device(&topology, unknown, 0, &allowed), []);
 }
