@@ -63,7 +63,9 @@ impl FailureReason {
             TransferError::NotificationFailed { .. } => Some(Self::NotificationLost),
             TransferError::PeerDown => None,
             error if error.is_route_down() => Some(Self::RouteDown),
-            TransferError::Failed { .. } | TransferError::Refused { .. } => Some(Self::WorkRequest),
+            TransferError::Failed { .. } | TransferError::Device { .. } | TransferError::Refused { .. } => {
+                Some(Self::WorkRequest)
+            }
             _ => Some(Self::RouteDown),
         }
     }

@@ -354,7 +354,9 @@ impl Connection {
                 Err(SendError::Transfer(error))
             }
             Verdict::Failed(
-                error @ (TransferError::Failed { .. } | TransferError::NotificationFailed { .. }),
+                error @ (TransferError::Failed { .. }
+                | TransferError::Device { .. }
+                | TransferError::NotificationFailed { .. }),
             ) if !error.is_route_down() => {
                 let fault = self.peer.routes().find_map(Route::fault);
                 let fault = fault.unwrap_or(RouteFault::Disconnected);
@@ -485,6 +487,7 @@ const fn cause(error: TransferError) -> RouteFault {
         TransferError::Flushed { cause } => cause,
         TransferError::RouteClosed => RouteFault::Closed,
         TransferError::LaneEnded { fault } => RouteFault::LaneEnded(fault),
+        TransferError::Device { fault, .. } => RouteFault::Device(fault),
         TransferError::Failed { syndrome, vendor, .. }
         | TransferError::NotificationFailed { syndrome, vendor } => {
             RouteFault::WorkRequest { syndrome, vendor }

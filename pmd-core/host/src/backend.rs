@@ -8,13 +8,16 @@ use std::{
 };
 
 use pmd_core::{
-    provider::{Provider, QueuePairHandle, SharedReceiveHandle},
+    provider::{Completion, Provider, QueuePairHandle, SharedReceiveHandle},
     queue::QueuePairState,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::identity::{DeviceId, HostId};
+use crate::{
+    identity::{DeviceId, HostId},
+    transfer::DeviceFault,
+};
 
 /// A back end as a lane drives it: one device's queue pairs and the completion queue they share, owned by one thread
 /// at a time.
@@ -72,6 +75,13 @@ pub trait Backend: Provider + Send {
     /// # Errors
     /// As [`Backend::fail`].
     fn destroy_queue_pair(&mut self, queue_pair: QueuePairHandle) -> Result<(), SetupError>;
+
+    /// What a completion with an error says about memory of accelerators: what is missing for it, where that is why the
+    /// request failed.
+    fn device_fault(&self, completion: &Completion) -> Option<DeviceFault> {
+        let _ = completion;
+        None
+    }
 
     /// Whether the last call left something that the next poll goes on with: a lane then polls again at once and gives
     /// the processor to nobody, whatever it does when it is idle. Devices that work by themselves have nothing to say.

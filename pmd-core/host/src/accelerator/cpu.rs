@@ -12,6 +12,7 @@ use pmd_core::{
 };
 
 use super::{
+    controls::Controls,
     event::CpuFlag,
     memory::{self, Allocation, CpuMemory, CpuPinned, failed},
     stream::{Bytes, Copy, CpuStream},
@@ -49,6 +50,7 @@ pub(super) struct Core {
     hold: Arc<Held>,
     /// Copies until one fails; none for never.
     fault: Mutex<Option<u64>>,
+    controls: Controls,
 }
 
 #[derive(Debug, Default)]
@@ -92,7 +94,8 @@ impl CpuAccelerator {
         let identity = DeviceIdentity { kind: KIND, ordinal: options.ordinal, unique, pci: None, name };
         let (allocations, streams) = (Mutex::default(), Mutex::default());
         let (hold, fault) = (Arc::default(), Mutex::new(None));
-        Self(Arc::new(Core { options, identity, allocations, streams, hold, fault }))
+        let controls = Controls::default();
+        Self(Arc::new(Core { options, identity, allocations, streams, hold, fault, controls }))
     }
 
     /// As [`Accelerator::open_stream`]; the stream also takes closures. What is in a stream when its last handle goes
@@ -101,6 +104,7 @@ impl CpuAccelerator {
     /// # Errors
     /// [`AcceleratorError::Runtime`] where the thread does not start.
     pub fn open_cpu_stream(&self) -> Result<Arc<CpuStream>, AcceleratorError> {
+        self.check_alive("open_stream")?;
         let mut streams = lock(&self.0.streams);
         streams.open.retain(|(_, stream)| stream.strong_count() > 0);
         streams.opened += 1;
@@ -141,6 +145,10 @@ impl CpuAccelerator {
         lock(&self.0.allocations).iter().filter(|allocation| allocation.strong_count() > 0).count()
     }
 
+    pub(super) fn controls(&self) -> &Controls {
+        &self.0.controls
+    }
+
     /// Waits while anyone holds copies; whether the next one is to fail.
     pub(super) fn before_copy(&self) -> bool {
         let mut state = lock(&self.0.hold.state);
@@ -151,7 +159,7 @@ impl CpuAccelerator {
         state.waiting -= 1;
         drop(state);
         let mut fault = lock(&self.0.fault);
-        let now = *fault == Some(0);
+        let now = *fault == Some(0) || self.check_alive("copy").is_err();
         *fault = fault.and_then(|left| left.checked_sub(1));
         now
     }
@@ -196,10 +204,16 @@ impl CpuAccelerator {
         if length == 0 {
             return Err(AcceleratorError::Range { address: 0, length, available: None });
         }
+        self.check_alive("allocate")?;
         let no_room = AcceleratorError::OutOfMemory { kind: KIND, wanted: length };
         let bytes = usize::try_from(length).map_err(|_| no_room.clone())?;
         let device = kind == MemoryKind::Device;
-        if device && self.used().saturating_add(length) > self.0.options.capacity {
+        let full = if device {
+            self.used().saturating_add(length) > self.0.options.capacity
+        } else {
+            !self.pins(length)
+        };
+        if full {
             return Err(no_room);
         }
         let shielded = device && self.0.options.shielded;
@@ -258,6 +272,7 @@ impl Accelerator for CpuAccelerator {
         if handle.kind != KIND || handle.device != identity.unique {
             return Err(AcceleratorError::Foreign { of: identity.clone() });
         }
+        self.check_alive("import")?;
         let allocation = memory::open(handle, self.0.options.shielded)?;
         Ok(self.enter(allocation, true, (handle.offset, handle.length)))
     }
@@ -285,7 +300,7 @@ impl Accelerator for CpuAccelerator {
     }
 
     fn flush_remote_writes(&self) -> Result<(), AcceleratorError> {
-        Ok(())
+        self.flush()
     }
 }
 

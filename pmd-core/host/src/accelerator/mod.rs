@@ -34,6 +34,7 @@
 //! # }
 //! ```
 
+mod controls;
 mod cpu;
 mod event;
 mod memory;
@@ -46,6 +47,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use controls::CpuCounters;
 pub use cpu::{CpuAccelerator, CpuOptions, Hold};
 use pmd_core::accelerator::{AcceleratorError, Event, Flag};
 pub use stream::{CpuStream, KernelFault};

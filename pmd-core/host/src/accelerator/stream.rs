@@ -12,7 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pmd_core::accelerator::{Accelerator, AcceleratorError, AcceleratorKind, CopyRange, Event, Flag, Stream};
+use pmd_core::accelerator::{
+    Accelerator, AcceleratorError, AcceleratorKind, BlockCopies, CopyRange, Event, Flag, Stream,
+};
 
 use super::{
     cpu::{CpuAccelerator, lock},
@@ -131,6 +133,7 @@ impl Stream for CpuStream {
     }
 
     fn record(&self) -> Result<Arc<dyn Event>, AcceleratorError> {
+        self.accelerator.check_alive("record")?;
         let event = Arc::new(CpuEvent::default());
         self.shared.put(Work::Record(Arc::clone(&event)));
         Ok(event)
@@ -156,11 +159,32 @@ impl Stream for CpuStream {
     }
 
     unsafe fn copy(&self, copies: &[CopyRange]) -> Result<(), AcceleratorError> {
+        self.accelerator.check_alive("copy")?;
         let copies = copies.iter().filter(|copy| copy.length > 0);
         let copies = copies.map(|copy| self.accelerator.resolve(copy)).collect::<Result<Vec<_>, _>>()?;
         if !copies.is_empty() {
+            let ranges = copies.len() as u64;
+            self.accelerator.count(|counters| {
+                counters.copies += 1;
+                counters.ranges += ranges;
+            });
             self.shared.put(Work::Copy(copies));
         }
+        Ok(())
+    }
+
+    unsafe fn copy_blocks(&self, blocks: &BlockCopies<'_>) -> Result<(), AcceleratorError> {
+        self.accelerator.check_alive("copy_blocks")?;
+        if blocks.block_bytes == 0 || blocks.pairs.is_empty() {
+            return Ok(());
+        }
+        let copies = blocks.pairs.iter().map(|pair| self.accelerator.resolve(&blocks.copy_of(*pair)?));
+        let copies = copies.collect::<Result<Vec<_>, _>>()?;
+        self.accelerator.count(|counters| {
+            counters.launches += 1;
+            counters.blocks += blocks.pairs.len() as u64;
+        });
+        self.shared.put(Work::Copy(copies));
         Ok(())
     }
 }

@@ -19,9 +19,12 @@ use super::{
     engine::{SoftHardware, Tuning},
     tcp::Pending,
 };
-use crate::backend::{
-    Backend, ConnectOptions, QueuePairAddress, QueuePairConfig, SetupError, SoftAddress, TcpAddress,
-    Transport, Waker,
+use crate::{
+    backend::{
+        Backend, ConnectOptions, QueuePairAddress, QueuePairConfig, SetupError, SoftAddress, TcpAddress,
+        Transport, Waker,
+    },
+    transfer::DeviceFault,
 };
 
 /// Queue pairs of a soft HCA and the completion queue they share.
@@ -177,6 +180,11 @@ impl Backend for SoftBackend {
         self.provider.detach(queue_pair).map_err(|error| refused(queue_pair, &error))?;
         self.provider.hardware_mut().remove(queue_pair);
         Ok(())
+    }
+
+    fn device_fault(&self, completion: &Completion) -> Option<DeviceFault> {
+        let error = completion.result.err().filter(|error| !error.is_receive)?;
+        DeviceFault::from_vendor(error.vendor)
     }
 
     #[inline]

@@ -3,6 +3,36 @@
 //! Registration ([`Device::register_device`]) numbers it, tells every peer what opens it, and only then gives out a key.
 //! The region table says that a key's range is device memory, so that no engine touches it; the
 //! [mover](super::mover) copies it.
+//!
+//! # Taking it back
+//! A runtime wants shared memory to stay allocated while another process has it open. Peers keep what they have opened
+//! for the next copy, so taking memory back has two ends: that of the copies, for which deregistration waits, and that
+//! of the openings, for which it does not.
+//! ```text
+//!  owner                                            peer
+//!  SHARED     Share{number, handle} --------------> known
+//!                                                     | first copy: a round checks the key, opens the handle
+//!  deregister: the key is revoked                   open (by so many movers)
+//!  REVOKED    waits for every round that may have     |
+//!             seen the key, here and there            | later rounds find the key gone
+//!  QUIET      deregistration returns: no stream copies with the memory any more, none will
+//!             ShareGone{number} ------------------> withdrawn: not opened again
+//!  CLOSING    keeps the memory allocated              | its movers close it, between rounds
+//!             <------------------ ShareClosed{number} closed (at once where nothing was open)
+//!  GONE       answered by all: the memory is let go of
+//! ```
+//! | who dies | when | then |
+//! |---|---|---|
+//! | a peer | before QUIET | its rounds end with its process, and with them the wait ([`Peer::is_gone`](super::peer::Peer::is_gone)) |
+//! | a peer | in CLOSING | it owes no answer any more; the memory goes when the next thread of the owner's looks |
+//! | a peer's connection, not its process | in CLOSING | the memory stays until that process has ended |
+//! | the owner | at any time | its peers close what they have open of it; the kernel gives the memory back |
+//!
+//! A peer that is stopped (SIGSTOP) while a round runs holds deregistration up, as it does with memory of the host; one
+//! that is stopped at any other time holds nothing up but the freeing. What the accelerator crates allocate is freed in
+//! GONE, when nobody else holds the value; memory of another library, which was adopted, is that library's to free:
+//! [`Device::is_withdrawn`] tells when it may. What peers in the same process have open is not waited for: runtimes
+//! open their own memory by reference.
 
 use std::{
     fmt,
@@ -17,11 +47,15 @@ use pmd_core::{
 use super::{
     Device, ProtectionDomain,
     message::Share,
+    peer::Peer,
     quiet::Quiet,
     regions::Grant,
     register::{RegisterError, check_range},
 };
-use crate::region::{Region, RegionFacts, RegionPath, Registration};
+use crate::{
+    identity::DeviceId,
+    region::{Region, RegionFacts, RegionPath, Registration},
+};
 
 /// The accelerators whose memory a soft HCA reaches.
 #[derive(Clone, Default)]
@@ -93,6 +127,16 @@ pub(super) struct Memories {
 struct Registered {
     last: u32,
     entries: Vec<Entry>,
+    withdrawn: Vec<Withdrawn>,
+}
+
+/// Memory that was taken back and that peers may still have open.
+#[derive(Debug)]
+struct Withdrawn {
+    number: u32,
+    memory: Arc<dyn DeviceMemory>,
+    /// Those that have not answered.
+    waiting: Vec<Arc<Peer>>,
 }
 
 #[derive(Debug)]
@@ -128,8 +172,32 @@ impl Memories {
         }
     }
 
-    fn remove(&self, number: u32) {
-        self.lock().entries.retain(|entry| entry.number != number);
+    /// Takes memory back that these peers may have open.
+    fn withdraw(&self, number: u32, memory: Arc<dyn DeviceMemory>, waiting: Vec<Arc<Peer>>) {
+        let mut state = self.lock();
+        state.entries.retain(|entry| entry.number != number);
+        state.withdrawn.push(Withdrawn { number, memory, waiting });
+    }
+
+    /// A peer does not have it open any more.
+    pub(super) fn closed(&self, number: u32, peer: DeviceId) {
+        let mut state = self.lock();
+        let of_it = state.withdrawn.iter_mut().filter(|withdrawn| withdrawn.number == number);
+        of_it.for_each(|withdrawn| withdrawn.waiting.retain(|waiting| waiting.id() != peer));
+    }
+
+    /// What nobody has open any more. Dropping it may call the runtime, which engines do not.
+    pub(super) fn take_closed(&self) -> Vec<Arc<dyn DeviceMemory>> {
+        let mut state = self.lock();
+        let mut closed = Vec::new();
+        state.withdrawn.retain_mut(|withdrawn| {
+            withdrawn.waiting.retain(|peer| !peer.is_gone());
+            if withdrawn.waiting.is_empty() {
+                closed.push(withdrawn.memory.clone());
+            }
+            !withdrawn.waiting.is_empty()
+        });
+        closed
     }
 
     fn lock(&self) -> MutexGuard<'_, Registered> {
@@ -173,18 +241,29 @@ impl Device {
             Err(AcceleratorError::Unsupported { .. }) if !is_remote(access) => None,
             Err(error) => return Err(RegisterError::Accelerator(error)),
         };
+        drop(self.memories().take_closed());
         let number = self.memories().add(index, share.clone());
         if let Some(share) = &share {
             self.exchange().announce_share(message(number, share));
         }
-        let mut registration =
-            DeviceRegistration { device: self.clone(), number, key: None, _memory: memory };
+        let mut registration = DeviceRegistration { device: self.clone(), number, key: None, memory };
         let grant = Grant { address, length, access, protection_domain, arena: None, device: Some(number) };
         let key = self.regions().insert(&grant)?;
         registration.key = Some(key);
         let (local_key, remote_key, path) = (LocalKey(key), RemoteKey(key), RegionPath::DeviceCopy);
         let facts = RegionFacts { address, length, local_key, remote_key, access, path };
         Ok(Region::new(facts, Box::new(registration)))
+    }
+}
+
+impl Device {
+    /// Whether every peer has closed what was shared of device memory that is deregistered by now. Until then the owner
+    /// of memory that was [adopted](Accelerator::adopt) keeps it allocated. Takes in what peers have sent; does not wait.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.service();
+        drop(self.memories().take_closed());
+        self.memories().lock().withdrawn.is_empty()
     }
 }
 
@@ -218,8 +297,8 @@ struct DeviceRegistration {
     number: u32,
     /// None until there is one.
     key: Option<u32>,
-    /// Stays allocated until the key is gone.
-    _memory: Arc<dyn DeviceMemory>,
+    /// Stays allocated until the key is gone, and nobody has it open.
+    memory: Arc<dyn DeviceMemory>,
 }
 
 impl Registration for DeviceRegistration {}
@@ -234,7 +313,11 @@ impl Drop for DeviceRegistration {
             Quiet::everywhere(&self.device, &revoked).wait();
             self.device.regions().release(key);
         }
-        self.device.memories().remove(self.number);
+        // Whoever has it open was told of it, and said hello before its first copy.
+        let mut peers = self.device.exchange().told_peers();
+        peers.retain(|peer| !peer.is_same_process() && !peer.is_gone());
+        self.device.memories().withdraw(self.number, self.memory.clone(), peers);
         self.device.exchange().withdraw_share(self.number);
+        drop(self.device.memories().take_closed());
     }
 }

@@ -15,6 +15,7 @@ use std::{os::fd::OwnedFd, ptr::NonNull, sync::Arc};
 
 use nix::{errno::Errno, fcntl::SealFlag};
 use pmd_core::{
+    accelerator::ShareHandle,
     memory::Access,
     ring::{
         packet::{ConsumedLine, Consumer, LINE_BYTES, Line, LineCount, Producer},
@@ -334,6 +335,11 @@ impl Link {
         let Medium::Memory(shared) = &self.medium else { return Ok(Reach::Packets) };
         let RemoteSegment { address, rkey } = *remote;
         shared.peer.reach(mappings, active, rkey, address, length, access, shared.peer_domain)
+    }
+
+    /// What opens device memory of the peer of this number; none where the peer is not on this host.
+    pub(crate) fn share(&self, number: u32) -> Option<ShareHandle> {
+        self.shared()?.peer.share(number)
     }
 
     /// The device at the other end.

@@ -14,7 +14,7 @@ use super::peer::Token;
 use crate::identity::DeviceId;
 
 /// Version of frames, segments and links together: peers of another version are not spoken to.
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 const MAGIC: [u8; 4] = *b"pmd\x01";
 const BODY_AT: usize = 6;
 /// Longest frame; all messages are far shorter.
@@ -44,6 +44,11 @@ pub(super) enum Message {
     /// That memory is not used any more.
     ShareGone {
         /// Which.
+        number: u32,
+    },
+    /// The answer to it: the sender does not have that memory open, and will not have.
+    ShareClosed {
+        /// Which, as its owner, who receives this, numbers it.
         number: u32,
     },
     /// A link for two queue pairs. With its descriptor and the sender's wake-up event.
@@ -138,7 +143,7 @@ impl Message {
         match self {
             Self::Hello(_) | Self::Arena { .. } | Self::Answer(_) => 1,
             Self::Offer(_) => 2,
-            Self::ArenaGone { .. } | Self::Share(_) | Self::ShareGone { .. } => 0,
+            Self::ArenaGone { .. } | Self::Share(_) | Self::ShareGone { .. } | Self::ShareClosed { .. } => 0,
         }
     }
 }

@@ -44,7 +44,17 @@ pub(crate) struct Peer {
     /// Changes with `arenas`.
     generation: AtomicU64,
     /// Device memory that it shares, by number.
-    shares: Mutex<HashMap<u32, ShareHandle>>,
+    shares: Mutex<HashMap<u32, PeerShare>>,
+}
+
+/// Device memory that a peer shares.
+#[derive(Debug)]
+struct PeerShare {
+    handle: ShareHandle,
+    /// How often this process has it open.
+    open: usize,
+    /// Its owner takes it back, and is told when it is closed.
+    withdrawn: bool,
 }
 
 impl Peer {
@@ -84,7 +94,6 @@ impl Peer {
     }
 
     /// Whether that is this very process.
-    #[cfg(test)]
     pub(crate) fn is_same_process(&self) -> bool {
         self.process.is_this()
     }
@@ -171,22 +180,53 @@ impl Peer {
 
     /// What opens its device memory of this number.
     pub(super) fn share(&self, number: u32) -> Option<ShareHandle> {
-        self.lock_shares().get(&number).cloned()
+        self.lock_shares().get(&number).filter(|share| !share.withdrawn).map(|share| share.handle.clone())
+    }
+
+    /// The same for somebody who opens it, unless the owner takes it back. Each is answered by [`Peer::end_import`].
+    pub(super) fn begin_import(&self, number: u32) -> Option<ShareHandle> {
+        let mut shares = self.lock_shares();
+        let share = shares.get_mut(&number).filter(|share| !share.withdrawn)?;
+        share.open += 1;
+        Some(share.handle.clone())
+    }
+
+    /// It is closed. Whether the owner is to be told.
+    pub(super) fn end_import(&self, number: u32) -> bool {
+        let mut shares = self.lock_shares();
+        let Some(share) = shares.get_mut(&number) else { return false };
+        share.open = share.open.saturating_sub(1);
+        let last = share.withdrawn && share.open == 0;
+        if last {
+            shares.remove(&number);
+        }
+        last
     }
 
     pub(super) fn add_share(&self, number: u32, handle: ShareHandle) {
-        self.lock_shares().insert(number, handle);
+        self.lock_shares().insert(number, PeerShare { handle, open: 0, withdrawn: false });
     }
 
-    pub(super) fn remove_share(&self, number: u32) {
-        self.lock_shares().remove(&number);
+    /// Its owner takes it back. Whether the owner is to be told that it is closed, now.
+    pub(super) fn withdraw_share(&self, number: u32) -> bool {
+        let mut shares = self.lock_shares();
+        match shares.get_mut(&number) {
+            Some(share) if share.open > 0 => {
+                share.withdrawn = true;
+                false
+            }
+            _ => {
+                shares.remove(&number);
+                true
+            }
+        }
     }
 
     pub(super) fn has_share(&self, number: u32) -> bool {
-        self.lock_shares().contains_key(&number)
+        self.lock_shares().get(&number).is_some_and(|share| !share.withdrawn)
     }
 
-    fn lock_shares(&self) -> MutexGuard<'_, HashMap<u32, ShareHandle>> {
+    fn lock_shares(&self) -> MutexGuard<'_, HashMap<u32, PeerShare>> {
         self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -7,7 +7,7 @@ use pmd_core::{
 };
 use thiserror::Error;
 
-use super::TransferOptions;
+use super::{DeviceFault, TransferOptions};
 
 /// Why a transfer did not happen as a whole. When it is reported the transfer is quiet: nothing of it is outstanding
 /// and nothing more is posted. Bytes of entries that had completed before are where they went.
@@ -21,6 +21,17 @@ pub enum TransferError {
         syndrome: Syndrome,
         /// The device's own detail.
         vendor: u8,
+        /// First entry of the work list that failed.
+        entry: u32,
+        /// Where that entry was to land.
+        remote: RemoteAddress,
+    },
+    /// One work request with memory of an accelerator on a side could not be carried out; its queue pairs are in the error
+    /// state.
+    #[error("entry {entry} at remote address {:#x} failed: {fault}", remote.address)]
+    Device {
+        /// What is missing, and where.
+        fault: DeviceFault,
         /// First entry of the work list that failed.
         entry: u32,
         /// Where that entry was to land.
@@ -106,6 +117,9 @@ pub enum RouteFault {
         /// The device's own detail.
         vendor: u8,
     },
+    /// A work request of another transfer had memory of an accelerator on a side and could not be carried out.
+    #[error("a work request on the same route failed: {0}")]
+    Device(DeviceFault),
     /// Its queue pairs were taken down although no request had failed: a peer that goes while nothing is outstanding
     /// leaves only flushed requests behind.
     #[error("the connection broke: the peer closed its end or died, or the device took the queue pair down")]
@@ -132,11 +146,13 @@ pub enum RouteFault {
 }
 
 impl RouteFault {
-    /// What the first error completion of a route says. A flushed request did not fail by itself.
-    pub(crate) fn of(error: CompletionError) -> Self {
-        match error {
-            CompletionError { syndrome: Syndrome::Flushed, .. } => Self::Disconnected,
-            CompletionError { syndrome, vendor, .. } => Self::WorkRequest { syndrome, vendor },
+    /// What the first error completion of a route says, and what the back end adds to it. A flushed request did not fail by
+    /// itself.
+    pub(crate) fn of(error: CompletionError, device: Option<DeviceFault>) -> Self {
+        match (error, device) {
+            (CompletionError { syndrome: Syndrome::Flushed, .. }, _) => Self::Disconnected,
+            (_, Some(fault)) => Self::Device(fault),
+            (CompletionError { syndrome, vendor, .. }, None) => Self::WorkRequest { syndrome, vendor },
         }
     }
 

@@ -8,6 +8,7 @@
 //! ([`crate::lane`]), which allocates nothing per piece. A [`Transfer`] that has an outcome, whatever it is, is quiet:
 //! the device holds nothing of it any more, so the memory it named can be freed or reused.
 mod builder;
+mod device_fault;
 mod error;
 mod handle;
 mod spares;
@@ -17,6 +18,7 @@ mod work_list;
 mod tests;
 
 pub use builder::WorkListBuilder;
+pub use device_fault::DeviceFault;
 pub use error::{LaneFault, RouteFault, SendError, SubmitError, TransferError, WaitError};
 pub use handle::{
     CancelOutcome, KeepAlive, Notification, Observer, Outcome, Priority, Transfer, TransferEnd,

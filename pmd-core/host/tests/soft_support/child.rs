@@ -12,9 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use pmd_core::memory::{RemoteAddress, RemoteKey};
 use pmd_host::{
-    accelerator::CpuAccelerator,
+    accelerator::{CpuAccelerator, Hold},
     backend::{Backend, ConnectOptions, QueuePairAddress},
 };
 
@@ -94,6 +98,42 @@ impl Peer {
         self.ask(side, &format!("digest {place} {offset} {length}")).parse().unwrap()
     }
 
+    /// Asks until the answer is this.
+    pub fn ask_until(&mut self, side: &mut Side, command: &str, wanted: &str) {
+        let start = Instant::now();
+        loop {
+            let found = self.ask(side, command);
+            if found == wanted {
+                return;
+            }
+            assert!(start.elapsed() < DEADLINE, "{command}: {found} instead of {wanted}");
+        }
+    }
+
+    /// SIGSTOP, until every thread has stopped.
+    pub fn stop(&self) {
+        let tasks = format!("/proc/{}/task", self.process.id());
+        self.signal(Signal::SIGSTOP);
+        let start = Instant::now();
+        let is_stopped = |task: std::fs::DirEntry| {
+            let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            status.lines().any(|line| line.starts_with("State:\tT"))
+        };
+        while !std::fs::read_dir(&tasks).unwrap().all(|task| is_stopped(task.unwrap())) {
+            assert!(start.elapsed() < DEADLINE, "the child does not stop");
+            thread::yield_now();
+        }
+    }
+
+    /// SIGCONT.
+    pub fn go_on(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.process.id() as i32), signal).unwrap();
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill().unwrap();
@@ -140,18 +180,25 @@ pub fn run() {
             }
         }
     });
+    let mut holds = Vec::new();
     let start = Instant::now();
     while start.elapsed() < 3 * DEADLINE {
         side.poll();
         match commands.try_recv() {
-            Ok(command) => answer(&obey(&mut side, &arena, &heap, &command)),
+            Ok(command) => answer(&obey(&mut side, (&arena, &heap), &accelerator, &mut holds, &command)),
             Err(TryRecvError::Empty) => thread::yield_now(),
             Err(TryRecvError::Disconnected) => break,
         }
     }
 }
 
-fn obey(side: &mut Side, arena: &Memory, heap: &Memory, command: &str) -> String {
+fn obey(
+    side: &mut Side,
+    (arena, heap): (&Memory, &Memory),
+    accelerator: &CpuAccelerator,
+    holds: &mut Vec<Hold>,
+    command: &str,
+) -> String {
     let words: Vec<&str> = command.split(' ').collect();
     let number = |index: usize| words[index].parse::<usize>().unwrap();
     match words[0] {
@@ -168,6 +215,18 @@ fn obey(side: &mut Side, arena: &Memory, heap: &Memory, command: &str) -> String
             side.receive(number(1) as u64, &[heap.sge(number(2), number(3))]);
             String::new()
         }
+        "read" => {
+            let key = RemoteKey(number(2) as u32);
+            let remote = RemoteAddress { address: number(1) as u64, key };
+            side.post(1, super::read(remote, &[heap.sge(0, number(3))]));
+            String::new()
+        }
+        "hold" => {
+            holds.push(accelerator.hold_copies());
+            String::new()
+        }
+        "held" => accelerator.held_copies().to_string(),
+        "allocations" => accelerator.allocations().to_string(),
         "received" => {
             side.polled.drain(..).map(|done| format!("{}:{} ", done.id, done.byte_length)).collect()
         }

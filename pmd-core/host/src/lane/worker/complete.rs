@@ -14,7 +14,7 @@ use super::{
 use crate::{
     backend::Backend,
     lane::counters::Counter,
-    transfer::{LaneFault, Outcome, RouteFault, TransferError},
+    transfer::{DeviceFault, LaneFault, Outcome, RouteFault, TransferError},
 };
 
 impl<B: Backend> Worker<B> {
@@ -31,7 +31,7 @@ impl<B: Backend> Worker<B> {
         }
         match completion.result {
             Ok(_) => self.settle(id.queue, id.sequence, None),
-            Err(error) => self.send_failed(id, error)?,
+            Err(error) => self.send_failed(id, error, self.backend.device_fault(completion))?,
         }
         Ok(())
     }
@@ -89,7 +89,12 @@ impl<B: Backend> Worker<B> {
 
     /// The device gave a request back with an error: the queue pair, hence the route, is down.
     #[cold]
-    fn send_failed(&mut self, id: WorkId, error: CompletionError) -> Result<(), LaneFault> {
+    fn send_failed(
+        &mut self,
+        id: WorkId,
+        error: CompletionError,
+        device: Option<DeviceFault>,
+    ) -> Result<(), LaneFault> {
         let Some(queue) = self.queues.find(id.queue) else { return Ok(()) };
         let index = queue.route;
         let fault = self.routes.find(index).and_then(|route| route.fault);
@@ -97,7 +102,7 @@ impl<B: Backend> Worker<B> {
             self.settle(id.queue, id.sequence, Some(fault.transfer_error()));
             return Ok(());
         }
-        let fault = RouteFault::of(error);
+        let fault = RouteFault::of(error, device);
         // Before any outcome is given: whoever learns of the failure finds the route down.
         if let Some(route) = self.routes.find(index) {
             let _ = route.shared.fault.set(fault);
@@ -109,13 +114,13 @@ impl<B: Backend> Worker<B> {
         } else {
             // A reliable connection carries requests out in order: those before the failed one are done.
             self.settle(id.queue, id.sequence.wrapping_sub(1), None);
-            self.blame(id, error);
+            self.blame(id, error, device);
         }
         self.fail_route(index, fault)
     }
 
     /// Tells the owner of a failed request what happened to it.
-    fn blame(&mut self, id: WorkId, error: CompletionError) {
+    fn blame(&mut self, id: WorkId, error: CompletionError, device: Option<DeviceFault>) {
         let CompletionError { syndrome, vendor, .. } = error;
         let Some(queue) = self.queues.find_mut(id.queue) else { return };
         let route = queue.route;
@@ -124,7 +129,10 @@ impl<B: Backend> Worker<B> {
             Owner::Transfer(transfer) => self.transfers.find(transfer).map(|active| {
                 let entry = part.first_entry;
                 let remote = active.work.entries()[entry as usize].remote_address();
-                TransferError::Failed { syndrome, vendor, entry, remote }
+                match device {
+                    Some(fault) => TransferError::Device { fault, entry, remote },
+                    None => TransferError::Failed { syndrome, vendor, entry, remote },
+                }
             }),
             _ => Some(TransferError::NotificationFailed { syndrome, vendor }),
         };

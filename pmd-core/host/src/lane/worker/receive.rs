@@ -20,7 +20,7 @@ impl<B: Backend> Worker<B> {
             return Ok(());
         }
         if let Err(error) = completion.result {
-            let fault = RouteFault::of(error);
+            let fault = RouteFault::of(error, None);
             return self.fail_route(index, fault);
         }
         let result = self.take_message(index, id, completion);

@@ -65,6 +65,12 @@ impl Outstanding {
         self.tail
     }
 
+    /// Sequence number of the oldest record, or of the next one where there is none.
+    #[inline]
+    pub(super) fn oldest(&self) -> u32 {
+        self.head
+    }
+
     /// Appends a record; gives its sequence number.
     #[inline]
     pub(super) fn push(&mut self, record: Record) -> u32 {

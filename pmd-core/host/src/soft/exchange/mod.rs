@@ -67,6 +67,14 @@ impl ExchangeCell {
         exchange.peers.values().chain(&exchange.departed).cloned().collect()
     }
 
+    /// Those of them that may have heard of this device's shared memory.
+    pub(super) fn told_peers(&self) -> Vec<Arc<Peer>> {
+        let mut exchange = self.lock();
+        exchange.departed.retain(|peer| !peer.is_gone());
+        let told = exchange.peers.values().filter(|peer| exchange.is_connected(peer.id()));
+        told.chain(&exchange.departed).cloned().collect()
+    }
+
     /// Tells every peer that an arena may be mapped.
     pub(super) fn announce_arena(&self, arena: &Announcement) {
         self.lock().broadcast(&arena_message(arena), std::slice::from_ref(&arena.file));
@@ -85,6 +93,11 @@ impl ExchangeCell {
     /// Tells every peer that device memory is not used any more.
     pub(super) fn withdraw_share(&self, number: u32) {
         self.lock().broadcast(&Message::ShareGone { number }, &[]);
+    }
+
+    /// Tells the owner of device memory that it is not open here any more.
+    pub(super) fn tell_closed(&self, owner: DeviceId, number: u32) {
+        self.lock().send(owner, &Message::ShareClosed { number }, &[]);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Exchange> {
@@ -327,7 +340,13 @@ impl Exchange {
                 Ok(())
             }
             (Some(peer), Message::ShareGone { number }) => {
-                peer.remove_share(number);
+                if peer.withdraw_share(number) {
+                    self.send(peer.id(), &Message::ShareClosed { number }, &[]);
+                }
+                Ok(())
+            }
+            (Some(peer), Message::ShareClosed { number }) => {
+                device.memories().closed(number, peer.id());
                 Ok(())
             }
             (Some(peer), Message::Offer(letter)) => {

@@ -13,14 +13,23 @@
 //! ```
 //!
 //! # A round
-//! The mover is an engine as far as [`quiesce`](pmd_core::ring::quiesce) is concerned: it has a seat, that is an activity
-//! line, in the device. In a round it takes jobs up to a bounded number of bytes, checks for each once more that the link
-//! is open and that both keys allow it, puts the copies on a stream, records an event, and **asks the event until it is
-//! done, before the round ends**. A larger job goes on in further rounds, where it is checked anew. So the proof of quiet
+//! The mover is an engine as far as [`quiesce`](pmd_core::ring::quiesce) is concerned: it has seats, that is activity lines,
+//! in the device. In a round it takes jobs up to a bounded number of bytes, checks for each once more that the link
+//! is open and that both keys allow it, puts the copies on a stream and records an event. The round ends, and its line with
+//! it, **when that event is done**. A larger job goes on in further rounds, where it is checked anew. So the proof of quiet
 //! for deregistration, for a queue pair that fails or is reset, and for a peer's region, is the one that engines have:
 //! whoever takes a key back, or closes an end of a link, waits for the rounds that might have seen it, and no copy outlives
 //! its round. A process that dies ends with its rounds: the kernel takes the runtime's contexts, and with them their copies,
 //! before the process can be seen to have gone.
+//!
+//! Two rounds are in flight, each with a line of its own: while streams copy for one, the jobs of the next are checked and
+//! put behind it, so that no stream runs dry for a look at the clock. Rounds end in the order in which they began.
+//!
+//! # How ranges become calls
+//! Ranges that do not touch each other wait for one another, thousands at most. Those of one length and one direction that
+//! are blocks of two tables (any 16 of them that lie within four billion strides) go by one
+//! [`copy_blocks`](pmd_core::accelerator::Stream::copy_blocks), which is one launch of a kernel where the device has one;
+//! others by [`copy`](pmd_core::accelerator::Stream::copy), 64 in a call.
 //!
 //! # Which way bytes take
 //! | from | to | how |
@@ -29,11 +38,13 @@
 //! | host | device | copied into a piece of pinned memory, from there by the stream |
 //! | device | host, of this process or in reach | by the stream into a piece, from there once its event is done |
 //!
-//! There are two pieces: while the stream works with one, the mover fills or empties the other. A peer's memory of the
+//! There are four pieces of a mebibyte, or of less where the runtime pins less: while the stream works with some, the mover
+//! fills or empties the others, within a round and across two. A peer's memory of the
 //! host is reached as engines reach it (same process, arena, `process_vm_*`); where only packets would do, the request
 //! fails with `RemoteOperation`. Memory of a peer's device is opened by an accelerator of the same device that this soft
 //! HCA was opened with, at the first copy, and closed when the peer withdraws it or goes; without such an accelerator, or
-//! where opening fails, requests fail with `RemoteOperation`.
+//! where opening fails, requests fail with `RemoteOperation`. What exactly is missing stands in the vendor's byte of the
+//! completion: [`DeviceFault`].
 //!
 //! # Order
 //! Jobs of an engine are done in the order in which they were posted, copies of a stream in theirs. Copies that
@@ -43,18 +54,23 @@
 //! accelerator that polls for the last of them should wait for an immediate or a flag instead.
 //!
 //! # When it fails
-//! | what | syndrome |
-//! |---|---|
-//! | key, right or bounds, here or there, when posted or at a later round | `LocalProtection`, `RemoteAccess` |
-//! | the stream or the runtime | `LocalQueuePairOperation`; the stream is given up and a new one opened for the next job |
-//! | the peer's memory cannot be opened or reached | `RemoteOperation` |
-//! | an end of the link is closed | `Flushed`: the queue pair has failed, and its first error stands |
+//! | what | syndrome | fault |
+//! |---|---|---|
+//! | key, right or bounds, here or there, when posted or at a later round | `LocalProtection`, `RemoteAccess` | |
+//! | the stream or the runtime | `LocalQueuePairOperation`; the stream is given up and a new one opened for the next job | `Stream` |
+//! | no pinned memory at all | `LocalQueuePairOperation`; what does not pass through the host goes on | `NoStaging` |
+//! | the peer's memory cannot be opened or reached | `RemoteOperation` | `NoAccelerator`, `NotOpened`, `NotShared`, `OtherRuntime`, `HostOutOfReach` |
+//! | an end of the link is closed | `Flushed`: the queue pair has failed, and its first error stands | |
 //!
-//! Behind a failed job nothing of the same link is begun. A queue pair in the error state flushes once all of its jobs are
+//! Behind a job that is known to have failed nothing of the same link is begun; what was on a stream by then is flushed,
+//! whatever the stream made of it. A queue pair in the error state flushes once all of its jobs are
 //! back, and one that is reset waits for them, so that nothing is written after a flush or a reset.
 
 mod host;
 mod imports;
+mod pieces;
+mod ranges;
+mod round;
 mod staging;
 mod thread;
 
@@ -73,10 +89,13 @@ use pmd_core::{
 };
 
 use super::{Device, Route};
-use crate::backend::{SetupError, Waker};
+use crate::{
+    backend::{SetupError, Waker},
+    transfer::DeviceFault,
+};
 
 /// Jobs that an engine may have at its mover.
-const JOBS: usize = 1024;
+const JOBS: usize = 4096;
 
 /// Which way a request goes, seen from the queue pair that posted it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +142,32 @@ pub(crate) struct Moved {
     pub(crate) queue_pair: u32,
     pub(crate) sequence: u32,
     pub(crate) last: bool,
-    pub(crate) result: Result<(), Syndrome>,
+    pub(crate) result: Result<(), Fault>,
+}
+
+/// Why a job failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// What hardware would say.
+    pub(crate) syndrome: Syndrome,
+    /// What is missing, where it is about accelerators.
+    pub(crate) device: Option<DeviceFault>,
+}
+
+impl From<Syndrome> for Fault {
+    fn from(syndrome: Syndrome) -> Self {
+        Self { syndrome, device: None }
+    }
+}
+
+impl From<DeviceFault> for Fault {
+    fn from(fault: DeviceFault) -> Self {
+        let syndrome = match fault {
+            DeviceFault::Stream | DeviceFault::NoStaging => Syndrome::LocalQueuePairOperation,
+            _ => Syndrome::RemoteOperation,
+        };
+        Self { syndrome, device: Some(fault) }
+    }
 }
 
 /// An engine's end of it. Dropping it ends the thread: what has not begun then never happens.
@@ -154,13 +198,13 @@ impl Mover {
         }
         let failed = |call| move |source| SetupError::System { call, source };
         let waker = Waker::new().map_err(|error| failed("eventfd")(error.into()))?;
-        let seat = device.seat(waker.clone())?;
+        let seats = [device.seat(waker.clone())?, device.seat(waker.clone())?];
         let signal = Arc::new(Signal { parking: Parking::new(), waker });
         let (jobs, incoming) = channel(JOBS);
         let (outgoing, results) = channel(JOBS);
         let thread = {
             let (signal, engine) = (signal.clone(), engine.clone());
-            let run = move || thread::run(thread::Ends { seat, incoming, outgoing, signal, engine });
+            let run = move || thread::run(thread::Ends { seats, incoming, outgoing, signal, engine });
             Builder::new().name("pmd-mover".into()).spawn(run).map_err(failed("starting a thread"))?
         };
         let (device, thread) = (device.clone(), Some(thread));

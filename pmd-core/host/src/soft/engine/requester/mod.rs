@@ -31,6 +31,7 @@ use super::{
 use crate::{
     backend::SetupError,
     soft::{Link, ProtectionDomain, Route},
+    transfer::DeviceFault,
 };
 
 /// Sending half of one queue pair.
@@ -68,6 +69,8 @@ struct Sending {
     route: Option<Arc<Route>>,
     /// Jobs at the mover.
     moves: u32,
+    /// What memory of an accelerator lacks, for the record with this sequence number, the first that failed so.
+    lacks: Option<(u32, DeviceFault)>,
 }
 
 /// How far the WQE at the head of the queue has come.
@@ -159,6 +162,7 @@ impl Requester {
             waits_for_peer: false,
             route: None,
             moves: 0,
+            lacks: None,
         };
         Ok(Self { ring, sending })
     }
@@ -187,6 +191,7 @@ impl Requester {
         sending.not_ready = None;
         sending.waits_for_peer = false;
         sending.route = None;
+        sending.lacks = None;
     }
 
     /// Whether WQEs are handed over and not begun to their end.

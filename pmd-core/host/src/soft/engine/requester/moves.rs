@@ -11,9 +11,12 @@ use super::{
     Requester, Sending, Stop,
     step::{length, solicited},
 };
-use crate::soft::{
-    Job, Link, Local, MoveDirection as Direction, Moved, Reach,
-    engine::{outstanding::Wait, packet::PacketFlags, pass::Pass},
+use crate::{
+    soft::{
+        Job, Link, Local, MoveDirection as Direction, MoveFault, Moved, Reach,
+        engine::{outstanding::Wait, packet::PacketFlags, pass::Pass},
+    },
+    transfer::DeviceFault,
 };
 
 impl Requester {
@@ -32,7 +35,11 @@ impl Requester {
     pub(in super::super) fn moved(&mut self, moved: &Moved) {
         let sending = &mut self.sending;
         sending.moves = sending.moves.saturating_sub(1);
-        match (moved.result, sending.outstanding.find(moved.sequence)) {
+        if let Err(MoveFault { device: Some(fault), .. }) = moved.result {
+            sending.lacks.get_or_insert((moved.sequence, fault));
+        }
+        let result = moved.result.map_err(|fault| fault.syndrome);
+        match (result, sending.outstanding.find(moved.sequence)) {
             (Ok(()), Some(record)) if moved.last && record.wait == Wait::Move => record.wait = Wait::Done,
             (Ok(()), _) => {}
             (Err(syndrome), Some(record)) => {
@@ -178,6 +185,8 @@ impl Sending {
             return Ok(());
         }
         let (Some(mover), Some(route)) = (pass.mover.as_mut(), &self.route) else {
+            // Streams do not reach what a link to another host does.
+            self.lacks.get_or_insert((self.outstanding.next(), DeviceFault::HostOutOfReach));
             return Err(Stop::Failed(Syndrome::LocalQueuePairOperation));
         };
         if !mover.has_room() {

@@ -90,9 +90,16 @@ impl Sending {
             operation,
             wqe_counter: index,
             syndrome,
-            vendor: 0,
+            vendor: self.detail(syndrome),
             shared_receive_queue: 0,
         }));
+    }
+
+    /// What the vendor's byte says of the record that was popped last.
+    fn detail(&self, syndrome: Syndrome) -> u8 {
+        let popped = self.outstanding.oldest().wrapping_sub(1);
+        let lacks = self.lacks.filter(|(sequence, _)| *sequence == popped && syndrome != Syndrome::Flushed);
+        lacks.map_or(0, |(_, fault)| fault.to_vendor())
     }
 
     /// Whether a request has found no receive for too long.

@@ -9,17 +9,20 @@ use pmd_core::{
 };
 
 use super::{Sending, Stop};
-use crate::soft::{
-    Link, Reach,
-    engine::{
-        batch::Direction,
-        copy::Atomic,
-        outstanding::Wait,
-        packet::{Kind, PacketFlags},
-        pass::Pass,
-        requester::packets::Message,
-        tuning::{LONGEST_MESSAGE, RESPONSES},
+use crate::{
+    soft::{
+        Link, Reach, Shared,
+        engine::{
+            batch::Direction,
+            copy::Atomic,
+            outstanding::Wait,
+            packet::{Kind, PacketFlags},
+            pass::Pass,
+            requester::packets::Message,
+            tuning::{LONGEST_MESSAGE, RESPONSES},
+        },
     },
+    transfer::DeviceFault,
 };
 
 impl Sending {
@@ -105,7 +108,7 @@ impl Sending {
                     let message = Message { kind, flags, word, total, remote: Some(*remote) };
                     return self.send_message(&message, data, pass, link);
                 }
-                Reach::Device(_) => return Err(Stop::Failed(Syndrome::RemoteOperation)),
+                Reach::Device(shared) => return Err(self.without_mover(shared, pass, link)),
             }
         }
         match immediate {
@@ -145,7 +148,7 @@ impl Sending {
                     .map_err(Stop::Failed)?;
                 self.ask(control, remote, total, None, pass, link)
             }
-            Reach::Device(_) => Err(Stop::Failed(Syndrome::RemoteOperation)),
+            Reach::Device(shared) => Err(self.without_mover(shared, pass, link)),
         }
     }
 
@@ -198,6 +201,19 @@ impl Sending {
             Reach::Process { .. } if self.packets_only => Ok(Reach::Packets),
             reach => Ok(reach),
         }
+    }
+
+    /// Memory of an accelerator, and nobody here who drives one.
+    #[cold]
+    fn without_mover(&mut self, shared: Shared, pass: &Pass<'_>, link: &Link) -> Stop {
+        // What it is was announced before its key was handed out, and may not have been taken in.
+        pass.keys.device.service();
+        let fault = match link.share(shared.number) {
+            Some(handle) => DeviceFault::NoAccelerator { kind: handle.kind },
+            None => DeviceFault::NotShared,
+        };
+        self.lacks.get_or_insert((self.outstanding.next(), fault));
+        Stop::Failed(Syndrome::RemoteOperation)
     }
 
     /// Waits for READs and atomics before this one.
