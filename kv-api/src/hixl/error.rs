@@ -301,9 +301,11 @@ fn of_request(error: &RequestError) -> Status {
 fn of_register(error: &RegisterError) -> Status {
     match error {
         RegisterError::Soft(soft::RegisterError::UnsupportedMemory { .. })
-        | RegisterError::Nic(nic::RegisterError::NoDescriptor { .. } | nic::RegisterError::Library(_)) => {
-            Status::Unsupported
-        }
+        | RegisterError::Nic(
+            nic::RegisterError::NoDescriptor { .. }
+            | nic::RegisterError::Unreachable { .. }
+            | nic::RegisterError::Library(_),
+        ) => Status::Unsupported,
         RegisterError::Soft(
             soft::RegisterError::Empty
             | soft::RegisterError::Null

@@ -93,8 +93,11 @@
 //!   take [`register_cached`](endpoint::Endpoint::register_cached), and tell the cache before the memory is unmapped.
 //! - **Device memory**: memory of an accelerator, described by `pmd_core::accelerator`, is registered with
 //!   [`Endpoint::register_device`](endpoint::Endpoint::register_device) and moved as memory of the host is. A NIC reaches it by
-//!   a dma-buf or as peer memory; within a host the accelerator's streams copy it, between processes too, where both were
-//!   given the accelerator. [`RegionPath`](region::RegionPath) tells which.
+//!   a dma-buf or as peer memory; where it does not, this side's own requests go through pinned memory of the host, and
+//!   memory that peers are to reach is refused. Within a host the accelerator's streams copy it, between processes too, where
+//!   both were given the accelerator. [`RegionPath`](region::RegionPath) tells which,
+//!   [`Region::refusals`](region::Region::refusals) why not better, and [`DeviceFault`](transfer::DeviceFault) what a
+//!   request lacked that failed.
 //! - **Control plane** ([`ControlPlane`](control::ControlPlane)): versioned, length-checked frames over TCP. It opens
 //!   routes, carries the application's requests and events, and decides that a peer is down. No transfer waits for
 //!   it.

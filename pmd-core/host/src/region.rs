@@ -2,22 +2,38 @@
 //!
 //! Registration (`soft`, `mlx5`, `verbs`) makes it; work requests carry its keys; dropping it takes the keys back.
 
-use std::fmt;
+use std::{fmt, io};
 
-use pmd_core::memory::{Access, LocalKey, RemoteAddress, RemoteKey, Sge};
+use pmd_core::{
+    accelerator::AcceleratorError,
+    memory::{Access, LocalKey, RemoteAddress, RemoteKey, Sge},
+};
+use pmd_sys::LoadError;
+use thiserror::Error;
 
 /// Registered memory. Dropping it deregisters: when the drop returns, no device and no peer touches the range on
 /// behalf of its keys any more.
 #[derive(Debug)]
 pub struct Region {
     facts: RegionFacts,
+    refusals: Vec<PathRefusal>,
     registration: Box<dyn Registration>,
 }
 
 impl Region {
     /// The handle of what `registration` undoes when it is dropped.
     pub(crate) fn new(facts: RegionFacts, registration: Box<dyn Registration>) -> Self {
-        Self { facts, registration }
+        Self { facts, refusals: Vec::new(), registration }
+    }
+
+    /// All of these, for a handle that wraps this one.
+    pub(crate) const fn facts(&self) -> RegionFacts {
+        self.facts
+    }
+
+    /// Notes which better ways there were not.
+    pub(crate) fn with_refusals(self, refusals: Vec<PathRefusal>) -> Self {
+        Self { refusals, ..self }
     }
 
     /// First byte, as this process addresses it.
@@ -54,6 +70,13 @@ impl Region {
     #[must_use]
     pub const fn path(&self) -> RegionPath {
         self.facts.path
+    }
+
+    /// Which better ways to reach the bytes were not possible, best first, and why. Empty for memory of the host, and for
+    /// memory of an accelerator that is reached in the best way.
+    #[must_use]
+    pub fn refusals(&self) -> &[PathRefusal] {
+        &self.refusals
     }
 
     /// Scatter-gather entry for `length` bytes at `offset`, or `None` when they are not all inside the region.
@@ -114,6 +137,44 @@ pub enum RegionPath {
     PeerMemory,
     /// The accelerator's streams copy it, with that of peers of this host too.
     DeviceCopy,
+    /// The NIC does not reach it: bytes of this side's own requests go through pinned memory of the host, to which and from
+    /// which the accelerator's streams copy. Peers do not reach it at all.
+    Staged,
+}
+
+/// A way to reach the bytes of a region that was not possible.
+#[derive(Debug, Error)]
+#[error("not by {path}: {reason}")]
+pub struct PathRefusal {
+    /// Which.
+    pub path: RegionPath,
+    /// Why.
+    #[source]
+    pub reason: PathReason,
+}
+
+/// Why a NIC does not reach an accelerator's memory in some way.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PathReason {
+    /// The accelerator gave no dma-buf.
+    #[error("no descriptor: {0}")]
+    NotExported(#[source] AcceleratorError),
+    /// The memory came without one, and without a word why.
+    #[error("its owner gave no descriptor of it")]
+    NoDescriptor,
+    /// The installed library has no such call.
+    #[error(transparent)]
+    Library(#[from] LoadError),
+    /// The device or the kernel refused.
+    #[error("{call} failed: {source}")]
+    Refused {
+        /// Which call.
+        call: &'static str,
+        /// What it said.
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl RegionPath {
@@ -127,6 +188,7 @@ impl RegionPath {
             Self::DmaBuf => "dma-buf",
             Self::PeerMemory => "peer memory",
             Self::DeviceCopy => "device copy",
+            Self::Staged => "staged",
         }
     }
 }

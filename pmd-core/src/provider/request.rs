@@ -181,6 +181,11 @@ pub enum PostError {
         /// State it is in.
         state: QueuePairState,
     },
+    /// A receive into device memory that the NIC does not reach, or an atomic with it.
+    #[error(
+        "the NIC does not reach that device memory, and only WRITE, READ and SEND are staged: use memory of the host"
+    )]
+    NotStaged,
     /// The queue pair takes its receives from a shared receive queue.
     #[error("queue pair uses a shared receive queue: post to that queue")]
     UsesSharedQueue,

@@ -16,7 +16,7 @@ use crate::{
     identity::HostId,
     lane::{Lane, LaneConfig, MessageMemory, MessageRegistrar},
     mlx5::Mlx5Backend,
-    nic::{self, NicBackendOptions},
+    nic::{self, NicBackendOptions, StagedBackend},
     registration::Registrar,
     soft::{self, AllocateError, Arena, ArenaOptions, ProtectionDomain, SoftBackend, Tuning},
     topology::Near,
@@ -137,7 +137,9 @@ impl Devices {
                         registered => registered?,
                     }
                 }
-                (Transport::Mlx5 | Transport::Verbs, Some(nic)) => nic.register_source(&*memory, access)?,
+                (Transport::Mlx5 | Transport::Verbs, Some(nic)) => {
+                    nic.register_device(memory.clone(), access)?
+                }
                 (Transport::Mlx5 | Transport::Verbs, None) | (Transport::Tcp, _) => continue,
             };
             regions.push((*transport, region));
@@ -213,11 +215,13 @@ impl Devices {
             }
             (Transport::Mlx5, Some(nic)) => {
                 let cores = near(nic);
-                Ok(Lane::spawn_on(Mlx5Backend::new(nic.clone(), &options)?, lane, &cores)?)
+                let backend = Mlx5Backend::new(nic.clone(), &options)?;
+                Ok(Lane::spawn_on(StagedBackend::on(nic, backend), lane, &cores)?)
             }
             (Transport::Verbs, Some(nic)) => {
                 let cores = near(nic);
-                Ok(Lane::spawn_on(VerbsBackend::new(nic.clone(), &options)?, lane, &cores)?)
+                let backend = VerbsBackend::new(nic.clone(), &options)?;
+                Ok(Lane::spawn_on(StagedBackend::on(nic, backend), lane, &cores)?)
             }
             (Transport::Mlx5 | Transport::Verbs, None) => {
                 Err(EndpointError::TransportMissing { transport, reason: MissingReason::NotOpen })

@@ -13,7 +13,7 @@ use crate::{
     backend::{SetupError, Transport},
     lane::MessageMemory,
     nic,
-    region::{Region, RegionPath},
+    region::{PathRefusal, Region, RegionPath},
     soft,
 };
 
@@ -56,6 +56,12 @@ impl Registered {
     #[must_use]
     pub fn path(&self, transport: Transport) -> Option<RegionPath> {
         self.region(transport).map(Region::path)
+    }
+
+    /// Which better ways there were not over `transport`, and why.
+    #[must_use]
+    pub fn refusals(&self, transport: Transport) -> &[PathRefusal] {
+        self.region(transport).map_or(&[], Region::refusals)
     }
 
     fn region(&self, transport: Transport) -> Option<&Region> {

@@ -10,6 +10,7 @@ use pmd_sys::{LoadError, Mlx5, Transport, Verbs, devices::DevicesError, verbs::*
 
 use super::{
     Candidate, GidChoice, GidEntry, OpenError, Port, PortState, events::EventRouter, gid, port::QueryError,
+    staged::DeviceMemories,
 };
 use crate::backend::SetupError;
 
@@ -40,6 +41,7 @@ struct Inner {
     is_mlx5: bool,
     port_is_active: AtomicBool,
     events: EventRouter,
+    memories: Arc<DeviceMemories>,
 }
 
 /// What one queue or queue pair of the device can have.
@@ -142,6 +144,7 @@ impl Device {
             is_mlx5,
             port_is_active: AtomicBool::new(true),
             events,
+            memories: Arc::default(),
         })))
     }
 
@@ -207,6 +210,11 @@ impl Device {
 
     pub(super) fn set_port_active(&self, active: bool) {
         self.0.port_is_active.store(active, Ordering::Relaxed);
+    }
+
+    /// Device memory that is registered here.
+    pub(crate) fn memories(&self) -> &Arc<DeviceMemories> {
+        &self.0.memories
     }
 
     pub(super) fn events(&self) -> &EventRouter {

@@ -16,6 +16,7 @@
 mod attributes;
 mod completion_queue;
 mod device;
+mod device_memory;
 mod error;
 mod events;
 mod gid;
@@ -26,6 +27,7 @@ mod queue_pair;
 mod register;
 mod room;
 mod shared_receive;
+mod staged;
 
 #[cfg(test)]
 mod tests;
@@ -35,8 +37,10 @@ pub use error::{BackendError, Candidate, OpenError};
 pub use gid::{GidChoice, GidEntry, GidScope, GidType};
 pub use port::{LinkLayer, Port, PortState};
 pub use register::RegisterError;
+pub use staged::StagedBackend;
 
 pub(crate) use completion_queue::CompletionQueue;
+pub(crate) use device_memory::Pins;
 pub(crate) use events::EventSink;
 pub(crate) use library::{pointer, status};
 pub(crate) use queue_pair::QueuePair;

@@ -8,7 +8,7 @@ use pmd_sys::{LoadError, inline::ibv_reg_mr, verbs::ibv_mr};
 use thiserror::Error;
 
 use super::Device;
-use crate::region::{Region, RegionFacts, RegionPath, Registration};
+use crate::region::{PathRefusal, Region, RegionFacts, RegionPath, Registration};
 
 /// Why a range was not registered.
 #[derive(Debug, Error)]
@@ -42,6 +42,23 @@ pub enum RegisterError {
         /// What the kernel said to the address.
         peer_memory: io::Error,
     },
+    /// Peers are to reach device memory that the NIC does not reach; only this side's own requests can be staged.
+    #[error(
+        "peers cannot be let into device memory ({length} bytes at {address:#x}, {access:?}): load the accelerator's peer \
+         memory module (nvidia-peermem), or take a kernel and a driver with dma-buf (Linux 5.12, NVIDIA's open modules), \
+         or register it with LOCAL_WRITE alone, which is staged through the host{}",
+        listed(refusals)
+    )]
+    Unreachable {
+        /// First byte.
+        address: u64,
+        /// Bytes.
+        length: u64,
+        /// What was asked for.
+        access: Access,
+        /// Which ways there were not, best first.
+        refusals: Vec<PathRefusal>,
+    },
     /// The installed library cannot register such memory.
     #[error(transparent)]
     Library(#[from] LoadError),
@@ -60,6 +77,11 @@ pub enum RegisterError {
         #[source]
         source: io::Error,
     },
+}
+
+/// The ways that were tried.
+fn listed(refusals: &[PathRefusal]) -> String {
+    refusals.iter().map(|refusal| format!("; {refusal}")).collect()
 }
 
 /// What to look at when the kernel refuses to register.
@@ -131,7 +153,7 @@ impl Device {
     ///
     /// # Safety
     /// As [`Device::register`].
-    unsafe fn register_address(
+    pub(super) unsafe fn register_address(
         &self,
         address: u64,
         length: u64,
@@ -154,7 +176,7 @@ impl Device {
 
     /// Registers `length` bytes from `offset` of a dma-buf, under the addresses that its accelerator uses. The kernel
     /// keeps a reference of its own to the memory.
-    fn register_dma_buf(
+    pub(super) fn register_dma_buf(
         &self,
         descriptor: i32,
         offset: u64,
@@ -219,7 +241,7 @@ impl Drop for NicRegistration {
     }
 }
 
-fn check(address: u64, length: u64, access: Access) -> Result<(), RegisterError> {
+pub(super) fn check(address: u64, length: u64, access: Access) -> Result<(), RegisterError> {
     if length == 0 {
         return Err(RegisterError::Empty);
     }
