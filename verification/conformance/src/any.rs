@@ -9,8 +9,9 @@ use pmd_core::{
     },
     queue::QueuePairState,
 };
-use pmd_host::backend::{
-    Backend, ConnectOptions, QueuePairAddress, QueuePairConfig, SetupError, Transport, Waker,
+use pmd_host::{
+    backend::{Backend, ConnectOptions, QueuePairAddress, QueuePairConfig, SetupError, Transport, Waker},
+    transfer::DeviceFault,
 };
 
 /// Any back end. A lane can be run on it too.
@@ -111,6 +112,10 @@ impl Backend for AnyBackend {
 
     fn destroy_queue_pair(&mut self, queue_pair: QueuePairHandle) -> Result<(), SetupError> {
         self.0.destroy_queue_pair(queue_pair)
+    }
+
+    fn device_fault(&self, completion: &Completion) -> Option<DeviceFault> {
+        self.0.device_fault(completion)
     }
 
     fn is_unfinished(&self) -> bool {

@@ -54,6 +54,8 @@ pub enum Ability {
     Processes,
     /// Memory that only an accelerator's streams touch.
     DeviceMemory,
+    /// The same, of which this side's requests can be, and the peer's not; and memory that the NIC reaches itself.
+    Staging,
 }
 
 impl fmt::Display for Ability {
@@ -65,6 +67,7 @@ impl fmt::Display for Ability {
             Self::MessageOrder => "writes that wait for earlier messages",
             Self::Processes => "peers in other processes",
             Self::DeviceMemory => "memory of an accelerator",
+            Self::Staging => "memory of an accelerator beside a NIC",
         })
     }
 }
@@ -136,7 +139,18 @@ pub trait Device: Send + Sync {
         panic!("{length} bytes with {access:?} of an accelerator, on a bed without one")
     }
 
-    /// The accelerator of [`Device::device_memory`].
+    /// Memory of an accelerator that the NIC does not reach, for its owner's requests; for beds that have
+    /// [`Ability::Staging`].
+    fn staged_memory(&self, length: usize) -> Memory {
+        panic!("{length} bytes of an accelerator, on a bed without a NIC")
+    }
+
+    /// Memory of the same accelerator that the NIC does reach.
+    fn direct_memory(&self, length: usize, access: Access) -> Memory {
+        panic!("{length} bytes with {access:?} of an accelerator, on a bed without a NIC")
+    }
+
+    /// The accelerator of [`Device::device_memory`] and [`Device::staged_memory`].
     fn accelerator(&self) -> Option<&CpuAccelerator> {
         None
     }

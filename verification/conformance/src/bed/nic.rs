@@ -1,14 +1,22 @@
 //! A NIC behind the verbs or the mlx5 back end: silicon, soft-RoCE, or the simulated ConnectX.
 #![allow(unsafe_code)] // registers memory
 
-use std::sync::Arc;
+use std::{
+    ptr::NonNull,
+    sync::{Arc, OnceLock},
+};
 
-use pmd_core::memory::Access;
+use pmd_core::{
+    accelerator::{Accelerator, AcceleratorError, DeviceMemory, ShareHandle},
+    memory::{Access, RegionDescription, RegionSource},
+};
 use pmd_host::{
+    accelerator::{CpuAccelerator, CpuOptions},
     backend::{ConnectOptions, Transport},
     endpoint::{EndpointConfig, TransportChoice},
     mlx5::Mlx5Backend,
-    nic::{self, NicBackendOptions, NicOptions},
+    nic::{self, NicBackendOptions, NicOptions, StagedBackend},
+    region::{Region, RegionPath},
     verbs::VerbsBackend,
 };
 
@@ -88,7 +96,7 @@ impl Bed for NicBed {
             (Ability::RefusalFailsPeer, _) if !self.is_mlx5 => {
                 Some("software RoCE leaves the peer's queue pair as it is in some cases")
             }
-            (Ability::DeviceMemory, _) => Some("no accelerator here has memory that this NIC reaches"),
+            (Ability::DeviceMemory, _) => Some("peers are not let into memory that the NIC does not reach"),
             _ => None,
         }
     }
@@ -109,7 +117,8 @@ impl Bed for NicBed {
     fn device(&self, place: Place) -> Arc<dyn Device> {
         let name = &self.devices[place as usize];
         let opened = || open(name).unwrap_or_else(|error| panic!("opening {name} again: {error}"));
-        Arc::new(NicDevice { device: opened(), foreign: opened(), driver: self.driver })
+        let (device, foreign, driver) = (opened(), opened(), self.driver);
+        Arc::new(NicDevice { device, foreign, driver, accelerator: OnceLock::new() })
     }
 
     fn options(&self) -> ConnectOptions {
@@ -131,6 +140,7 @@ struct NicDevice {
     /// The same NIC in another protection domain.
     foreign: nic::Device,
     driver: Driver,
+    accelerator: OnceLock<CpuAccelerator>,
 }
 
 impl Device for NicDevice {
@@ -138,8 +148,15 @@ impl Device for NicDevice {
         let options = NicBackendOptions { completions };
         let device = self.device.clone();
         match self.driver {
-            Driver::Verbs => AnyBackend::new(VerbsBackend::new(device, &options).expect("a verbs back end")),
-            Driver::Mlx5 => AnyBackend::new(Mlx5Backend::new(device, &options).expect("an mlx5 back end")),
+            // As the lanes of endpoints have them.
+            Driver::Verbs => {
+                let backend = VerbsBackend::new(device, &options).expect("a verbs back end");
+                AnyBackend::new(StagedBackend::on(&self.device, backend))
+            }
+            Driver::Mlx5 => {
+                let backend = Mlx5Backend::new(device, &options).expect("an mlx5 back end");
+                AnyBackend::new(StagedBackend::on(&self.device, backend))
+            }
         }
     }
 
@@ -147,9 +164,85 @@ impl Device for NicDevice {
         register(&self.device, length, access)
     }
 
+    fn staged_memory(&self, length: usize) -> Memory {
+        let accelerator = self.cpu();
+        let memory: Arc<dyn DeviceMemory> = accelerator.allocate(length as u64).expect("memory").into();
+        let refused = self.device.register_device(memory.clone(), Access::READ_WRITE);
+        let refused = refused.expect_err("peers are not let in");
+        assert!(
+            matches!(&refused, nic::RegisterError::Unreachable { refusals, .. } if refusals.len() == 2),
+            "{refused}"
+        );
+        let region = self.device.register_device(memory, Access::LOCAL_WRITE).expect("staging");
+        let ways: Vec<RegionPath> = region.refusals().iter().map(|refusal| refusal.path).collect();
+        assert_eq!(
+            (region.path(), &ways[..]),
+            (RegionPath::Staged, &[RegionPath::DmaBuf, RegionPath::PeerMemory][..])
+        );
+        behind(accelerator, length, region)
+    }
+
+    fn direct_memory(&self, length: usize, access: Access) -> Memory {
+        // Without a shield: the kernel finds pages at the address, as it does with a peer memory module.
+        let open = CpuAccelerator::new(CpuOptions {
+            ordinal: self.cpu().identity().ordinal,
+            ..CpuOptions::default()
+        });
+        let memory: Arc<dyn DeviceMemory> = Arc::new(Borrowed {
+            memory: open.allocate(length as u64).expect("memory"),
+            of: self.cpu().clone(),
+        });
+        let region = self.device.register_device(memory, access).expect("registering");
+        assert_eq!((region.path(), region.refusals().len()), (RegionPath::PeerMemory, 1));
+        behind(&open, length, region)
+    }
+
+    fn accelerator(&self) -> Option<&CpuAccelerator> {
+        Some(self.cpu())
+    }
+
     fn foreign_memory(&self, length: usize, access: Access) -> Memory {
         register(&self.foreign, length, access)
     }
+}
+
+impl NicDevice {
+    fn cpu(&self) -> &CpuAccelerator {
+        let options = CpuOptions { shielded: true, ..CpuOptions::default() };
+        self.accelerator.get_or_init(|| CpuAccelerator::new(options))
+    }
+}
+
+/// Memory of one accelerator that says that it is another's, whose flushes are counted.
+#[derive(Debug)]
+struct Borrowed {
+    memory: Box<dyn DeviceMemory>,
+    of: CpuAccelerator,
+}
+
+// SAFETY: the memory's own description, which stays as long as the value.
+unsafe impl RegionSource for Borrowed {
+    fn description(&self) -> RegionDescription {
+        self.memory.description()
+    }
+}
+
+impl DeviceMemory for Borrowed {
+    fn accelerator(&self) -> Arc<dyn Accelerator> {
+        Arc::new(self.of.clone())
+    }
+
+    fn share(&self) -> Result<ShareHandle, AcceleratorError> {
+        self.memory.share()
+    }
+}
+
+/// Memory that only streams of its accelerator touch, under the keys of a region that keeps it.
+fn behind(accelerator: &CpuAccelerator, length: usize, region: Region) -> Memory {
+    let base = NonNull::new(region.address() as *mut u8).expect("memory is not at address 0");
+    let stream = accelerator.open_stream().expect("a stream");
+    // SAFETY: the region keeps the memory, and bytes are reached by the stream only.
+    unsafe { soft::with(base, length, region, Box::new(())) }.behind(stream)
 }
 
 fn register(device: &nic::Device, length: usize, access: Access) -> Memory {

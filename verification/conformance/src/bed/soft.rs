@@ -86,6 +86,7 @@ impl Bed for SoftBed {
             (Ability::DeviceMemory, path) if path != Path::Accelerator => {
                 Some("this path is for memory of the host")
             }
+            (Ability::Staging, _) => Some("this device is no NIC"),
             (Ability::MessageOrder, path) if !matches!(path, Path::Packets | Path::Tcp) => {
                 Some("a direct write may overtake the payload of an earlier message")
             }

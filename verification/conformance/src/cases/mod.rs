@@ -15,6 +15,7 @@ mod queues;
 mod ready;
 mod registration;
 mod shared;
+mod staging;
 
 use crate::{bed::Ability, context::Context};
 
@@ -54,6 +55,7 @@ pub fn all() -> Vec<Case> {
         shared::CASES,
         registration::CASES,
         devices::CASES,
+        staging::CASES,
         parking::CASES,
         &lane::cases(),
         chance::CASES,

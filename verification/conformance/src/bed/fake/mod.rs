@@ -83,7 +83,7 @@ impl Bed for FakeBed {
     fn lacks(&self, ability: Ability) -> Option<&'static str> {
         match ability {
             Ability::Processes => Some("the fake device is memory of one process"),
-            Ability::DeviceMemory => Some("the fake device has no accelerator"),
+            Ability::DeviceMemory | Ability::Staging => Some("the fake device has no accelerator"),
             _ => None,
         }
     }
