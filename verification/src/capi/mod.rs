@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::accelerators;
+use crate::accelerators::{self, Runtime};
 use crate::count::Tally;
 use crate::examples::{self, Device, EXAMPLES, Example, Language, Runnable};
 use crate::process::{Ended, Task};
@@ -34,6 +34,7 @@ pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Dur
     if bench.install() {
         bench.programs();
         bench.interfaces();
+        bench.devices();
         bench.cmake();
         bench.attention();
     }
@@ -191,6 +192,19 @@ impl Bench<'_, '_> {
             }
             Ok(_) => {}
             Err(error) => self.expect(false, &format!("there are free ports: {error}")),
+        }
+    }
+
+    /// A program whose caches and messages lie on a stand-in's device.
+    fn devices(&mut self) {
+        let program = self.installed.folder.join("devices");
+        let source = Path::new("kv-api/capi/tests/devices.cpp");
+        let compile = self.installed.compile(source, Language::CppAscend, &program);
+        if self.succeeds("devices compiles", &compile) {
+            let run = Task::new(program, &self.installed.folder)
+                .env("PMD_ACCELERATORS", "fake-ascend:0")
+                .env("LD_LIBRARY_PATH", Runtime::Ascend.folder(self.workspace));
+            self.succeeds("caches and messages of C programs lie on a device", &run);
         }
     }
 
