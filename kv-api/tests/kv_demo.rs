@@ -64,15 +64,14 @@ fn the_demo_moves_a_cache_every_way_and_verifies_it() {
 
 #[test]
 fn the_table_names_the_transport() {
-    let output = kv(&["demo", "--model", "deepseek-v3", "--tokens", "64", "--transport", "shm"]);
-    assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("61 layers x 1 tensors x 1 blocks of 73728 bytes"), "{text}");
-    assert_eq!(
-        text.lines().filter(|line| line.contains("shm") && line.ends_with("yes")).count(),
-        5,
-        "{text}"
-    );
+    for transport in ["shm", "tcp"] {
+        let output = kv(&["demo", "--model", "deepseek-v3", "--tokens", "64", "--transport", transport]);
+        assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("61 layers x 1 tensors x 1 blocks of 73728 bytes"), "{text}");
+        let verified = |line: &&str| line.contains(transport) && line.ends_with("yes");
+        assert_eq!(text.lines().filter(verified).count(), 5, "{text}");
+    }
 }
 
 #[test]

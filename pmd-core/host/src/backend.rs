@@ -165,6 +165,23 @@ pub enum QueuePairAddress {
     Tcp(TcpAddress),
 }
 
+impl QueuePairAddress {
+    /// The address as a process sees it that heard its owner from `remote`: an owner that listens on any address is reached
+    /// at that one.
+    #[must_use]
+    pub fn seen_from(self, remote: SocketAddr) -> Self {
+        match self {
+            Self::Tcp(TcpAddress { socket, device, queue_pair }) if socket.ip().is_unspecified() => {
+                let mut seen = remote;
+                seen.set_ip(remote.ip().to_canonical());
+                seen.set_port(socket.port());
+                Self::Tcp(TcpAddress { socket: seen, device, queue_pair })
+            }
+            address => address,
+        }
+    }
+}
+
 /// Address of a soft HCA's queue pair across hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TcpAddress {

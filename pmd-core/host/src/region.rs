@@ -129,6 +129,8 @@ pub enum RegionPath {
     /// Peers of this host ask the kernel to copy (`process_vm_readv`, `process_vm_writev`), or get packets where it
     /// refuses.
     ProcessMemory,
+    /// The engine sends it and receives into it, over TCP.
+    Streams,
     /// Pinned in host memory for the NIC.
     Pinned,
     /// The NIC reaches an accelerator's memory through a dma-buf.
@@ -184,6 +186,7 @@ impl RegionPath {
         match self {
             Self::Mapped => "mapped",
             Self::ProcessMemory => "process memory",
+            Self::Streams => "streams",
             Self::Pinned => "pinned",
             Self::DmaBuf => "dma-buf",
             Self::PeerMemory => "peer memory",

@@ -16,7 +16,11 @@ use support::{finish, pmd, spawn};
 
 /// Yields while idle, so that tests do not take the machine's cores.
 fn measure(arguments: &[&str]) -> Value {
-    let fixed = ["--transport", "shm", "--idle", "yield", "--json"];
+    measure_over("shm", arguments)
+}
+
+fn measure_over(transport: &str, arguments: &[&str]) -> Value {
+    let fixed = ["--transport", transport, "--idle", "yield", "--json"];
     let run = pmd(&[&["perf"], arguments, &fixed].concat());
     assert_eq!(run.code, Some(0), "{arguments:?}: {}", run.err);
     let report = run.json();
@@ -48,6 +52,14 @@ fn latencies_are_measured_and_verified() {
             assert_eq!((&report["iters"], &report["latency"]), (&300.into(), &latency.into()));
             assert_eq!(report["bytes"], 300 * size.parse::<u64>().unwrap());
         }
+    }
+}
+
+#[test]
+fn tcp_is_measured_too() {
+    for (test, size) in [("write_lat", "70000"), ("send_lat", "8"), ("read_lat", "8"), ("write_bw", "1M")] {
+        let report = measure_over("tcp", &[test, "--size", size, "--iters", "50"]);
+        assert_eq!((&report["op"], &report["transport"]), (&test.into(), &"tcp".into()));
     }
 }
 

@@ -55,7 +55,9 @@ impl Registered {
     /// How the bytes are reached over `transport`.
     #[must_use]
     pub fn path(&self, transport: Transport) -> Option<RegionPath> {
-        self.region(transport).map(Region::path)
+        let path = self.region(transport).map(Region::path);
+        // The same region of the soft HCA may be reached in other ways from this host.
+        if transport == Transport::Tcp { path.map(|_| RegionPath::Streams) } else { path }
     }
 
     /// Which better ways there were not over `transport`, and why.

@@ -48,7 +48,7 @@ use self::{
     peer::Relay,
 };
 use crate::{
-    backend::{ConnectOptions, QueuePairAddress, QueuePairConfig, TcpAddress, Transport},
+    backend::{ConnectOptions, QueuePairAddress, QueuePairConfig, Transport},
     control::{
         Connection, ControlConfig, ControlPlane, DownReason, PeerIdentity, Refusal, RequestError, Service,
     },
@@ -361,14 +361,7 @@ fn addresses((first, others): &(Route, Vec<Route>)) -> Vec<Vec<QueuePairAddress>
 /// A peer that listens at any address is reached at the one from which it is heard.
 fn seen_from(connection: &Connection, mut routes: Vec<Vec<QueuePairAddress>>) -> Vec<Vec<QueuePairAddress>> {
     for address in routes.iter_mut().flatten() {
-        if let QueuePairAddress::Tcp(TcpAddress { socket, .. }) = address
-            && socket.ip().is_unspecified()
-        {
-            let port = socket.port();
-            *socket = connection.remote();
-            socket.set_ip(socket.ip().to_canonical());
-            socket.set_port(port);
-        }
+        *address = address.seen_from(connection.remote());
     }
     routes
 }

@@ -131,6 +131,8 @@ fn crosses(choice: TransportChoice, transport: Transport) {
     let mut work = WorkListBuilder::new(Direction::Write, WorkListLimits::default());
     let key = from.local_key(transport).unwrap();
     let remote_key = to.remote_key(transport).unwrap();
+    let path = if transport == Transport::Tcp { RegionPath::Streams } else { RegionPath::Mapped };
+    assert_eq!((from.path(transport), from.path(Transport::Verbs)), (Some(path), None));
     let remote = RemoteAddress { address: to.address() + 4096, key: remote_key };
     work.push(LocalPiece { address: from.address(), length: 300_000, key }, remote);
     let notify = crate::transfer::Notification { bytes: b"landed".to_vec(), immediate: None };

@@ -45,6 +45,9 @@
 //!   (acquire), then overwrites. Or the position travels in a packet of the opposite ring, whose marker gives the
 //!   same edge, and is given to [`Producer::acknowledge`]: then the shared word, and the transfer of its cache line,
 //!   is needed only when traffic goes one way.
+//! - Where a network is between two rings, an end at each carries packets across: one takes them out
+//!   ([`Consumer::publish_to`] stores what the far consumer has consumed, in place of what it has taken itself), the
+//!   other puts them in at the same positions ([`Producer::skip_to`]). Each ring keeps the edges above.
 
 mod consumer;
 mod memory;

@@ -34,6 +34,7 @@ impl Task for Measure {
         let endpoint = side.endpoint()?;
         peer.send(&Message::Setup { plan: plan.clone(), transport, endpoint })?;
         let Message::Endpoint(remote) = peer.receive()? else { return Err(PerfError::OutOfTurn) };
+        let remote = peer.seen(remote);
         side.connect(&remote)?;
         let mut side = side.with(peer, remote);
         let device = fabric.device();

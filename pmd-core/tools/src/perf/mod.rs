@@ -108,6 +108,7 @@ enum TransportChoice {
     Shm,
     Mlx5,
     Verbs,
+    Tcp,
 }
 
 /// Measures, or serves one that measures.

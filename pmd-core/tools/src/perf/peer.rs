@@ -146,6 +146,11 @@ impl Waiting {
 }
 
 impl Peer {
+    /// The peer's end, with an address at which it is reached from here.
+    pub(super) fn seen(&self, endpoint: Endpoint) -> Endpoint {
+        Endpoint { address: endpoint.address.seen_from(self.connection.remote()), ..endpoint }
+    }
+
     /// Tells the peer something.
     pub(super) fn send(&self, message: &Message) -> Result<(), PerfError> {
         Ok(self.connection.event(MESSAGE, serde_json::to_vec(message)?)?)

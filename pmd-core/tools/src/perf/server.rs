@@ -16,7 +16,8 @@ use crate::{Failure, outcome::explain};
 pub(super) fn serve(mut peer: Peer, device: Option<String>) -> Result<(), PerfError> {
     match peer.receive()? {
         Message::Setup { plan, transport, endpoint } => {
-            Chosen { transport, device }.run(Serve { peer, plan, client: endpoint })
+            let client = peer.seen(endpoint);
+            Chosen { transport, device }.run(Serve { peer, plan, client })
         }
         _ => Err(PerfError::OutOfTurn),
     }

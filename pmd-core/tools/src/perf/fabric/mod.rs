@@ -38,6 +38,7 @@ impl Chosen {
     pub(super) fn new(choice: TransportChoice, device: Option<String>) -> Result<Self, PerfError> {
         let transport = match choice {
             TransportChoice::Shm => Transport::SharedMemory,
+            TransportChoice::Tcp => Transport::Tcp,
             TransportChoice::Mlx5 => nic::check(Transport::Mlx5, device.as_ref())?,
             TransportChoice::Verbs => nic::check(Transport::Verbs, device.as_ref())?,
             TransportChoice::Auto => nic::best(device.as_ref())?,
@@ -49,6 +50,7 @@ impl Chosen {
     pub(super) fn run<T: Task>(&self, task: T) -> Result<T::Output, PerfError> {
         match self.transport {
             Transport::SharedMemory => soft::run(task),
+            Transport::Tcp => soft::run_over_tcp(task),
             transport => nic::run(transport, self.device.as_ref(), task),
         }
     }

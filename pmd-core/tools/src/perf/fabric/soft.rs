@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // registers memory
 
 use pmd_core::memory::Access;
-use pmd_host::soft::{ArenaOptions, Device, DeviceConfig, ProtectionDomain, SoftBackend, Tuning};
+use pmd_host::soft::{ArenaOptions, Device, DeviceConfig, ProtectionDomain, SoftBackend, TcpConfig, Tuning};
 
 use super::{Fabric, Task};
 use crate::{
@@ -14,6 +14,14 @@ use crate::{
 pub(super) fn run<T: Task>(task: T) -> Result<T::Output, PerfError> {
     let device = Device::open(DeviceConfig::default())?;
     let backend = SoftBackend::new(&device, ProtectionDomain::default(), Tuning::default())?;
+    task.run(backend, &device)
+}
+
+/// The same, over TCP.
+pub(super) fn run_over_tcp<T: Task>(task: T) -> Result<T::Output, PerfError> {
+    let config = DeviceConfig { tcp: Some(TcpConfig::default()), ..DeviceConfig::default() };
+    let device = Device::open(config)?;
+    let backend = SoftBackend::over_tcp(&device, ProtectionDomain::default(), Tuning::default())?;
     task.run(backend, &device)
 }
 
