@@ -123,8 +123,8 @@
 //! Every interface takes memory of accelerators, described by `pmd_core::accelerator`, where it takes the host's: a cache of
 //! the engine with [`register_device_cache`](engine::Engine::register_device_cache), for instance. Everything else is as for
 //! memory of the host, and the other end may be of either kind.
-//! - A NIC reaches it by a dma-buf or as peer memory. Within a host the accelerator's streams copy, for which **both**
-//!   engines are opened with the accelerator, that of a host cache too:
+//! - A NIC reaches it by a dma-buf or as peer memory. Within a host the accelerator's streams copy: those of the engine
+//!   that **posts** the transfer, which is opened with the accelerators of both ends, even if its own cache is the host's:
 //!   [`DeviceConfig::accelerators`](pmd_host::soft::DeviceConfig::accelerators) in
 //!   [`EndpointConfig::soft`](pmd_host::endpoint::EndpointConfig::soft), or, where an interface reads the [`environment`],
 //!   `PMD_ACCELERATORS`. [`Cache::path`](engine::Cache::path) tells which way it is; none is chosen silently, and a cache

@@ -10,7 +10,7 @@ use engine_support::{
     A_WHILE, PATIENCE, arena, blocks, config, connect, content, error, fill, filled, read, soon,
 };
 use kv_api::{
-    engine::{Cache, CacheMemory, Engine, EngineError},
+    engine::{Cache, CacheMemory, Engine, EngineError, StreamOptions},
     layout::CacheLayout,
     planner::{BlockMap, LayerMap, Selection},
 };
@@ -128,6 +128,38 @@ fn caches_on_a_device_and_in_host_memory_exchange_blocks() {
     for (tensor, block) in blocks(&target) {
         assert_eq!(look(&accelerator, &near, tensor, block), filled(&host, tensor, block, SALT));
         assert_eq!(read(&target, tensor, block), filled(&target, tensor, block, !SALT));
+    }
+}
+
+#[test]
+fn who_drives_the_device_posts_and_who_does_not_is_told() {
+    let accelerator = device();
+    let prefill = engine_on("prefill", &accelerator);
+    // As a process of its own, without an accelerator.
+    let soft = soft::DeviceConfig { same_process: false, ..soft::DeviceConfig::default() };
+    let decode = Engine::open(EndpointConfig { soft, ..config("decode") }).unwrap();
+    let (peer, back) = connect(&decode, &prefill);
+    let computed = on_device(&prefill, "computed", &accelerator);
+    compute(&accelerator, &computed, SALT);
+    let room = arena(&decode, "room", layout());
+    let remote = decode.remote_cache(&peer, "computed", PATIENCE).unwrap();
+    let selection = || Selection::whole(&layout());
+    let stream = remote.stream(&room, selection(), StreamOptions::default()).map(drop);
+    for refused in
+        [remote.pull(&room, selection()).map(drop), remote.push(&room, selection()).map(drop), stream]
+    {
+        let Err(EngineError::NotDriven { name, kind }) = refused else { panic!("{refused:?}") };
+        assert_eq!((&*name, &*kind), ("computed", "cpu"));
+    }
+    let there = prefill.remote_cache(&back, "room", PATIENCE).unwrap();
+    there.push(&computed, selection()).unwrap().post(None).unwrap().wait(soon()).unwrap();
+    for (tensor, block) in blocks(&room) {
+        assert_eq!(read(&room, tensor, block), filled(&room, tensor, block, SALT));
+    }
+    fill(&room, !SALT);
+    there.pull(&computed, selection()).unwrap().post(None).unwrap().wait(soon()).unwrap();
+    for (tensor, block) in blocks(&computed) {
+        assert_eq!(look(&accelerator, &computed, tensor, block), filled(&room, tensor, block, !SALT));
     }
 }
 

@@ -86,21 +86,40 @@ fn the_table_says_which_way_the_bytes_go() {
     }
 }
 
-#[test]
-fn what_a_device_serves_is_fetched_into_host_memory() {
-    let mut server =
-        start(&[&["serve", "--listen", "127.0.0.1:0", "--device", "cpu", "--once"], &SMALL[..]].concat());
+/// A server of a cache on a device, until its first peer has gone; and where it listens.
+fn serve() -> (Child, String) {
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--device", "cpu", "--once"];
+    let mut server = start(&[&arguments[..], &SMALL[..]].concat());
     let mut lines = BufReader::new(server.stdout.take().expect("piped")).lines();
     let mut line = || lines.next().expect("it says where it listens").expect("text");
     let (_summary, listening) = (line(), line());
-    let address = listening.strip_prefix("listening on ").expect(&listening);
-    let fetched = kv(&["fetch", address, "--device", "cpu", "--in-host-memory", "--json"]);
+    let address = listening.strip_prefix("listening on ").expect(&listening).to_owned();
+    (server, address)
+}
+
+#[test]
+fn what_a_device_serves_is_fetched_into_host_memory() {
+    let (server, address) = serve();
+    let fetched = kv(&["fetch", &address, "--device", "cpu", "--in-host-memory", "--json"]);
     let figures = figures(&fetched);
     assert_eq!(figures["verified"], true);
     assert_eq!(figures["rows"][0]["prefill_path"], "device copy");
     assert_eq!(figures["rows"][0]["decode_path"], "mapped");
     let served = finish(server);
     assert_eq!(served.status.code(), Some(0), "{}", complaint(&served));
+}
+
+#[test]
+fn who_fetches_without_the_device_is_told() {
+    for arguments in [&[][..], &["--device", "cpu:1"]] {
+        let (server, address) = serve();
+        let refused = kv(&[&["fetch", address.as_str()][..], arguments].concat());
+        assert_eq!(refused.status.code(), Some(1), "{}", complaint(&refused));
+        let told = complaint(&refused);
+        assert!(told.contains("on a cpu device that this engine does not drive"), "{told}");
+        let served = finish(server);
+        assert_eq!(served.status.code(), Some(0), "{}", complaint(&served));
+    }
 }
 
 #[test]

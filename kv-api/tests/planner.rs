@@ -245,7 +245,7 @@ fn refuses_impossible_layouts() {
 fn a_descriptor_from_a_peer_is_checked_again() {
     let layout = CacheLayout::new(61, 1, 64, 1152).unwrap();
     let placement = Placement::contiguous(&layout, 0x7000_0000, 3).unwrap();
-    let descriptor = CacheDescriptor { id: 1, name: "cache".into(), layout, placement };
+    let descriptor = CacheDescriptor { id: 1, name: "cache".into(), layout, placement, devices: Vec::new() };
     let bytes = postcard::to_allocvec(&descriptor).unwrap();
     assert!(bytes.len() < 64, "a contiguous cache is described in {} bytes", bytes.len());
     let parsed: CacheDescriptor = postcard::from_bytes(&bytes).unwrap();

@@ -138,6 +138,7 @@ pub(crate) fn engine(py: Python<'_>, error: EngineError) -> PyErr {
         EngineError::TagTaken { tag } => {
             raise(py, "TagTaken", "TagTaken", error.to_string(), &|fields| fields.set_item("tag", tag))
         }
+        error @ EngineError::NotDriven { .. } => plain(py, "DeviceError", &error),
         other => plain(py, "Error", &other),
     }
 }

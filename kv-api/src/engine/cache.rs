@@ -19,7 +19,7 @@ use pmd_host::{
 };
 
 use super::{EngineError, Shared};
-use crate::layout::{CacheDescriptor, CacheLayout, LayoutError, Placement, TensorRun};
+use crate::layout::{CacheDescriptor, CacheDevice, CacheLayout, LayoutError, Placement, TensorRun};
 
 /// A registered cache; clones are handles to the same one. Peers can reach it until the last handle and the last
 /// transfer with it are gone.
@@ -48,6 +48,23 @@ pub enum CacheMemory {
     Kept(KeepAlive),
     /// An accelerator's.
     Device(Vec<Arc<dyn DeviceMemory>>),
+}
+
+impl CacheMemory {
+    /// Each accelerator once.
+    fn devices(&self) -> Vec<CacheDevice> {
+        let Self::Device(memories) = self else { return Vec::new() };
+        let mut devices = Vec::new();
+        for memory in memories {
+            let accelerator = memory.accelerator();
+            let identity = accelerator.identity();
+            let device = CacheDevice { kind: identity.kind.name().to_owned(), unique: identity.unique };
+            if !devices.contains(&device) {
+                devices.push(device);
+            }
+        }
+        devices
+    }
 }
 
 impl Cache {
@@ -188,7 +205,10 @@ impl Cache {
     #[must_use]
     pub fn descriptor(&self, transport: Transport) -> Option<CacheDescriptor> {
         let placement = self.placement_with(|region| region.remote_key(transport).map(|key| key.0))?;
-        Some(CacheDescriptor { id: self.0.id, name: self.0.name.clone(), layout: self.0.layout, placement })
+        let Inner { id, name, layout, memory, .. } = &*self.0;
+        let copied = self.path(transport) == Some(RegionPath::DeviceCopy);
+        let devices = if copied { memory.devices() } else { Vec::new() };
+        Some(CacheDescriptor { id: *id, name: name.clone(), layout: *layout, placement, devices })
     }
 
     /// The placement with the keys of this process's own work requests over `transport`.

@@ -70,6 +70,18 @@ pub enum EngineError {
         /// The tag.
         tag: u64,
     },
+    /// The peer's cache is in memory of an accelerator of this host that this engine was not opened with, so that it
+    /// cannot post transfers with it.
+    #[error(
+        "cache {name:?} of the peer is on a {kind} device that this engine does not drive: open it with the accelerator, \
+         or have the peer post the transfer"
+    )]
+    NotDriven {
+        /// The peer's cache.
+        name: String,
+        /// Name of the accelerator's runtime.
+        kind: String,
+    },
     /// The peer has no such cache.
     #[error("the peer has no cache named {name:?}")]
     NoSuchCache {

@@ -44,7 +44,7 @@ use pmd_core::{accelerator::DeviceMemory, sync::AtomicU64};
 use pmd_host::{
     control::{DownReason, Refusal},
     endpoint::{Endpoint, EndpointConfig, Peer, PeerService},
-    soft::ArenaOptions,
+    soft::{Accelerators, ArenaOptions},
     transfer::{KeepAlive, Spares, WorkBuffers},
 };
 
@@ -99,6 +99,8 @@ struct Shared {
     counters: CounterCells,
     courier: Courier,
     spares: PlanSpares,
+    /// What the engine was opened with.
+    accelerators: Accelerators,
 }
 
 /// Memory of plans that were dropped, for the next ones: a plan of many blocks costs more to have pages mapped for than
@@ -137,6 +139,7 @@ impl Engine {
             counters: CounterCells::default(),
             courier: Courier::default(),
             spares: PlanSpares::default(),
+            accelerators: config.soft.accelerators.clone(),
         });
         let endpoint = Endpoint::open(config, Arc::clone(&shared) as Arc<dyn PeerService>)?;
         Ok(Self { endpoint, shared })

@@ -49,6 +49,7 @@ impl Prepared {
         layers: LayerMap,
         blocks: Arc<OwnedBlocks>,
     ) -> Result<Self, EngineError> {
+        remote.check_driven()?;
         let peer = remote.peer();
         let transport = peer.transport();
         let placement = local.local_placement(transport).ok_or(EngineError::NotRegistered { transport })?;

@@ -8,6 +8,7 @@ use std::{
 use pmd_host::{
     control::{Refusal, RequestError},
     endpoint::Peer,
+    soft::Accelerators,
 };
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
     metrics::PeerRecord, outline::OwnedBlocks,
 };
 use crate::{
-    layout::CacheDescriptor,
+    layout::{CacheDescriptor, CacheDevice},
     planner::{BlockMap, Direction, LayerMap, PlanError, Selection},
 };
 
@@ -41,6 +42,8 @@ pub struct RemoteCache {
     descriptor: Arc<CacheDescriptor>,
     record: Arc<PeerRecord>,
     engine: Weak<Shared>,
+    /// Runtime of a device of the cache that the engine does not drive.
+    undriven: Option<String>,
 }
 
 impl RemoteCache {
@@ -62,8 +65,21 @@ impl RemoteCache {
         let malformed = |_| EngineError::Malformed { length: answer.len() };
         let descriptor: CacheDescriptor = postcard::from_bytes(&answer).map_err(malformed)?;
         let descriptor = Arc::new(descriptor.validated()?);
+        let undriven = descriptor.devices.iter().find(|device| !is_driven(&engine.accelerators, device));
+        let undriven = undriven.map(|device| device.kind.clone());
         let (record, engine) = (engine.record(peer), Arc::downgrade(engine));
-        Ok(Self { peer: peer.clone(), descriptor, record, engine })
+        Ok(Self { peer: peer.clone(), descriptor, record, engine, undriven })
+    }
+
+    /// Refuses a transfer that would reach memory of a device that nobody here drives.
+    pub(super) fn check_driven(&self) -> Result<(), EngineError> {
+        match &self.undriven {
+            None => Ok(()),
+            Some(kind) => {
+                let name = self.descriptor.name.clone();
+                Err(EngineError::NotDriven { name, kind: kind.clone() })
+            }
+        }
     }
 
     /// Whose cache it is.
@@ -81,7 +97,7 @@ impl RemoteCache {
     /// Plans moving the selected blocks of this cache into `local`.
     ///
     /// # Errors
-    /// [`EngineError::Plan`].
+    /// [`EngineError::Plan`], [`EngineError::NotDriven`].
     pub fn pull(&self, local: &Cache, selection: Selection<'_>) -> Result<Prepared, EngineError> {
         let Selection { layers, blocks } = selection;
         Prepared::plan(Direction::Pull, local, self, layers, Arc::new(self.owned(blocks)))
@@ -90,7 +106,7 @@ impl RemoteCache {
     /// Plans moving the selected blocks of `local` into this cache.
     ///
     /// # Errors
-    /// [`EngineError::Plan`].
+    /// [`EngineError::Plan`], [`EngineError::NotDriven`].
     pub fn push(&self, local: &Cache, selection: Selection<'_>) -> Result<Prepared, EngineError> {
         let Selection { layers, blocks } = selection;
         Prepared::plan(Direction::Push, local, self, layers, Arc::new(self.owned(blocks)))
@@ -100,7 +116,7 @@ impl RemoteCache {
     /// waits for them with [`Engine::expect_layers`](super::Engine::expect_layers) and the tag of the options.
     ///
     /// # Errors
-    /// [`EngineError::Plan`].
+    /// [`EngineError::Plan`], [`EngineError::NotDriven`].
     pub fn stream(
         &self,
         local: &Cache,
@@ -170,4 +186,11 @@ pub(super) fn describe(
     let missing = || Refusal { code: NO_SUCH_CACHE, detail: format!("no cache named {name:?}") };
     let encoded = descriptor.and_then(|descriptor| postcard::to_allocvec(&descriptor).ok());
     encoded.ok_or_else(missing)
+}
+
+fn is_driven(accelerators: &Accelerators, device: &CacheDevice) -> bool {
+    accelerators.iter().any(|accelerator| {
+        let identity = accelerator.identity();
+        identity.kind.name() == device.kind && identity.unique == device.unique
+    })
 }

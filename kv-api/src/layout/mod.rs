@@ -174,6 +174,18 @@ pub struct CacheDescriptor {
     pub layout: CacheLayout,
     /// Addresses and rkeys in the owner's process.
     pub placement: Placement,
+    /// The accelerators whose streams copy the bytes, which whoever posts a transfer must drive; none where peers or NICs
+    /// reach them by themselves.
+    pub devices: Vec<CacheDevice>,
+}
+
+/// An accelerator that has a part of a cache.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheDevice {
+    /// Name of its runtime: `cuda`, for instance.
+    pub kind: String,
+    /// The same in every process of the host: [`unique`](pmd_core::accelerator::DeviceIdentity::unique).
+    pub unique: [u8; 16],
 }
 
 impl CacheDescriptor {

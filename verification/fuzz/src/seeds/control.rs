@@ -20,7 +20,7 @@ pub(super) fn seeds() -> Seeds {
     other_version[8] += 1;
     let layout = CacheLayout::new(61, 1, 64, 1152).expect("a cache");
     let placement = Placement::contiguous(&layout, 0x7000_0000, 3).expect("addresses");
-    let descriptor = CacheDescriptor { id: 1, name: "cache".into(), layout, placement };
+    let descriptor = CacheDescriptor { id: 1, name: "cache".into(), layout, placement, devices: Vec::new() };
     let host = HostId { boot: [3; 16], network_namespace: 5, user: 0 };
     let address = QueuePairAddress::Soft(SoftAddress { host, device: DeviceId([7; 16]), queue_pair: 0x12 });
     let carried = |bytes: Result<Vec<u8>, postcard::Error>| input(CARRIED, 0, &bytes.expect("memory"));
