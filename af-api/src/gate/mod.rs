@@ -55,9 +55,10 @@ pub use error::EventError;
 use pmd_core::accelerator::Event;
 use thiserror::Error;
 
-/// What a flag is set to when what it stands for has failed: at least any value, so that nothing waits for ever. The
-/// host learns the error from the request.
-pub const FAILED: u64 = u64::MAX;
+/// What a flag is set to when what it stands for has failed: more than any value that a stream waits for, so that nothing waits
+/// for ever. The host learns the error from the request. Runtimes compare cyclically: a word lets a stream go on while it is
+/// less than 2^63 ahead of the value, so the largest number would let nothing go.
+pub const FAILED: u64 = 1 << 62;
 
 /// How a gate waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -167,7 +167,7 @@ impl PushPull {
     }
 
     /// Sets a flag once everything that is pulled has arrived, for kernels that wait for it; to
-    /// [`FAILED`](crate::gate::FAILED) where the request fails.
+    /// [`FAILED`](crate::gate::FAILED), which values are below, where the request fails.
     #[must_use]
     pub fn then_set(mut self, flag: &Arc<dyn Flag>, value: u64) -> Self {
         self.then = Some((Arc::clone(flag), value));

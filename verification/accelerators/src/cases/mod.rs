@@ -1,6 +1,7 @@
 //! The cases: what every accelerator keeps to, whatever its runtime.
 
 mod addresses;
+pub(crate) mod af;
 mod blocks;
 mod copies;
 mod events;
@@ -49,5 +50,5 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         processes::CASES,
         faults::CASES,
     ];
-    groups.into_iter().chain(kv::CASES).flatten().copied()
+    groups.into_iter().chain(kv::CASES).chain([af::CASES]).flatten().copied()
 }

@@ -6,6 +6,8 @@ mod moves;
 mod peers;
 mod stage;
 
+pub(super) use peers::nothing_left;
+
 use super::Case;
 use crate::context::Context;
 

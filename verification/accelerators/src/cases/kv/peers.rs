@@ -127,7 +127,7 @@ fn killed_owner(context: &Context) -> Outcome {
 
 /// No cache of `bytes` is left, nor anything that a peer has or had open, once what is freed later has been. What a crate
 /// keeps for itself since its first use is less.
-pub(super) fn nothing_left(context: &Context, before: Option<Counts>, bytes: u64) {
+pub(in crate::cases) fn nothing_left(context: &Context, before: Option<Counts>, bytes: u64) {
     let Some(before) = before else { return };
     let is_left = |counts: Counts| {
         counts.allocated_bytes >= before.allocated_bytes + bytes
