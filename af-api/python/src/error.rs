@@ -4,6 +4,7 @@
 use af_api::{
     environment::{ACCELERATORS_VARIABLE, EnvironmentError},
     gate::GateError,
+    graph::CaptureError,
     rendezvous::{BarrierError, MemberId, SchedulerError, StartError},
     server::{BatchError, DeferredError, OfferError, RespondError},
     simple::{AppError, KvError},
@@ -188,6 +189,15 @@ pub(crate) fn deferred(py: Python<'_>, error: &DeferredError) -> PyErr {
         DeferredError::Gate(error) => gate(py, error),
         DeferredError::Stream(error) => stream(py, error),
         _ => plain(py, "StreamError", error),
+    }
+}
+
+/// A push-pull or a service was not captured.
+pub(crate) fn capture(py: Python<'_>, error: &CaptureError) -> PyErr {
+    match error {
+        CaptureError::PushPull(error) => push_pull(py, error),
+        CaptureError::Accelerator(error) => stream(py, error),
+        _ => plain(py, "PushPullError", error),
     }
 }
 

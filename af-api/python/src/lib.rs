@@ -13,12 +13,14 @@
 //! | `worker`, `pending` | push-pulls and what is in flight |
 //! | `server`, `request` | batches and responses |
 //! | `event`, `traces` | what a push waits for; what became of its time |
+//! | `capture` | push-pulls and batches in captured graphs |
 //! | `simple` | ps-lite's key-values and requests |
 //! | `tensor`, `registry` | registered memory as Python objects, and memory of Python objects |
 //! | `config`, `error` | options and exceptions |
 //!
 //! Every call that may wait releases the interpreter's lock (`pmd_python::waiting`), and no lane ever takes it.
 
+mod capture;
 mod config;
 mod device;
 mod error;
@@ -39,6 +41,8 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<capture::Exchange>()?;
+    module.add_class::<capture::Service>()?;
     module.add_class::<event::Event>()?;
     module.add_class::<event::Stream>()?;
     module.add_class::<simple::app::NativeSimpleApp>()?;

@@ -10,6 +10,7 @@ use std::{
 
 use af_api::{
     config::Config,
+    graph::Answering,
     rendezvous::Role,
     server::{
         BatchError, Gather, OfferError, Request as RequestHandle, Response as ResponseHandle,
@@ -32,6 +33,7 @@ use pyo3::{
 };
 
 use crate::{
+    capture::Service,
     config::{self, Limits},
     device::Devices,
     error,
@@ -42,6 +44,9 @@ use crate::{
     tensor::{self, Tensor},
     traces, worker,
 };
+
+/// A worker's rank, keys and arrays of its pushes, and what its pulls are answered with.
+type Captured<'py> = (u32, Vec<(u64, Bound<'py, PyAny>)>, Vec<Bound<'py, PyAny>>);
 
 /// Takes requests of workers batch by batch.
 #[pyclass(frozen, module = "pmd_af")]
@@ -238,6 +243,31 @@ impl Server {
         }
         let offered = py.detach(|| open.handle.offer_evenly(&buffer, &pairs));
         offered.map_err(|problem| error::offer(py, &problem))
+    }
+
+    /// Captures a service: requests of these workers that push under exactly these keys are taken by streams of the server's
+    /// accelerator that it is put into, and no longer by `get_batch`. For each worker its rank, (key, array) of its pushes,
+    /// whose arrays were offered for them, and the arrays that its pulls are answered with. Where the stream does not
+    /// respond within `timeout`, the workers are refused.
+    #[pyo3(signature = (workers, timeout=None))]
+    fn capture(&self, py: Python<'_>, workers: Vec<Captured<'_>>, timeout: Option<f64>) -> PyResult<Service> {
+        let open = self.open(py)?;
+        let patience = timeout.map(waiting::duration).transpose()?;
+        let mut all = Vec::with_capacity(workers.len());
+        for (worker, pushes, answers) in &workers {
+            let mut answering = Answering::new(*worker);
+            for (key, array) in pushes {
+                answering = answering.pushed(*key, &open.registry.tensor(array, Use::Write)?);
+            }
+            for array in answers {
+                answering = answering.answer(&open.registry.tensor(array, Use::Read)?);
+            }
+            all.push(answering);
+        }
+        let accelerator = open.registry.devices().first()?;
+        let captured = py.detach(|| open.handle.capture(&**accelerator, &all, patience));
+        let captured = captured.map_err(|problem| error::capture(py, &problem))?;
+        Ok(Service::new(captured, Arc::clone(&open.registry)))
     }
 
     /// Takes back what was given for a worker's key: when it returns, the worker writes there no more.

@@ -26,6 +26,7 @@ use pyo3::{
 };
 
 use crate::{
+    capture::Exchange,
     config::{self, Limits},
     device::Devices,
     error,
@@ -280,6 +281,26 @@ impl Worker {
         let request = self.request(py, &open, &items)?;
         let stream = items.stream.map(|native| open.registry.devices().stream(py, native)).transpose()?;
         submit(py, (&open.handle, stream.as_deref()), &request, timeout)
+    }
+
+    /// Captures a push-pull, with arrays and servers as `push_pull` takes them: streams of the worker's accelerator that it is
+    /// put into make it by themselves, at each launch of a graph. One that is not done within `timeout` is stopped.
+    #[pyo3(signature = (push=None, pull=None, *, timeout=None, **options))]
+    fn capture(
+        &self,
+        py: Python<'_>,
+        push: Option<&Bound<'_, PyAny>>,
+        pull: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Exchange> {
+        let (open, items) = (self.open(py)?, Items::new(push, pull, None, options)?);
+        let request = self.request(py, &open, &items)?;
+        let patience = timeout.map(waiting::duration).transpose()?;
+        let accelerator = open.registry.devices().first()?;
+        let captured = py.detach(|| open.handle.capture(&**accelerator, &request, patience));
+        let captured = captured.map_err(|problem| error::capture(py, &problem))?;
+        Ok(Exchange::new(captured, Arc::clone(&open.registry)))
     }
 
     /// As `push_pull`, but raises Full instead of waiting.

@@ -144,3 +144,59 @@ def test_tensors_of_other_libraries_are_taken_by_dlpack(pair):
     assert (values(pulled.tensor) == 9).all()
     # The order is the caller's: nobody is asked to wait for a stream.
     assert set(pushed.streams) <= {None, -1}
+
+
+@needs_a_runtime
+def test_streams_push_and_pull_by_themselves(pair):
+    worker, server = pair
+    pushed, pulled = np.arange(100, dtype="float32"), np.zeros(100, "float32")
+    exchange = worker.capture({0: pushed}, {1: pulled}, timeout=PATIENCE)
+    for launch in (1, 2):
+        pushed += 1
+        exchange.put(0)
+        (request,) = server.get_batch(timeout=PATIENCE)
+        assert (values(request.tensors[0]) == pushed).all()
+        request.respond([np.full(100, launch, "float32")]).wait(PATIENCE)
+        exchange.wait(launch, PATIENCE)
+        assert (pulled == launch).all() and exchange.check() == launch
+    exchange.put(0)
+    (request,) = server.get_batch(timeout=PATIENCE)
+    request.refuse(5)
+    with pytest.raises(errors.Refused) as failure:
+        exchange.wait(3, PATIENCE)
+    assert failure.value.launch == 3
+    with pytest.raises(errors.WaitTimeout):
+        exchange.wait(4, 0.001)
+    exchange.close(PATIENCE)
+    exchange.put(0)
+    with pytest.raises(errors.Closed) as failure:
+        exchange.wait(4, PATIENCE)
+    assert failure.value.launch == 4
+    exchange.release()
+    with pytest.raises(errors.Closed):
+        exchange.check()
+
+
+@needs_a_runtime
+def test_streams_take_batches_and_answer_by_themselves(pair):
+    worker, server = pair
+    received, answer = server.allocate((100,)), server.allocate((100,))
+    with pytest.raises(errors.PushPullError):
+        server.capture([(0, [(7, received)], [answer])])
+    server.offer(received, [(0, 7)])
+    service = server.capture([(0, [(7, received)], [answer])], timeout=PATIENCE)
+    pulled = np.zeros(100, "float32")
+    for launch in (1, 2):
+        answer.numpy()[:] = 10 * launch
+        service.put_batch(0)
+        service.put_responses(0)
+        worker.push_pull({7: np.full(100, launch, "float32")}, {8: pulled}, timeout=PATIENCE).wait(PATIENCE)
+        service.wait(launch, PATIENCE)
+        assert (received.numpy() == launch).all() and (pulled == 10 * launch).all()
+    assert service.check() == 2
+    service.put_batch(0)
+    service.close(PATIENCE)
+    with pytest.raises(errors.Closed) as failure:
+        service.wait(3, PATIENCE)
+    assert failure.value.launch == 3
+    service.release()

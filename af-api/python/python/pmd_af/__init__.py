@@ -11,6 +11,7 @@ The module `fserver_lib`, installed beside this one, speaks StepMesh's interface
 from . import errors
 from ._native import (
     Event,
+    Exchange,
     Gathering,
     Node,
     Pending,
@@ -18,6 +19,7 @@ from ._native import (
     Response,
     Scheduler,
     Server,
+    Service,
     Stream,
     Tensor,
     Worker,
@@ -31,6 +33,7 @@ from .errors import Error
 __all__ = [
     "Error",
     "Event",
+    "Exchange",
     "Gathering",
     "Node",
     "Pending",
@@ -38,6 +41,7 @@ __all__ = [
     "Response",
     "Scheduler",
     "Server",
+    "Service",
     "Stream",
     "Tensor",
     "Worker",

@@ -5,6 +5,7 @@ from typing import Callable, List, Optional, Sequence, Tuple, Union, final
 from typing_extensions import Self
 
 from . import Event as Event
+from . import Exchange as Exchange
 from . import Gathering as Gathering
 from . import Node as Node
 from . import Pending as Pending
@@ -12,6 +13,7 @@ from . import Request as Request
 from . import Response as Response
 from . import Scheduler as Scheduler
 from . import Server as Server
+from . import Service as Service
 from . import Stream as Stream
 from . import Tensor as Tensor
 from . import Worker as Worker
