@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use pmd_core::provider::{CompletionKind, Operation, Payload};
-use pmd_host::backend::Backend;
+use pmd_host::backend::{Backend, Transport};
 
 use super::{
     error::PerfError,
@@ -22,7 +22,7 @@ const SIGNAL_EVERY: u32 = 64;
 /// Largest message that may be unsignalled.
 const UNSIGNALED_BYTES: u32 = 16 << 10;
 
-/// Looks into memory between two polls.
+/// Looks into memory between two polls, where bytes come without them.
 const LOOKS: u64 = 256;
 
 /// One message at a time.
@@ -137,12 +137,16 @@ pub(super) struct WriteTurns<'a, B> {
     remote: Window,
     shape: Shape,
     signals: Signals,
+    /// Looks into memory between two polls.
+    looks: u64,
 }
 
 impl<'a, B: Backend> WriteTurns<'a, B> {
     /// Turns that write to the start of `remote`.
     pub(super) fn new(link: &'a mut Link<B>, buffers: Buffers<'a>, remote: Window, shape: Shape) -> Self {
-        Self { link, buffers, remote, shape, signals: Signals::default() }
+        // Over TCP it is this side that puts the peer's bytes in place.
+        let looks = if link.backend.transport() == Transport::Tcp { 1 } else { LOOKS };
+        Self { link, buffers, remote, shape, signals: Signals::default(), looks }
     }
 
     /// Polls until no more than `limit` completions are missing.
@@ -181,7 +185,7 @@ impl<B: Backend> Turns for WriteTurns<'_, B> {
         let mut wait = Wait::default();
         while self.buffers.incoming.byte(last) != expected {
             self.link.idle(&mut wait)?;
-            if wait.turns.is_multiple_of(LOOKS) {
+            if wait.turns.is_multiple_of(self.looks) {
                 self.link.reap(&mut self.signals.open)?;
             }
         }
