@@ -11,6 +11,7 @@ const REGIONS: &str = "host/src/soft/regions.rs";
 const REACH: &str = "host/src/soft/reach.rs";
 const REGISTER: &str = "host/src/soft/register.rs";
 const QUIET: &str = "host/src/soft/quiet.rs";
+const LINK: &str = "host/src/soft/link.rs";
 const PEER: &str = "host/src/soft/peer.rs";
 const QUEUE_PAIR: &str = "host/src/soft/engine/queue_pair.rs";
 const COMPLETIONS: &str = "host/src/soft/engine/queues/completion.rs";
@@ -85,7 +86,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "nobody looks whether the peer's process is there",
-        &[edit(QUEUE_PAIR, "link.closed_by_peer() || !link.peer().alive()", "link.closed_by_peer()")],
+        &[within(
+            LINK,
+            "self.closed_by_peer() || self.shared().is_some_and(|shared| !shared.peer.alive())",
+            "shared().is_some_and(|shared| !shared.peer.alive())",
+            "shared().is_some_and(|_| false)",
+        )],
         Hangs("pmd-host/soft_processes", "a_message_to_a_killed_peer_fails"),
     ),
     mutant(
