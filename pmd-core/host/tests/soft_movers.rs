@@ -17,7 +17,7 @@ use pmd_core::{
 use pmd_host::{
     accelerator::{CpuAccelerator, CpuCounters},
     backend::{Backend, ConnectOptions, QueuePairConfig},
-    soft::{Device, ProtectionDomain, RegisterError, Tuning},
+    soft::{Accelerators, Device, DeviceConfig, ProtectionDomain, RegisterError, Tuning},
     transfer::DeviceFault,
 };
 use soft_support::{
@@ -410,4 +410,56 @@ fn a_process_that_is_killed_owes_no_answer() {
         assert!(start.elapsed() < DEADLINE, "the memory stays for a process that is gone");
     }
     assert_eq!(accelerator.allocations(), 0);
+}
+
+#[test]
+fn page_locked_arenas_need_no_piece_in_between() {
+    const LENGTH: usize = 3 << 20;
+    let accelerator = CpuAccelerator::new(SHIELDED);
+    // The mover has no pinned memory of its own.
+    accelerator.limit_pinned(0);
+    let open = || {
+        let accelerators = Accelerators::new(vec![Arc::new(accelerator.clone())]);
+        let config =
+            DeviceConfig { accelerators, pin_arenas: true, same_process: false, ..DeviceConfig::default() };
+        Device::open(config).unwrap()
+    };
+    let (one, two) = (open(), open());
+    let (mut a, mut b) = connect(&one, &two);
+    let memories = |device: &Device| {
+        let arena = Memory::arena(device, LENGTH, all());
+        (Memory::on_device(device, &accelerator, LENGTH, all()), arena)
+    };
+    let ((near, near_arena), (far, far_arena)) = (memories(&one), memories(&two));
+    let mut done = |operation: Operation<'_>, kind| {
+        a.post(5, operation);
+        succeeded(&drive(&mut a, &mut b, (1, 0)).0[0], 5, kind);
+    };
+    let bytes = pattern(9, LENGTH);
+    near_arena.write(0, &bytes);
+    far.fill(1);
+    done(write(far.remote(7), &[near_arena.sge(3, LENGTH - 9)]), CompletionKind::Write);
+    assert!(far.read(7, LENGTH - 9) == bytes[3..LENGTH - 6]);
+    near.write(0, &bytes);
+    done(write(far_arena.remote(0), &[near.sge(0, LENGTH)]), CompletionKind::Write);
+    assert!(far_arena.read(0, LENGTH) == bytes);
+    near.fill(2);
+    let local = [near.sge(0, LENGTH)];
+    done(Operation::Read { remote: far_arena.remote(0), local: &local }, CompletionKind::Read);
+    assert!(near.read(0, LENGTH) == bytes);
+    near_arena.fill(0);
+    let local = [near_arena.sge(0, 4096)];
+    done(Operation::Read { remote: far.remote(7), local: &local }, CompletionKind::Read);
+    assert!(near_arena.read(0, 4096) == bytes[3..4099]);
+    // A READ behind a WRITE finds what was written, although no piece holds it.
+    near.write(0, &pattern(10, 4096));
+    a.post(6, write(far_arena.remote(0), &[near.sge(0, 4096)]));
+    let local = [near.sge(8192, 4096)];
+    a.post(7, Operation::Read { remote: far_arena.remote(0), local: &local });
+    assert!(drive(&mut a, &mut b, (2, 0)).0.iter().all(|completion| completion.result.is_ok()));
+    assert!(near.read(8192, 4096) == pattern(10, 4096));
+    // What lies on the heap does.
+    let heap = Memory::heap(&one, 4096, all());
+    a.post(8, write(far.remote(0), &[heap.sge(0, 4096)]));
+    failed(&drive(&mut a, &mut b, (1, 0)).0[0], 8, Syndrome::LocalQueuePairOperation);
 }

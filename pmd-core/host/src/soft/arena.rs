@@ -183,6 +183,11 @@ impl ArenaMemory {
         self.id
     }
 
+    /// Whether streams copy from and to it themselves.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.mapping.is_pinned()
+    }
+
     pub(super) fn address(&self) -> u64 {
         self.mapping.base().as_ptr() as u64
     }

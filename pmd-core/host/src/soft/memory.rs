@@ -83,6 +83,11 @@ impl Mapping {
         self.length.get()
     }
 
+    /// Whether it was page-locked, for every accelerator of the device.
+    pub(super) fn is_pinned(&self) -> bool {
+        !self.pins.is_empty()
+    }
+
     /// Fills in the page tables, so that later accesses do not fault one page at a time.
     pub(super) fn populate(&self) -> Result<(), Errno> {
         pieces(self.base.as_ptr() as u64, self.length() as u64).try_for_each(|(start, bytes)| {

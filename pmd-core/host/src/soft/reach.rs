@@ -109,6 +109,15 @@ impl MappingCache {
         Self { device: device.clone(), known: Vec::new(), last: 0, retired: Vec::new() }
     }
 
+    /// Whether streams copy from and to an address of a peer's arena themselves, which [`Peer::reach`] has just told.
+    pub(crate) fn is_pinned(&self, address: u64) -> bool {
+        let arenas = self.known.get(self.last).map(|known| &known.arenas[..]).unwrap_or_default();
+        arenas.iter().any(|(_, mapping)| {
+            let offset = address.wrapping_sub(mapping.base().as_ptr() as u64);
+            offset < mapping.length() as u64 && mapping.is_pinned()
+        })
+    }
+
     /// Lets go of mappings that peers do not use any more. Call it between rounds, when there is time.
     pub(crate) fn trim(&mut self) {
         self.retired.clear();

@@ -15,6 +15,8 @@ use pmd_core::wire::Syndrome;
 pub(super) enum HostBytes {
     /// Of this process, or mapped here.
     Here(u64),
+    /// The same, page-locked for every accelerator of the device, so that streams copy from and to it themselves.
+    Pinned(u64),
     /// Of another process.
     Process {
         /// Whose.
@@ -29,6 +31,7 @@ impl HostBytes {
     pub(super) fn at(self, offset: u64) -> Self {
         match self {
             Self::Here(address) => Self::Here(address.wrapping_add(offset)),
+            Self::Pinned(address) => Self::Pinned(address.wrapping_add(offset)),
             Self::Process { pid, address } => Self::Process { pid, address: address.wrapping_add(offset) },
         }
     }
@@ -39,7 +42,7 @@ impl HostBytes {
     /// Both were checked for `length` bytes in this round; `piece` is the caller's alone.
     pub(super) unsafe fn gather(self, piece: *mut u8, length: usize) -> Result<(), Syndrome> {
         match self {
-            Self::Here(address) => {
+            Self::Here(address) | Self::Pinned(address) => {
                 // SAFETY: the caller's promise.
                 unsafe { piece.copy_from(address as *const u8, length) };
                 Ok(())
@@ -61,7 +64,7 @@ impl HostBytes {
     /// As [`HostBytes::gather`].
     pub(super) unsafe fn scatter(self, piece: *const u8, length: usize) -> Result<(), Syndrome> {
         match self {
-            Self::Here(address) => {
+            Self::Here(address) | Self::Pinned(address) => {
                 // SAFETY: the caller's promise.
                 unsafe { piece.copy_to(address as *mut u8, length) };
                 Ok(())

@@ -37,6 +37,7 @@
 //! | device | device, of this process or of a peer's | one stream copy; the peer's memory is opened with what its exchange announced |
 //! | host | device | copied into a piece of pinned memory, from there by the stream |
 //! | device | host, of this process or in reach | by the stream into a piece, from there once its event is done |
+//! | device, or an arena | an arena, or device | by the stream itself where arenas are [page-locked](super::DeviceConfig::pin_arenas) |
 //!
 //! There are four pieces of a mebibyte, or of less where the runtime pins less: while the stream works with some, the mover
 //! fills or empties the others, within a round and across two. A peer's memory of the

@@ -311,12 +311,19 @@ impl Worker {
         let regions = self.device.regions();
         match regions.check(active, key, address, count, access, job.route.domain()) {
             Err(_) => Err(Syndrome::LocalProtection.into()),
-            Ok(None) => Ok(Side::Host(HostBytes::Here(address))),
+            Ok(None) => Ok(Side::Host(self.own(address, count))),
             Ok(Some(number)) => {
                 let conveyor = self.device.memories().accelerator(number);
                 Ok(Side::Device { address, conveyor: conveyor.ok_or(Syndrome::LocalProtection)? })
             }
         }
+    }
+
+    /// Registered memory of the host, of this process.
+    fn own(&self, address: u64, length: u64) -> HostBytes {
+        let pinned = self.device.config().pin_arenas
+            && self.device.arenas().holder(address, length).is_some_and(|arena| arena.is_pinned());
+        if pinned { HostBytes::Pinned(address) } else { HostBytes::Here(address) }
     }
 
     fn remote(&mut self, active: &Active<'_>, job: &Job, offset: u64, count: u64) -> Result<Side, Fault> {
@@ -328,6 +335,9 @@ impl Worker {
         let address = job.remote.wrapping_add(offset);
         let reach = peer.reach(&mut self.mappings, active, job.remote_key, address, count, access, domain);
         match reach.map_err(|_| Syndrome::RemoteAccess)? {
+            Reach::Direct(here) if self.mappings.is_pinned(here as u64) => {
+                Ok(Side::Host(HostBytes::Pinned(here as u64)))
+            }
             Reach::Direct(here) => Ok(Side::Host(HostBytes::Here(here as u64))),
             Reach::Process { .. } if !peer.confirm_alive() => Err(Syndrome::RetryExceeded.into()),
             Reach::Process { pid, address } => Ok(Side::Host(HostBytes::Process { pid, address })),

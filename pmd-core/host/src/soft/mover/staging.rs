@@ -66,6 +66,8 @@ pub(super) struct Conveyor {
     busy: bool,
     /// Something of this round was not taken by the stream.
     failed: bool,
+    /// The last round in which the stream itself copies to the host.
+    outward: Option<u64>,
 }
 
 impl Token {
@@ -76,7 +78,16 @@ impl Token {
 impl Conveyor {
     pub(super) fn new(accelerator: Arc<dyn Accelerator>) -> Self {
         let (ranges, pairs) = (Ranges::default(), Vec::new());
-        Self { accelerator, stream: None, ranges, pairs, pieces: None, busy: false, failed: false }
+        Self {
+            accelerator,
+            stream: None,
+            ranges,
+            pairs,
+            pieces: None,
+            busy: false,
+            failed: false,
+            outward: None,
+        }
     }
 
     pub(super) fn accelerator(&self) -> &Arc<dyn Accelerator> {
@@ -99,6 +110,9 @@ impl Conveyor {
         length: u64,
         lost: &mut Lost,
     ) -> Result<(), Refused> {
+        if let HostBytes::Pinned(from) = from {
+            return self.push(CopyRange { from, to, length, direction: CopyDirection::HostToDevice });
+        }
         let mut offset = 0;
         while offset < length {
             let (at, count) = self.room(length - offset, lost)?;
@@ -121,6 +135,10 @@ impl Conveyor {
         owner: Owner,
         lost: &mut Lost,
     ) -> Result<(), Refused> {
+        if let HostBytes::Pinned(to) = to {
+            self.outward = Some(owner.round);
+            return self.push(CopyRange { from, to, length, direction: CopyDirection::DeviceToHost });
+        }
         let mut offset = 0;
         while offset < length {
             let (at, count) = self.room(length - offset, lost)?;
@@ -136,13 +154,14 @@ impl Conveyor {
 
     /// Whether bytes of an earlier job still have to go to the host.
     pub(super) fn has_leaving(&self) -> bool {
-        self.pieces.as_ref().is_some_and(Pieces::has_leaving)
+        self.outward.is_some() || self.pieces.as_ref().is_some_and(Pieces::has_leaving)
     }
 
     /// Waits for these bytes, and hands them over.
     pub(super) fn deliver(&mut self, lost: &mut Lost) -> Result<(), Refused> {
         let issued = self.issue();
         let done = self.record().and_then(|event| Ok(wait_for(&*event, None)?));
+        self.outward = None;
         if let Some(pieces) = &mut self.pieces {
             pieces.deliver(issued.is_ok() && done.is_ok(), lost);
         }
@@ -180,6 +199,7 @@ impl Conveyor {
             None => Err(Refused::Stream),
         };
         let good = token.issued && done.is_ok();
+        self.outward = self.outward.filter(|last| *last > round);
         if let Some(pieces) = &mut self.pieces {
             pieces.empty_round(round, good, lost);
         }
