@@ -102,13 +102,20 @@ impl Name {
 }
 
 impl Name {
-    /// The first allocation of pinned memory fails for want of room, as `FAKE_DEVICE_FAULTS` says it.
+    /// The first allocations of pinned memory fail for want of room, as `FAKE_DEVICE_FAULTS` says it: one for each size of
+    /// piece that `pmd-host`'s mover tries.
     pub(crate) const fn pinned_fault(self) -> &'static str {
         match self {
             Self::Cpu => "",
-            Self::Cuda | Self::CudaMapped => "cuMemHostAlloc@1=2",
-            Self::Rocm => "hipHostMalloc@1=2",
-            Self::Ascend => "aclrtMallocHost@1=207001",
+            Self::Cuda | Self::CudaMapped => {
+                "cuMemHostAlloc@1=2,cuMemHostAlloc@2=2,cuMemHostAlloc@3=2,cuMemHostAlloc@4=2,cuMemHostAlloc@5=2"
+            }
+            Self::Rocm => {
+                "hipHostMalloc@1=2,hipHostMalloc@2=2,hipHostMalloc@3=2,hipHostMalloc@4=2,hipHostMalloc@5=2"
+            }
+            Self::Ascend => {
+                "aclrtMallocHost@1=207001,aclrtMallocHost@2=207001,aclrtMallocHost@3=207001,aclrtMallocHost@4=207001,aclrtMallocHost@5=207001"
+            }
         }
     }
 }

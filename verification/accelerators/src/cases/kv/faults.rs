@@ -9,11 +9,8 @@ use kv_api::{
     layout::CacheLayout,
     planner::Selection,
 };
-use pmd_core::{
-    accelerator::{AcceleratorError, DeviceMemory},
-    wire::Syndrome,
-};
-use pmd_host::transfer::{TransferError, WaitError};
+use pmd_core::accelerator::{AcceleratorError, DeviceMemory};
+use pmd_host::transfer::{DeviceFault, TransferError, WaitError};
 
 use super::{
     peers::nothing_left,
@@ -100,10 +97,10 @@ fn untouched(context: &Context, engine: &Engine, name: &str) -> Cache {
     engine.register_device_cache(name, layout(), memory).expect("a cache")
 }
 
-/// Which syndrome a transfer fails with.
-fn syndrome(context: &Context, prepared: &Prepared) -> Syndrome {
+/// What a transfer lacks.
+fn fault(context: &Context, prepared: &Prepared) -> DeviceFault {
     match outcome(context, prepared) {
-        Err(WaitError::Failed(TransferError::Failed { syndrome, .. })) => syndrome,
+        Err(WaitError::Failed(TransferError::Device { fault, .. })) => fault,
         other => panic!("{other:?}"),
     }
 }
@@ -121,7 +118,8 @@ fn failing(context: &Context, place: Place) {
     let aside = cache(context, &other, "aside", layout(), Place::Host, &content(0));
     let calm = pull(context, &other, &prefill, "calm", &aside);
     let broken = pull(context, &decode, &prefill, "source", &room);
-    assert_eq!(syndrome(context, &broken), Syndrome::LocalQueuePairOperation);
+    let lacks = if place == Place::Host { DeviceFault::NoStaging } else { DeviceFault::Stream };
+    assert_eq!(fault(context, &broken), lacks);
     // Other routes go on.
     done(context, &calm);
     assert!(read(context, &aside) == content(1));
@@ -168,7 +166,7 @@ fn freed_memory(context: &Context) {
         context.finish(&*context.stream());
         context.counts().is_ok_and(|counts| counts.allocations < held)
     });
-    assert_eq!(syndrome(context, &from_freed), Syndrome::LocalQueuePairOperation);
+    assert_eq!(fault(context, &from_freed), DeviceFault::Stream);
     // SAFETY: nothing is made of it: it is gone.
     let gone = unsafe { context.accelerator.adopt(address, 1) }.expect_err("freed");
     assert!(matches!(gone, AcceleratorError::NotDeviceMemory { .. }), "{gone}");
