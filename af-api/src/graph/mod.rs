@@ -17,6 +17,49 @@
 //!                               |                    ^
 //!  server's stream       ask ... go on    kernels   respond     [put_batch] [put_responses]
 //! ```
+//! Both halves, in streams of ordinary threads that stand in for a device's:
+//! ```
+//! use std::time::{Duration, Instant};
+//!
+//! use af_api::{
+//!     graph::Answering,
+//!     server::{Server, ServerConfig},
+//!     tensor::{Layout, Tensor},
+//!     worker::{PushPull, Worker, WorkerConfig},
+//! };
+//! use pmd_core::accelerator::Accelerator;
+//! use pmd_host::accelerator::CpuAccelerator;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let soon = || Some(Instant::now() + Duration::from_secs(20));
+//! let (device, layout) = (CpuAccelerator::default(), Layout::of_bytes(4096));
+//! let server = Server::open(ServerConfig::default())?;
+//! let worker = Worker::open(WorkerConfig::default())?;
+//! worker.connect(0, server.local_address().expect("it listens"))?;
+//!
+//! // The server takes key 1 of worker 0 and answers with a tensor that kernels fill.
+//! let pushed = Tensor::new(&server.allocate(4096)?, 0, layout)?;
+//! let answer = Tensor::new(&server.allocate(4096)?, 0, layout)?;
+//! server.offer(0, 1, &pushed, 1)?;
+//! let answering = Answering::new(0).pushed(1, &pushed).answer(&answer);
+//! let service = server.capture(&device, &[answering], None)?;
+//!
+//! let push = Tensor::new(&worker.allocate(4096)?, 0, layout)?;
+//! let pull = Tensor::new(&worker.allocate(4096)?, 0, layout)?;
+//! let request = PushPull::new().push(1, &push).pull(2, &pull);
+//! let exchange = worker.capture(&device, &request, Some(Duration::from_secs(10)))?;
+//!
+//! // While a stream is captured the same calls become a part of its graph.
+//! let (ours, theirs) = (device.open_stream()?, device.open_stream()?);
+//! service.put_batch(&*theirs)?;
+//! // Kernels that compute the answer go here.
+//! service.put_responses(&*theirs)?;
+//! exchange.put(&*ours)?;
+//! exchange.launches().wait(1, soon())?;
+//! service.launches().wait(1, soon())?;
+//! # Ok(())
+//! # }
+//! ```
 //! No kernel spins: streams write and wait by their memory operations ([`Stream::signal`], [`Stream::wait_value`]).
 //!
 //! # Protocol
