@@ -88,6 +88,32 @@ fn memory_of_a_device_that_is_not_registered_is_staged() {
 }
 
 #[test]
+fn a_copy_that_fails_ends_its_link_and_others_go_on() {
+    let device = TestDevice::new();
+    let content = pattern(LENGTH, 8);
+    let (far, near) = (device.memory(&content), device.memory(&[0; LENGTH]));
+    let (client, server, name) = pair_on(&device, &direct());
+    let (other, other_server, other_name) = pair_on(&device, &direct());
+    for (engine, memory) in [(&server, &far), (&other_server, &far), (&client, &near), (&other, &near)] {
+        register(engine, describe(address(&**memory)), MemType::Device).expect("registered");
+    }
+    let list = permuted(address(&*near), address(&*far), 30, 10_000);
+    device.0.fail_copy(0);
+    let failed = status(transfer(&client, &name, TransferOp::Read, &list, PATIENCE));
+    assert!(matches!(failed, Status::Failed | Status::NotConnected), "{failed:?}");
+    transfer(&other, &other_name, TransferOp::Read, &list, PATIENCE).expect("another link");
+    // The same two, linked anew.
+    let _ = client.disconnect(&name, PATIENCE);
+    client.connect(&name, PATIENCE).expect("connected");
+    transfer(&client, &name, TransferOp::Read, &list, PATIENCE).expect("read");
+    let piece = turned(1, 30) as usize * 10_000;
+    assert!(device.read(address(&*near) + 10_000, 10_000) == content[piece..piece + 10_000]);
+    [client, server, other, other_server].iter().for_each(Hixl::finalize);
+    drop((far, near));
+    assert_eq!(device.0.allocations(), 0);
+}
+
+#[test]
 fn what_is_not_the_devices_has_its_status() {
     let device = TestDevice::new();
     let engine = Hixl::new();
