@@ -32,7 +32,7 @@ const fn bench(runtime: Runtime, arguments: &'static [&'static str]) -> Run {
 
 /// Cases that are the same whatever memory is made of.
 const NOT_OF_MEMORY: &[&str] =
-    &["::kv::", "::blocks::", "::copies::", "::events::", "::flags::", "::streams::", "::faults::"];
+    &["::af::", "::kv::", "::blocks::", "::copies::", "::events::", "::flags::", "::streams::", "::faults::"];
 
 /// Both ends on devices with each runtime; one end, and the benchmark, with one of them. Devices themselves with each.
 const RUNS: &[Run] = &[
