@@ -84,10 +84,7 @@ impl Consumer {
     /// Each store takes a cache line from the producer, so do not after each packet.
     #[inline]
     pub fn publish(&mut self) {
-        // SAFETY: mapped as long as this end lives (`attach`).
-        let word = unsafe { &self.consumed.as_ref().position };
-        word.store(self.head, Ordering::Release);
-        self.published = self.head;
+        self.store(self.head);
     }
 
     /// Stores `position` in the shared word in place of this end's own: for an end that hands packets on, over a
@@ -101,11 +98,16 @@ impl Consumer {
             let (consumed, tail) = (self.published, self.head);
             return Err(Corrupt::Position { position, consumed, tail });
         }
+        self.store(position);
+        Ok(())
+    }
+
+    #[inline]
+    fn store(&mut self, position: u32) {
         // SAFETY: mapped as long as this end lives (`attach`).
         let word = unsafe { &self.consumed.as_ref().position };
         word.store(position, Ordering::Release);
         self.published = position;
-        Ok(())
     }
 
     #[inline]

@@ -47,6 +47,24 @@ fn small_packets_cross_over_laps() {
     });
 }
 
+/// An end that carries packets elsewhere stores what was consumed there, behind what it has taken itself.
+#[test]
+fn lines_of_packets_that_are_carried_on_are_free_when_consumed() {
+    loom::model(|| {
+        let (mut producer, mut carrier) = ring(2).unwrap();
+        let pushing = thread::spawn(move || {
+            for byte in 1..=3 {
+                push(&mut producer, &[byte]);
+            }
+        });
+        for byte in 1..=3 {
+            assert_eq!(take(&mut carrier), [byte]);
+            carrier.publish_to(u32::from(byte)).unwrap();
+        }
+        pushing.join().unwrap();
+    });
+}
+
 /// Payload that lies where the next lap has its headers, and a skip over the end of the ring.
 #[test]
 fn stale_payload_is_never_taken_for_a_packet() {
