@@ -89,8 +89,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         &[within(
             LINK,
             "self.closed_by_peer() || self.shared().is_some_and(|shared| !shared.peer.alive())",
-            "shared().is_some_and(|shared| !shared.peer.alive())",
-            "shared().is_some_and(|_| false)",
+            "self.shared().is_some_and(|shared| !shared.peer.alive())",
+            "self.shared().is_some_and(|_| false)",
         )],
         Hangs("pmd-host/soft_processes", "a_message_to_a_killed_peer_fails"),
     ),
