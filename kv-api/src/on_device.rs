@@ -2,7 +2,11 @@
 //! Whoever touches its memory directly ends the test with a signal.
 #![allow(unsafe_code)] // does what kernels would
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use pmd_core::accelerator::{Accelerator, DeviceMemory};
 use pmd_host::{
@@ -10,6 +14,9 @@ use pmd_host::{
     endpoint::EndpointConfig,
     soft::{Accelerators, DeviceConfig},
 };
+
+/// Longest wait for what is going to happen.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The device. Clones are the same.
 #[derive(Clone)]
@@ -25,6 +32,15 @@ impl TestDevice {
 
     pub(crate) fn numbered(ordinal: u32) -> Self {
         Self(CpuAccelerator::new(CpuOptions { ordinal, shielded: true, capacity: Self::CAPACITY }))
+    }
+
+    /// Waits until nothing is allocated: engines that share memory give it back when the last one has closed it.
+    pub(crate) fn nothing_is_left(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.0.allocations() > 0 {
+            assert!(Instant::now() < deadline, "{} allocations are left", self.0.allocations());
+            thread::yield_now();
+        }
     }
 
     /// The configuration of an engine that drives it.

@@ -49,7 +49,7 @@ fn blocks_move_between_memory_of_devices_by_their_numbers() {
     assert_eq!(unknown.status(), Status::NotFound);
     here.deregister(&vram(address(&*near), LENGTH, 1)).expect("taken back");
     drop((request, local, remote, here, there, near, far));
-    assert_eq!(devices[1].0.allocations(), 0);
+    devices[1].nothing_is_left();
 }
 
 #[test]

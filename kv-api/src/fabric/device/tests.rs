@@ -95,7 +95,7 @@ fn memory_of_a_device_moves_by_its_address_to_devices_and_hosts() {
         run(&here, &peer, Direction::Read, &turned(address(&*near), host.address()));
         assert_eq!(device.read(address(&*near), LENGTH), content);
     }
-    assert_eq!(device.0.allocations(), 0, "nothing is left on the device");
+    device.nothing_is_left();
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_fabric_without_accelerators_and_a_full_device_say_so() {
     let segment = with.allocate_device(4096, Some(0)).expect("there is room for that");
     assert_eq!((segment.length(), device.0.allocations()), (4096, 2));
     drop((segment, memory));
-    assert_eq!(device.0.allocations(), 0);
+    device.nothing_is_left();
 }
 
 #[test]

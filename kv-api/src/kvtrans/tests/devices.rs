@@ -58,7 +58,7 @@ fn messages_go_from_device_to_device_and_to_and_from_the_host() {
     pair.receiver.dereg_kv(far).expect("released");
     drop((pair, source, target, third));
     assert!(landed == content);
-    assert_eq!(device.0.allocations(), 0, "what was registered for one send is let go of");
+    device.nothing_is_left();
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_copy_that_fails_ends_its_message_on_both_sides_and_others_go_on() {
     }
     assert_eq!(device.read(to.address, 5000), pattern(5000, 1));
     drop((pair, source, target));
-    assert_eq!(device.0.allocations(), 0);
+    device.nothing_is_left();
 }
 
 /// A copy that the device has begun is waited for: when the release returns nothing writes the memory any more.
