@@ -1,6 +1,7 @@
 //! Flags: words of the host that the device reaches.
 //!
-//! A page of words is registered at a time and stays so: words are used again and pages never go.
+//! A page of words is registered at a time and stays so: words are used again and pages never go. Streams compare cyclically
+//! (`ACL_VALUE_WAIT_GEQ`), so that the largest values are kept as 2^63 - 1: [`word_of_value`].
 #![allow(unsafe_code)] // registers memory with the runtime and reads what the device writes
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 
 use acl_sys::acl;
 use pmd_core::{
-    accelerator::{AcceleratorError, Flag},
+    accelerator::{AcceleratorError, Flag, value_of_word, word_of_value},
     sync::{AtomicU64, Ordering},
 };
 
@@ -86,11 +87,11 @@ impl Flag for AscendFlag {
     }
 
     fn load(&self) -> u64 {
-        self.word().load(Ordering::Acquire)
+        value_of_word(self.word().load(Ordering::Acquire))
     }
 
     fn store(&self, value: u64) {
-        self.word().store(value, Ordering::Release);
+        self.word().store(word_of_value(value), Ordering::Release);
     }
 }
 

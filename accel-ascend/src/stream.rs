@@ -10,7 +10,7 @@ use std::{
 
 use acl_sys::acl;
 use pmd_core::{
-    accelerator::{AcceleratorError, CopyDirection, CopyRange, Event, Flag, Stream},
+    accelerator::{AcceleratorError, CopyDirection, CopyRange, Event, Flag, Stream, word_of_value},
     sync::{AtomicU64, Ordering},
 };
 
@@ -168,7 +168,8 @@ impl Stream for AscendStream {
         let word = self.flag(flag)?.mapped();
         self.post(|| {
             // SAFETY: a word that the device reaches; it stays registered.
-            let answer = unsafe { self.device.acl.aclrtValueWrite(word, value, 0, self.core.handle()) };
+            let answer =
+                unsafe { self.device.acl.aclrtValueWrite(word, word_of_value(value), 0, self.core.handle()) };
             check_optional("aclrtValueWrite", "write a value in a stream", answer)
         })
     }
@@ -178,8 +179,9 @@ impl Stream for AscendStream {
         let condition = acl::ACL_VALUE_WAIT_GEQ;
         self.post(|| {
             // SAFETY: as above.
-            let answer =
-                unsafe { self.device.acl.aclrtValueWait(word, value, condition, self.core.handle()) };
+            let answer = unsafe {
+                self.device.acl.aclrtValueWait(word, word_of_value(value), condition, self.core.handle())
+            };
             check_optional("aclrtValueWait", "wait for a value in a stream", answer)
         })
     }

@@ -50,6 +50,13 @@ pub(crate) struct Shared {
     pub(crate) outstanding: Outstanding,
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // What copies may still touch stays open: nobody can close it any more.
+        self.imports.reap(self);
+    }
+}
+
 /// `HDP_MEM_COHERENCY_FLUSH_CNTL`, mapped by the runtime for the life of the process.
 struct Register(NonNull<u32>);
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use core::ffi::c_int;
 
 use hip_sys::hip;
-use pmd_core::accelerator::{AcceleratorError, Flag};
+use pmd_core::accelerator::{AcceleratorError, Flag, value_of_word, word_of_value};
 use pmd_core::sync::{AtomicU64, Ordering};
 
 use crate::accelerator::Shared;
@@ -67,11 +67,11 @@ impl Flag for RocmFlag {
     }
 
     fn load(&self) -> u64 {
-        self.word.value().load(Ordering::Acquire)
+        value_of_word(self.word.value().load(Ordering::Acquire))
     }
 
     fn store(&self, value: u64) {
-        self.word.value().store(value, Ordering::Release);
+        self.word.value().store(word_of_value(value), Ordering::Release);
     }
 }
 

@@ -1,15 +1,20 @@
 //! Memory of other processes: each handle is opened once and closed with its last user. Called by `memory`.
+//!
+//! Closing waits for nobody: a copy that an application's stream was given may stand behind a wait for something that the
+//! thread which closes is to bring about, the end of a push-pull with a peer that has died say. What copies may still touch
+//! is closed by a later call.
 #![allow(unsafe_code)] // calls the runtime
 
 use core::ptr;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hip_sys::hip::{self, hipError_t};
 use pmd_core::accelerator::{AcceleratorError, AcceleratorKind, ShareHandle};
 
 use crate::accelerator::Shared;
+use crate::event::NativeEvent;
 use crate::memory::{Allocation, allocation_of, pointer};
 use crate::runtime::{meaning, unsupported};
 
@@ -24,6 +29,8 @@ const GONE: [hipError_t; 3] =
 #[derive(Debug, Default)]
 pub(crate) struct Imports {
     open: Mutex<HashMap<[u8; HANDLE_BYTES], Opened>>,
+    /// Uses that have ended, with the events of the copies that may still touch the memory.
+    retired: Mutex<Vec<(Import, Vec<Arc<NativeEvent>>)>>,
 }
 
 #[derive(Debug)]
@@ -33,7 +40,7 @@ struct Opened {
 }
 
 /// One use of an opened handle. Handed back to [`Imports::close`].
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Import {
     handle: [u8; HANDLE_BYTES],
     allocation: Allocation,
@@ -49,6 +56,7 @@ impl Import {
 impl Imports {
     /// Opens a handle, or counts one user more.
     pub(crate) fn open(&self, shared: &Shared, share: &ShareHandle) -> Result<Import, AcceleratorError> {
+        self.reap(shared);
         let ours = share.kind == AcceleratorKind::Rocm && share.device == shared.identity.unique;
         if !ours {
             return Err(shared.foreign());
@@ -56,7 +64,7 @@ impl Imports {
         // Another length is refused as the runtime refuses other bytes.
         let handle = <[u8; HANDLE_BYTES]>::try_from(share.opaque.as_slice())
             .map_err(|_| shared.hip.error("hipIpcOpenMemHandle", hip::hipErrorInvalidValue))?;
-        let mut open = self.lock();
+        let mut open = lock(&self.open);
         let allocation = match open.entry(handle) {
             Entry::Occupied(mut found) => {
                 found.get_mut().users += 1;
@@ -69,11 +77,29 @@ impl Imports {
         Ok(Import { handle, allocation })
     }
 
-    /// Takes one user away; the last one closes the handle, after the copies that this crate's streams still make.
-    pub(crate) fn close(&self, shared: &Shared, import: &Import) {
-        shared.outstanding.wait_for_copies();
+    /// Takes one user away once the copies are done that this crate's streams still make: now, or with a later call. The last
+    /// one closes the handle.
+    pub(crate) fn close(&self, shared: &Shared, import: Import) {
+        let copies = shared.outstanding.copies();
+        lock(&self.retired).push((import, copies));
+        self.reap(shared);
+    }
+
+    /// Takes those users away whose copies are done, or have failed.
+    pub(crate) fn reap(&self, shared: &Shared) {
+        let mut retired = lock(&self.retired);
+        retired.retain_mut(|(import, copies)| {
+            copies.retain(|event| matches!(event.is_done(), Ok(false)));
+            if copies.is_empty() {
+                self.let_go(shared, import);
+            }
+            !copies.is_empty()
+        });
+    }
+
+    fn let_go(&self, shared: &Shared, import: &Import) {
         // Closed under the lock: another thread that opens it meanwhile would get what is being closed.
-        let mut open = self.lock();
+        let mut open = lock(&self.open);
         let Some(opened) = open.get_mut(&import.handle) else { return };
         opened.users -= 1;
         if opened.users == 0 {
@@ -81,10 +107,10 @@ impl Imports {
             detach(shared, import.allocation);
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; HANDLE_BYTES], Opened>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn attach(shared: &Shared, handle: &[u8; HANDLE_BYTES]) -> Result<Allocation, AcceleratorError> {

@@ -93,7 +93,7 @@ impl Memory {
         let inside = handle.offset.checked_add(handle.length).is_some_and(|end| end <= allocation.size);
         if handle.length == 0 || !inside {
             let available = Some(allocation.size.saturating_sub(handle.offset));
-            shared.imports.close(shared, &import);
+            shared.imports.close(shared, import);
             return Err(AcceleratorError::Range { address: handle.offset, length: handle.length, available });
         }
         let address = allocation.base + handle.offset;
@@ -229,7 +229,7 @@ impl Drop for Memory {
         // What cannot be freed stays the runtime's until the process ends: nobody could be told.
         match &self.origin {
             Origin::Adopted => {}
-            Origin::Imported { import, .. } => self.shared.imports.close(&self.shared, import),
+            Origin::Imported { import, .. } => self.shared.imports.close(&self.shared, *import),
             Origin::Allocated | Origin::Pinned => {
                 self.shared.outstanding.wait_for_copies();
                 let Ok(_current) = self.shared.current() else { return };
@@ -255,6 +255,7 @@ pub(crate) fn allocate(
     if length == 0 {
         return Err(AcceleratorError::Range { address: 0, length, available: None });
     }
+    shared.imports.reap(shared);
     let _current = shared.current()?;
     let mut address = ptr::null_mut();
     let answer = allocator(shared.hip, &mut address, length as usize);

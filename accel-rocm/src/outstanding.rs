@@ -93,17 +93,27 @@ impl Outstanding {
     /// Waits until the copies are done that were put into any of the streams.
     pub(crate) fn wait_for_copies(&self) {
         // Without the lock: whoever lets the copies go on may need it.
-        let (open, left) = {
-            let lists = self.lists();
-            let left = lists.left.iter().filter(|left| left.word.is_none());
-            (lists.open.clone(), left.map(|left| Arc::clone(&left.event)).collect::<Vec<_>>())
-        };
+        let (open, left) = self.watched();
         for tracked in open {
             tracked.wait_for_copies();
         }
         for event in left {
             event.wait();
         }
+    }
+
+    /// What is done when the copies are that were put into any of the streams, and is not yet.
+    pub(crate) fn copies(&self) -> Vec<Arc<NativeEvent>> {
+        let (open, left) = self.watched();
+        let copies = open.iter().filter_map(|tracked| tracked.last_copy()).chain(left);
+        copies.filter(|event| matches!(event.is_done(), Ok(false))).collect()
+    }
+
+    /// Streams that are open, and copies in those that were closed.
+    fn watched(&self) -> (Vec<Arc<Tracked>>, Vec<Arc<NativeEvent>>) {
+        let lists = self.lists();
+        let left = lists.left.iter().filter(|left| left.word.is_none());
+        (lists.open.clone(), left.map(|left| Arc::clone(&left.event)).collect())
     }
 
     fn lists(&self) -> MutexGuard<'_, Lists> {
@@ -172,16 +182,21 @@ impl Tracked {
     }
 
     fn wait_for_copies(&self) {
+        if let Some(event) = self.last_copy() {
+            event.wait();
+        }
+    }
+
+    /// What is done when its copies are.
+    fn last_copy(&self) -> Option<Arc<NativeEvent>> {
         let (event, unmarked) = {
             let work = self.work();
             (work.last_copy.clone(), work.unmarked)
         };
-        if let Some(event) = event {
-            event.wait();
-        }
         if unmarked {
             self.wait_for_all();
         }
+        event
     }
 
     fn wait_for_all(&self) {

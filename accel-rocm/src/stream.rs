@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hip_sys::hip::{self, hipMemcpyKind};
 use pmd_core::accelerator::{
-    AcceleratorError, AcceleratorKind, CopyDirection, CopyRange, Event, Flag, Stream,
+    AcceleratorError, AcceleratorKind, CopyDirection, CopyRange, Event, Flag, Stream, word_of_value,
 };
 
 use crate::accelerator::Shared;
@@ -27,6 +27,7 @@ pub(crate) struct RocmStream {
 impl RocmStream {
     /// A new one, which does not wait for the default stream.
     pub(crate) fn open(shared: &Arc<Shared>) -> Result<Self, AcceleratorError> {
+        shared.imports.reap(shared);
         let (hip, _current) = (shared.hip, shared.current()?);
         let mut native = ptr::null_mut();
         // SAFETY: writes one handle.
@@ -86,7 +87,7 @@ impl Stream for RocmStream {
     }
 
     fn signal(&self, flag: &Arc<dyn Flag>, value: u64) -> Result<(), AcceleratorError> {
-        let word = self.flag(flag)?.word();
+        let (word, value) = (self.flag(flag)?.word(), word_of_value(value));
         let (hip, _current) = (self.shared.hip, self.shared.current()?);
         // SAFETY: the word stays allocated until the stream has written it.
         let answer =
@@ -96,7 +97,7 @@ impl Stream for RocmStream {
     }
 
     fn wait_value(&self, flag: &Arc<dyn Flag>, value: u64) -> Result<(), AcceleratorError> {
-        let word = self.flag(flag)?.word();
+        let (word, value) = (self.flag(flag)?.word(), word_of_value(value));
         let (hip, _current) = (self.shared.hip, self.shared.current()?);
         let (native, address) = (self.tracked.native(), pointer(word.address()));
         // SAFETY: the word stays allocated until the stream has seen the value.

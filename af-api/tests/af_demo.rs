@@ -2,7 +2,11 @@
 
 mod command_support;
 
-use std::path::Path;
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use command_support::{af, complaint, last_line, processes_with, start, until};
 
@@ -33,6 +37,25 @@ fn the_demo_keeps_its_tensors_on_a_device_and_follows_its_stream() {
     assert_eq!((&summary["verified"], &summary["device"]), (&true.into(), &"cpu:0".into()));
     let workers = summary["rows_of_workers"].as_array().unwrap();
     assert!(workers.iter().all(|worker| worker["compared"].as_u64() == Some(3 * 3 * 2 * 16 * 128)));
+}
+
+/// The scheduler's connections and the data's.
+#[test]
+fn the_demo_runs_over_tcp_with_a_key_and_not_with_none_that_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key");
+    let key = path.to_str().unwrap();
+    let sizes = ["demo", "--layers", "2", "--rows", "16", "--columns", "128", "--workers", "2", "--json"];
+    let options = ["--transport", "tcp", "--key-file", key];
+    let refused = af(&[&sizes[..], &options].concat());
+    assert_eq!(refused.status.code(), Some(2), "{}", complaint(&refused));
+    assert!(complaint(&refused).contains(key), "{}", complaint(&refused));
+    std::fs::write(&path, "5a".repeat(32)).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let output = af(&[&sizes[..], &options].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
+    let summary = last_line(&output);
+    assert_eq!((&summary["verified"], &summary["transport"]), (&true.into(), &"tcp".into()));
 }
 
 /// No machine has so many.
@@ -99,6 +122,34 @@ fn a_transport_that_is_not_here_is_exit_code_3() {
     }
     assert_eq!(output.status.code(), Some(3), "{}", complaint(&output));
     assert!(complaint(&output).contains("verbs"), "{}", complaint(&output));
+}
+
+/// A parent lets everybody go when its workers are done; a server may not have heard of its last acknowledgement by then.
+#[test]
+fn a_child_that_is_let_go_ends_when_its_work_is_done_and_one_that_is_left_at_once() {
+    let child = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_af"));
+        command.arg("role").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let mut scheduler = child(&["scheduler", "--workers", "1", "--servers", "1"]);
+    let mut line = String::new();
+    BufReader::new(scheduler.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let place =
+        ["--workers", "1", "--servers", "1", "--rank", "0", "--scheduler", said["address"].as_str().unwrap()];
+    let shape = ["--layers", "20", "--rows", "64", "--columns", "1024"];
+    let member = |role| child(&[&[role][..], &place, &shape].concat());
+    let mut server = member("demo-server");
+    server.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let mut worker = member("demo-worker");
+    until("the worker's end", || worker.try_wait().unwrap().is_some());
+    until("the server's end", || server.try_wait().unwrap().is_some());
+    let codes = [&mut worker, &mut server].map(|child| child.wait().unwrap().code());
+    assert_eq!(codes, [Some(0); 2]);
+    assert!(scheduler.try_wait().unwrap().is_none(), "the scheduler's parent has not let go");
+    drop(scheduler.stdin.take());
+    until("the scheduler's end", || scheduler.try_wait().unwrap().is_some());
+    assert_eq!(scheduler.wait().unwrap().code(), Some(1));
 }
 
 /// So many layers take long; their number also marks the processes, of which the scheduler has no part.

@@ -16,7 +16,7 @@ use std::{
 };
 
 use pmd_core::{
-    accelerator::{AcceleratorError, Flag},
+    accelerator::{AcceleratorError, Flag, value_of_word, word_of_value},
     sync::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -31,9 +31,6 @@ const STRIDE: u64 = 64;
 
 /// Bytes that are pinned at a time.
 const PAGE: u64 = 4096;
-
-/// The largest word that is ahead of all values that are waited for.
-const LARGEST: u64 = u64::MAX >> 1;
 
 /// Words and the pinned memory that they are in.
 #[derive(Debug, Default)]
@@ -135,25 +132,17 @@ impl CudaFlag {
     }
 }
 
-/// What the word holds for a value.
-pub(crate) const fn word_of(value: u64) -> u64 {
-    if value < LARGEST { value } else { LARGEST }
-}
-
 impl Flag for CudaFlag {
     fn address(&self) -> u64 {
         self.address
     }
 
     fn load(&self) -> u64 {
-        match self.word().load(Ordering::Acquire) {
-            word if word >= LARGEST => u64::MAX,
-            word => word,
-        }
+        value_of_word(self.word().load(Ordering::Acquire))
     }
 
     fn store(&self, value: u64) {
-        self.word().store(word_of(value), Ordering::Release);
+        self.word().store(word_of_value(value), Ordering::Release);
     }
 }
 

@@ -11,6 +11,7 @@ use cudarc::driver::sys;
 use pmd_core::{
     accelerator::{
         AcceleratorError, AcceleratorKind, BlockCopies, CopyDirection, CopyRange, Event, Flag, Stream,
+        word_of_value,
     },
     sync::Ordering,
 };
@@ -20,7 +21,7 @@ use crate::{
     context::{Context, lock},
     driver::{Handle, NOT_SUPPORTED, unsupported},
     event::CudaEvent,
-    flag::{CudaFlag, word_of},
+    flag::CudaFlag,
 };
 
 /// `CU_STREAM_LEGACY`; 0 is the same stream.
@@ -175,7 +176,7 @@ impl Stream for CudaStream {
         let driver = &self.context.driver;
         let (_, write_value) = self.context.values()?;
         // SAFETY: a word of pinned memory, which is not used anew before the stream has passed this.
-        let written = unsafe { write_value(self.native, flag.address(), word_of(value), 0) };
+        let written = unsafe { write_value(self.native, flag.address(), word_of_value(value), 0) };
         driver.check("cuStreamWriteValue64", written)?;
         flag.note_use(self.native)
     }
@@ -188,7 +189,7 @@ impl Stream for CudaStream {
         let driver = &self.context.driver;
         let (wait_value, _) = self.context.values()?;
         // SAFETY: as for `signal`.
-        let waits = unsafe { wait_value(self.native, flag.address(), word_of(value), AT_LEAST) };
+        let waits = unsafe { wait_value(self.native, flag.address(), word_of_value(value), AT_LEAST) };
         driver.check("cuStreamWaitValue64", waits)?;
         flag.note_use(self.native)
     }

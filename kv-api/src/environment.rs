@@ -8,24 +8,41 @@
 //! | `PMD_DEVICE` | name of the NIC (`mlx5_0`) | the first that can be used |
 //! | `PMD_IDLE` | what an idle lane does: `spin`, `yield` or `park` | `park` |
 //! | `PMD_QUEUE_PAIRS` | queue pairs to each peer, 1 to 64 | 1 |
-//! | `PMD_ACCELERATORS` | whose memory may be registered, and moved over shared memory: `cuda:0`, `rocm:1`, `ascend:0`, `cpu`, with commas between several. Without a number it is the device that the interface is told (`llm.DeviceId`, `local_gpu_idx`), else 0 | none |
+//! | `PMD_RAILS` | over TCP, addresses of this host for large transfers, with commas between them; both ends name theirs: see [`RailsConfig`](pmd_host::endpoint::RailsConfig) | none |
+//! | `PMD_METRICS` | where each endpoint answers `GET /metrics`: a port of this host alone, or `ADDRESS:PORT` | nowhere |
+//! | `PMD_KEY_FILE`, `PMD_DATA_ENCRYPTION` | who may connect, and whether data over TCP is encrypted then: see [`pmd_host::security`] | no key |
+//! | `PMD_ACCELERATORS` | whose memory may be registered, and moved over shared memory: `cuda:0`, `rocm:1`, `ascend:0`, `cpu`, with commas between several. Without a number it is the device that the interface is told (`llm.DeviceId`, `local_gpu_idx`), else that of the launcher's local rank, else 0 | none |
+//! | `PMD_PIN_ARENAS` | `1` page-locks arenas for those accelerators, so that copies between them go without the processor | `0` |
+//! | `PMD_METADATA` | `etcd://host:2379`: where engines publish their names and find each other: [`directory`] | none |
+//! | `PMD_NAME` | name of the engine there: [`name`] | of the launcher's rank: `rank-3` |
 //! | `PMD_INTERFACE` | where to listen, for interfaces that name no address: see [`Config::if_name`] | loopback |
 //! | `PMD_HIXL_STAGE_FOR` | whom HIXL stages memory for that is not registered ([`STAGE_FOR_VARIABLE`]): `host`, `all` or `none` | `host` |
+//!
+//! Started by `torchrun`, Slurm, MPI or Kubernetes, an engine has the rank that [`pmd_host::launch`] reads from their
+//! variables; where two of them contradict each other, the error names both.
 //!
 //! [`STAGE_FOR_VARIABLE`]: crate::hixl::STAGE_FOR_VARIABLE
 //! [`Config::if_name`]: crate::kvtrans::Config::if_name
 
-use std::{env, error::Error};
+use std::{env, error::Error, sync::Arc};
 
 use pmd_host::{
     endpoint::EndpointConfig,
     environment::{self, variable},
+    launch::{LaunchError, launch_of},
+    metadata::Metadata,
     soft::Accelerators,
 };
 use thiserror::Error;
 
 /// Names the accelerators.
 pub const ACCELERATORS_VARIABLE: &str = "PMD_ACCELERATORS";
+
+/// Says where the directory of engines is.
+pub const METADATA_VARIABLE: &str = "PMD_METADATA";
+
+/// Names an engine in it.
+pub const NAME_VARIABLE: &str = "PMD_NAME";
 
 /// Where to listen, as `PMD_INTERFACE` says; empty when it does not.
 #[must_use]
@@ -47,7 +64,7 @@ pub fn endpoint_config() -> Result<EndpointConfig, EnvironmentError> {
 /// # Errors
 /// As [`endpoint_config`].
 pub fn endpoint_config_on(device: u32) -> Result<EndpointConfig, EnvironmentError> {
-    configured(device, variable)
+    configured(Some(device), variable)
 }
 
 /// The default configuration of an endpoint, changed by variables that the caller looks up: for interfaces with
@@ -58,18 +75,68 @@ pub fn endpoint_config_on(device: u32) -> Result<EndpointConfig, EnvironmentErro
 pub fn endpoint_config_of(
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<EndpointConfig, EnvironmentError> {
-    configured(0, variable)
+    configured(None, variable)
 }
 
 fn configured(
-    device: u32,
+    device: Option<u32>,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<EndpointConfig, EnvironmentError> {
     let mut config = environment::endpoint_config_of(&variable)?;
     if let Some(names) = variable(ACCELERATORS_VARIABLE) {
-        config.soft.accelerators = accelerators(&names, device)?;
+        let of_launch = || Ok::<_, LaunchError>(launch_of(&variable)?.and_then(|launch| launch.local_rank));
+        let device = device.map_or_else(of_launch, |device| Ok(Some(device)))?;
+        config.soft.accelerators = accelerators(&names, device.unwrap_or(0))?;
     }
     Ok(config)
+}
+
+/// The name under which an engine of this process is found: `PMD_NAME`, else that of its rank, if a launcher gave it one.
+///
+/// # Errors
+/// [`EnvironmentError::Launch`].
+pub fn name() -> Result<Option<String>, EnvironmentError> {
+    name_of(variable)
+}
+
+/// As [`name`], of variables that the caller looks up.
+///
+/// # Errors
+/// As [`name`].
+pub fn name_of(variable: impl Fn(&str) -> Option<String>) -> Result<Option<String>, EnvironmentError> {
+    if let Some(name) = variable(NAME_VARIABLE).filter(|name| !name.is_empty()) {
+        return Ok(Some(name));
+    }
+    Ok(launch_of(variable)?.map(|launch| format!("rank-{}", launch.rank.value)))
+}
+
+/// The directory that `PMD_METADATA` names, if it is set.
+///
+/// # Errors
+/// [`EnvironmentError::Directory`].
+pub fn directory() -> Result<Option<Arc<dyn Metadata>>, EnvironmentError> {
+    let url = variable(METADATA_VARIABLE).filter(|url| !url.is_empty());
+    url.map(|url| directory_at(&url)).transpose()
+}
+
+/// The directory at a URL: `etcd://host:2379`. Nothing is asked of it yet.
+///
+/// # Errors
+/// [`EnvironmentError::Directory`].
+pub fn directory_at(url: &str) -> Result<Arc<dyn Metadata>, EnvironmentError> {
+    open_directory(url).map_err(|source| EnvironmentError::Directory { url: url.to_owned(), source })
+}
+
+type Directory = Result<Arc<dyn Metadata>, Box<dyn Error + Send + Sync>>;
+
+#[cfg(feature = "etcd")]
+fn open_directory(url: &str) -> Directory {
+    Ok(Arc::new(pmd_etcd::Etcd::open(url.parse()?, pmd_etcd::Options::default())?))
+}
+
+#[cfg(not(feature = "etcd"))]
+fn open_directory(_: &str) -> Directory {
+    Err("this program was built without kv-api's feature etcd".into())
 }
 
 /// Opens accelerators by their names, with commas between them; no name is no accelerator. Those without a number have
@@ -86,7 +153,7 @@ pub fn accelerators(names: &str, device: u32) -> Result<Accelerators, Environmen
     Ok(Accelerators::new(opened.collect::<Result<_, _>>()?))
 }
 
-type Opened = Result<std::sync::Arc<dyn pmd_core::accelerator::Accelerator>, Box<dyn Error + Send + Sync>>;
+type Opened = Result<Arc<dyn pmd_core::accelerator::Accelerator>, Box<dyn Error + Send + Sync>>;
 
 #[cfg(feature = "accelerators")]
 fn open(name: &str) -> Opened {
@@ -105,6 +172,17 @@ pub enum EnvironmentError {
     /// A variable has a value that it cannot have.
     #[error(transparent)]
     Variable(#[from] environment::EnvironmentError),
+    /// What the launcher says cannot be.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// The directory cannot be used.
+    #[error("{url:?} is no directory of engines: {source}")]
+    Directory {
+        /// Where it should be.
+        url: String,
+        /// Why not.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// An accelerator is not here.
     #[error("accelerator {name} is not here: {source}")]
     Accelerator {
@@ -122,7 +200,8 @@ mod tests {
     use super::*;
 
     fn with(device: u32, names: &str) -> Result<Vec<(AcceleratorKind, u32)>, EnvironmentError> {
-        let config = configured(device, |asked| (asked == ACCELERATORS_VARIABLE).then(|| names.to_owned()))?;
+        let config =
+            configured(Some(device), |asked| (asked == ACCELERATORS_VARIABLE).then(|| names.to_owned()))?;
         let identity = |of: &std::sync::Arc<dyn pmd_core::accelerator::Accelerator>| {
             (of.identity().kind, of.identity().ordinal)
         };
@@ -150,6 +229,35 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    fn set<'a>(variables: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
+        |asked| variables.iter().find(|(name, _)| *name == asked).map(|(_, value)| (*value).to_owned())
+    }
+
+    #[test]
+    fn the_launcher_gives_the_device_and_the_name() {
+        let torchrun = [("PMD_ACCELERATORS", "cpu"), ("RANK", "5"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "2")];
+        let config = endpoint_config_of(set(&torchrun)).expect("a configuration");
+        assert_eq!(config.soft.accelerators.iter().next().expect("one").identity().ordinal, 2);
+        assert_eq!(name_of(set(&torchrun)).expect("a launch"), Some("rank-5".to_owned()));
+        let told = configured(Some(7), set(&torchrun)).expect("a configuration");
+        assert_eq!(told.soft.accelerators.iter().next().expect("one").identity().ordinal, 7);
+        let named = [("PMD_NAME", "decode"), ("RANK", "5")];
+        assert_eq!(name_of(set(&named)).expect("a name"), Some("decode".to_owned()));
+        assert_eq!(name_of(set(&[])).expect("nothing"), None);
+        let slurm = [("SLURM_PROCID", "1"), ("SLURM_NTASKS", "8")];
+        let refused = name_of(set(&[&torchrun[..], &slurm].concat())).expect_err("two ranks");
+        assert!(matches!(refused, EnvironmentError::Launch(LaunchError::Contradiction { .. })), "{refused}");
+    }
+
+    #[test]
+    fn other_directories_are_refused() {
+        let refused = directory_at("consul://a").expect_err("no such directory");
+        assert!(
+            matches!(refused, EnvironmentError::Directory { ref url, .. } if url == "consul://a"),
+            "{refused}"
+        );
     }
 
     #[test]

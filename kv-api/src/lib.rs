@@ -123,7 +123,9 @@
 //! Every interface takes memory of accelerators, described by `pmd_core::accelerator`, where it takes the host's: a cache of
 //! the engine with [`register_device_cache`](engine::Engine::register_device_cache), for instance. Everything else is as for
 //! memory of the host, and the other end may be of either kind.
-//! - A NIC reaches it by a dma-buf or as peer memory. Within a host the accelerator's streams copy: those of the engine
+//! - A NIC reaches it by a dma-buf or as peer memory. Where it does not, this process's own transfers go through pinned
+//!   memory of the host ([`Staged`](pmd_host::region::RegionPath::Staged)); peers do not reach it, and are told why when they
+//!   look the cache up ([`EngineError::KeptIn`](engine::EngineError::KeptIn)): then the owner posts. Within a host the accelerator's streams copy: those of the engine
 //!   that **posts** the transfer, which is opened with the accelerators of both ends, even if its own cache is the host's:
 //!   [`DeviceConfig::accelerators`](pmd_host::soft::DeviceConfig::accelerators) in
 //!   [`EndpointConfig::soft`](pmd_host::endpoint::EndpointConfig::soft), or, where an interface reads the [`environment`],
@@ -218,10 +220,11 @@
 //! of hardware would be: close the peer and connect again. Bad input is an error and never a panic.
 //!
 //! # Security
-//! The control port does not authenticate today and nothing is encrypted. Whoever can connect to it may look up every
-//! cache and is given the keys to read and write it. A key of the shared-memory transport has 16 random bits: that
-//! protects against mistakes, not against an attacker. Listen on a loopback address, as the examples do, or on a
-//! network in which every host is trusted.
+//! Without a pre-shared key the control port does not authenticate and nothing is encrypted. Whoever can connect to it may
+//! look up every cache and is given the keys to read and write it: listen on a loopback address, as the examples do, or on a
+//! network in which every host is trusted. With one, in [`EndpointConfig::security`](pmd_host::endpoint::EndpointConfig::security)
+//! or by `PMD_KEY_FILE`, only engines that have it connect; control traffic and data over TCP are encrypted, what a NIC
+//! moves is not. [`pmd_host::security`] tells who can do what.
 //!
 //! Shared memory connects processes of one user, host and network namespace. Where the kernel's Yama module keeps
 //! processes of one user from attaching to each other, opening an engine lifts that for its process, unless

@@ -145,9 +145,9 @@ fn everything_is_counted_and_rendered() {
     line("# TYPE pmd_kv_completed_transfers_total counter");
     line("pmd_kv_completed_transfers_total 6");
     line("pmd_kv_caches 1");
-    let incarnation = &found.peers[0].incarnation;
+    let (incarnation, connection) = (&found.peers[0].incarnation, found.peers[0].connection);
     line(&format!(
-        "pmd_kv_peer_bytes_total{{peer=\"the \\\"other\\\" one\",incarnation=\"{incarnation}\",transport=\"shm\"}} {}",
+        "pmd_kv_peer_bytes_total{{peer=\"the \\\"other\\\" one\",incarnation=\"{incarnation}\",connection=\"{connection}\",transport=\"shm\"}} {}",
         total.bytes
     ));
     for line in text.lines().filter(|line| !line.starts_with('#')) {

@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    path::Path,
     process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -117,9 +120,123 @@ fn a_peer_that_is_killed_leaves_the_server_to_others() {
 }
 
 #[test]
+fn a_cache_is_fetched_over_two_rails_and_both_carry() {
+    let rails = ["--transport", "tcp", "--rails", "127.0.0.1,127.0.0.2"];
+    let server = Server::start(&[&["--tokens", "512"], &rails[..]].concat());
+    let fetched = fetch(&server.address, &[&rails[..], &["--json"]].concat());
+    let said = String::from_utf8_lossy(&fetched.stderr).into_owned();
+    assert_eq!(fetched.status.code(), Some(0), "{said}");
+    let text = String::from_utf8_lossy(&fetched.stdout).into_owned();
+    let figures: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
+    assert_eq!((&figures["transport"], &figures["verified"]), (&"tcp".into(), &true.into()), "{figures}");
+    let of = |rail: &Value, what: &str| rail[what].as_u64().expect("a number");
+    let reports = figures["rails"].as_array().expect("rails");
+    let numbers: Vec<u64> = reports.iter().map(|rail| of(rail, "rail")).collect();
+    assert_eq!(numbers, [0, 1], "{said}");
+    assert!(reports.iter().all(|rail| of(rail, "chunks") > 0 && of(rail, "lives") > 0), "{figures}");
+    let pulled: u64 = reports.iter().map(|rail| of(rail, "bytes")).sum();
+    assert!(pulled >= figures["rows"][0]["bytes"].as_u64().expect("bytes"), "{figures}");
+}
+
+#[test]
+fn rails_are_refused_where_shared_memory_carries_the_bytes() {
+    let server = Server::start(&["--model", "llama-3-8b", "--tokens", "16"]);
+    let refused = fetch(&server.address, &["--rails", "127.0.0.1,127.0.0.2"]);
+    let complaint = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{complaint}");
+    assert!(complaint.contains("rails are for TCP") && complaint.contains("shm"), "{complaint}");
+    assert_eq!(fetch(&server.address, &["--rails", "eth1"]).status.code(), Some(2));
+}
+
+/// A key's file that only its owner can read.
+fn key_file(folder: &Path, name: &str, digits: &str) -> String {
+    let path = folder.join(name);
+    fs::write(&path, digits.repeat(32)).expect("written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("permissions");
+    path.to_str().expect("text").to_owned()
+}
+
+#[test]
+fn with_a_key_only_those_who_have_it_are_served() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (key, other) = (key_file(folder.path(), "key", "5a"), key_file(folder.path(), "other", "a5"));
+    let small = ["--model", "llama-3-8b", "--tokens", "16", "--transport", "tcp"];
+    let server = Server::start(&[&small[..], &["--key-file", &key]].concat());
+    let tcp = ["--transport", "tcp"];
+    for data_encryption in ["on", "off"] {
+        let options = ["--key-file", &key, "--data-encryption", data_encryption];
+        let fetched = fetch(&server.address, &[&tcp[..], &options].concat());
+        assert_eq!(fetched.status.code(), Some(0), "{}", String::from_utf8_lossy(&fetched.stderr));
+        assert_eq!(String::from_utf8_lossy(&fetched.stdout).matches(" yes").count(), 5);
+    }
+    let refusals: [(&[&str], i32, &str); 4] = [
+        (&[], 1, "the peer has a pre-shared key and this side has none"),
+        (&["--key-file", &other], 1, "the peer has another pre-shared key"),
+        (&["--key-file", "/nowhere/key"], 2, "PMD_KEY_FILE"),
+        (&["--key-file", &key, "--data-encryption", "perhaps"], 2, "on or off"),
+    ];
+    for (options, code, said) in refusals {
+        let refused = fetch(&server.address, &[&tcp[..], options].concat());
+        let complaint = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(code), "{complaint}");
+        assert!(complaint.contains(said), "{complaint}");
+        assert!(!complaint.contains("5a5a") && !complaint.contains("a5a5"));
+    }
+}
+
+#[test]
 fn nobody_to_fetch_from_and_wrong_addresses_are_told() {
     let refused = fetch("127.0.0.1:1", &[]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("is the peer running and listening there"));
     assert_eq!(fetch("somewhere", &[]).status.code(), Some(2));
+}
+
+/// What `kv serve --metrics` answers to a scraper.
+fn scrape(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("it serves");
+    stream.set_read_timeout(Some(LIMIT)).expect("a time-out");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n").expect("written");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    let (head, page) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    page.to_owned()
+}
+
+/// The sum of the samples whose lines begin so.
+fn sum(page: &str, start: &str) -> u64 {
+    let lines = page.lines().filter(|line| line.starts_with(start));
+    lines.map(|line| line.rsplit_once(' ').expect(line).1.parse::<u64>().expect(line)).sum()
+}
+
+#[test]
+fn metrics_tell_what_was_pushed() {
+    let mut server = Server::start(&["--model", "llama-3-8b", "--tokens", "16", "--metrics", "0"]);
+    let mut said = String::new();
+    let stderr = server.child.stderr.take().expect("piped");
+    BufReader::new(stderr).read_line(&mut said).expect("text");
+    let address =
+        said.trim().strip_prefix("kv: metrics on http://").and_then(|rest| rest.strip_suffix("/metrics"));
+    let address = address.expect(&said);
+    assert_eq!(sum(&scrape(address), "pmd_kv_completed_transfers_total "), 0);
+    let fetched = fetch(&server.address, &["--json"]);
+    assert_eq!(fetched.status.code(), Some(0), "{}", String::from_utf8_lossy(&fetched.stderr));
+    let page = scrape(address);
+    let pushed = sum(&page, "pmd_kv_bytes_total ");
+    assert!(pushed > 0, "{page}");
+    assert_eq!(
+        sum(&page, "pmd_lane_transfer_bytes_total{transport=\"shm\",lane=\"0\",direction=\"write\"} "),
+        pushed
+    );
+    let transfers = sum(&page, "pmd_kv_completed_transfers_total ");
+    assert_eq!(
+        sum(
+            &page,
+            "pmd_lane_transfer_duration_seconds_count{transport=\"shm\",lane=\"0\",direction=\"write\"} "
+        ),
+        transfers
+    );
+    assert_eq!(sum(&page, "pmd_connected_peers_total "), 1);
+    assert_eq!(sum(&page, "pmd_lane_failed_completions_total{"), 0);
 }

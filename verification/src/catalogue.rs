@@ -8,10 +8,12 @@ use crate::connectx_suite;
 use crate::count::{Count, Tally};
 use crate::demo;
 use crate::fuzz;
+use crate::hosts;
 use crate::mutants;
 use crate::process::Task;
 use crate::python;
 use crate::sanitise;
+use crate::simulate;
 use crate::softroce;
 use crate::style;
 use crate::suite::{Journal, Step, Suite, Work, Workspace};
@@ -29,6 +31,12 @@ const PEERS: &[&str] =
 
 /// HIP's runtime as Debian has it, which finds no device.
 const HIP: &[&str] = &["libamdhip64-5"];
+
+/// The directory through which processes find each other.
+const ETCD: &[&str] = &["etcd-server"];
+
+/// What counts instructions.
+const COUNTER: &[&str] = &["valgrind"];
 
 /// libFuzzer's compiler.
 const FUZZER: &[&str] = &["g++"];
@@ -93,6 +101,7 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
             python::check,
         )
     });
+    suites.extend(many_nodes(workspace));
     suites.push(commands(
         "nixl",
         "the plugin works in the agent of NIXL's wheel, between processes, and in no other release's",
@@ -100,11 +109,38 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
         600,
         nixl(workspace),
     ));
+    suites.push(commands(
+        "counts",
+        "posting, polling, planning and the soft HCA take no more instructions than they did, and no more for many blocks",
+        COUNTER,
+        300,
+        counts(workspace),
+    ));
     suites.push(own("demo", "a cache moves and a model runs, verified; nothing is left", 600, demo::check));
     suites
 }
 
-/// Those with a target folder of their own, which go beside the others.
+/// Those about many processes that find each other.
+fn many_nodes(workspace: &Workspace) -> [Suite; 2] {
+    [
+        commands(
+            "membership",
+            "processes find each other through etcd, and lose nothing when it is killed and started again",
+            ETCD,
+            300,
+            membership(workspace),
+        ),
+        commands(
+            "simulate",
+            "hundreds of nodes find each other, link and move their bytes, whatever dies or is cut, in simulated time",
+            &[],
+            600,
+            simulated(workspace),
+        ),
+    ]
+}
+
+/// Those with a target folder of their own, which go beside the others. So does `softroce`, whose guest does the work.
 fn beside(workspace: &Workspace) -> impl Iterator<Item = Suite> {
     let suites = [
         commands("no_std", "pmd-core links and works without std or libc", &[], 300, no_std(workspace)),
@@ -132,6 +168,15 @@ fn beside(workspace: &Workspace) -> impl Iterator<Item = Suite> {
         Suite {
             packages: FUZZER,
             ..own("fuzz", "parsers, planner and queues survive hostile input for a while", 900, fuzz::check)
+        },
+        Suite {
+            packages: hosts::PACKAGES,
+            ..own(
+                "hosts",
+                "kv and af work between hosts, where packets are lost, links break and peers vanish",
+                600,
+                hosts::check,
+            )
         },
     ];
     suites.into_iter().map(Suite::beside)
@@ -163,7 +208,7 @@ fn on_devices(workspace: &Workspace) -> Vec<Suite> {
             packages: softroce::PACKAGES,
             limit: Duration::from_secs(900),
             work: Work::Own(softroce::check),
-            beside: false,
+            beside: true,
         },
     ]
 }
@@ -333,6 +378,22 @@ fn interop(workspace: &Workspace) -> Vec<Step> {
     build.into_iter().chain(run).collect()
 }
 
+/// The cases wait for leases more than they compute: more of them at a time than there are cores.
+fn membership(workspace: &Workspace) -> Vec<Step> {
+    let programs = ["--bin", "membership", "--bin", "kv", "--bin", "af"];
+    let build = workspace.cargo().args(["build", "--workspace"]).args(programs);
+    let program = workspace.target.join("debug/membership");
+    let run = Task::new(program, &workspace.root).args(["--test-threads", "4"]);
+    vec![Step { task: build, count: Count::Nothing }, Step { task: run, count: Count::TestResults }]
+}
+
+/// Its worlds are one `ok` line each; small ones are among its tests.
+fn simulated(workspace: &Workspace) -> Vec<Step> {
+    let build = workspace.cargo().args(["build", "--workspace", "--bin", "simulate"]);
+    let run = simulate::suite_task(workspace);
+    vec![Step { task: build, count: Count::Nothing }, Step { task: run, count: Count::OkLines }]
+}
+
 /// The plugin with the workspace's dev profile, whose dependencies other suites have built. The wheels stay below the
 /// target folder.
 fn nixl(workspace: &Workspace) -> Vec<Step> {
@@ -340,6 +401,14 @@ fn nixl(workspace: &Workspace) -> Vec<Step> {
         .args(["kv-api/nixl/tests/run.py".into(), workspace.target.join("nixl")])
         .env("CARGO_TARGET_DIR", &workspace.target);
     vec![Step { task: workspace.building(tests), count: Count::OkLines }]
+}
+
+/// The library crates are those of the command `kv`, which other suites build for release.
+fn counts(workspace: &Workspace) -> Vec<Step> {
+    let build = workspace.cargo().args(["build", "--release", "-p", "counts"]);
+    let program = workspace.target.join("release/counts");
+    let check = Task::new(program, &workspace.root).args(["check"]);
+    vec![Step { task: build, count: Count::Nothing }, Step { task: check, count: Count::OkLines }]
 }
 
 /// This command again, to run a program on the simulated ConnectX.

@@ -41,7 +41,11 @@ pub(crate) enum InstallError {
 
 /// Packages of these suites that are not installed, in order of name.
 pub(crate) fn missing(suites: &[Suite]) -> BTreeSet<&'static str> {
-    let needed: BTreeSet<&'static str> = suites.iter().flat_map(|suite| suite.packages).copied().collect();
+    missing_of(suites.iter().flat_map(|suite| suite.packages).copied().collect())
+}
+
+/// Those of these packages that are not installed.
+pub(crate) fn missing_of(needed: BTreeSet<&'static str>) -> BTreeSet<&'static str> {
     if needed.is_empty() {
         return needed;
     }

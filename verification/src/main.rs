@@ -4,7 +4,7 @@
 //! `runner` runs them, `table` sums up; `style`, `weaken`, `mutants` and `demo` are suites that are code of
 //! their own.
 //! `softroce` gives a command, or its suite, soft-RoCE devices in a guest, `connectx` a simulated ConnectX, `accelerators`
-//! a stand-in for a runtime of accelerators.
+//! a stand-in for a runtime of accelerators. `simulate` runs the protocols of thousands of nodes. `perf` measures beside other programs, and proves nothing.
 //!
 //! ```text
 //! cargo run --release -p verification -- all
@@ -12,6 +12,8 @@
 //! cargo run --release -p verification -- run loom weaken --verbose
 //! cargo run --release -p verification -- mutants
 //! cargo run --release -p verification -- connectx -- ibv_devinfo -v
+//! cargo run --release -p verification -- perf --install
+//! cargo run --release -p verification -- simulate -- --nodes 16,2000
 //! cargo run --release -p verification -- softroce -- ibv_devinfo -d rxe0
 //! cargo run --release -p verification -- accelerators --with cuda -- pmd info
 //! ```
@@ -39,15 +41,18 @@ mod demo;
 mod examples;
 mod foreground;
 mod fuzz;
+mod hosts;
 mod install;
 mod instrument;
 mod interrupt;
 mod mutants;
 mod mutation;
+mod perf;
 mod process;
 mod python;
 mod runner;
 mod sanitise;
+mod simulate;
 mod softroce;
 mod source;
 mod style;
@@ -90,6 +95,10 @@ enum Action {
     Connectx(connectx::Options),
     /// Runs a command with a stand-in for the runtime of an accelerator.
     Accelerators(accelerators::Options),
+    /// Measures this driver beside the programs that it has to beat, and prints the ratios.
+    Perf(perf::Options),
+    /// Simulates thousands of nodes, and prints how far the design reaches.
+    Simulate(simulate::Options),
     /// Runs a command, or the suite's steps, on soft-RoCE devices in a guest.
     Softroce(softroce::Options),
 }
@@ -121,6 +130,8 @@ fn main() -> ExitCode {
         Action::Accelerators(options) => accelerators::command(&workspace, &options),
         Action::Connectx(options) => connectx::command(&workspace, &options),
         Action::Fuzz(options) => fuzz::command(&workspace, options),
+        Action::Perf(options) => perf::command(&workspace, &options),
+        Action::Simulate(options) => simulate::command(&workspace, &options),
         Action::Softroce(options) => {
             let suites: Vec<Suite> = suites.into_iter().filter(|suite| suite.name == "softroce").collect();
             if let Err(error) = prepare(&suites) {

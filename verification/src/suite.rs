@@ -19,7 +19,8 @@ pub(crate) struct Suite {
     pub(crate) limit: Duration,
     /// What it does.
     pub(crate) work: Work,
-    /// Whether it runs while others do: it builds in a folder of its own and looks at nothing but what it has started.
+    /// Whether it runs while others do: it builds in a folder of its own, or little in the shared one, and looks at nothing
+    /// but what it has started.
     pub(crate) beside: bool,
 }
 
@@ -92,13 +93,15 @@ pub(crate) struct Journal<'a> {
     pub(crate) text: String,
     /// Whether something went wrong, with a line for the summary.
     pub(crate) problem: Option<String>,
+    /// Why this machine cannot show it, with a line for the summary.
+    pub(crate) missing: Option<String>,
     watch: &'a mut dyn FnMut(Option<&str>),
 }
 
 impl<'a> Journal<'a> {
     /// An empty journal; `watch` hears each line, and nothing in particular while work goes on silently.
     pub(crate) fn new(watch: &'a mut dyn FnMut(Option<&str>)) -> Self {
-        Self { text: String::new(), problem: None, watch }
+        Self { text: String::new(), problem: None, missing: None, watch }
     }
 
     /// Writes a line.
@@ -121,6 +124,13 @@ impl<'a> Journal<'a> {
         let problem = problem.into();
         self.line(&problem);
         self.problem.get_or_insert(problem);
+    }
+
+    /// Writes down what this machine lacks for the work, which then counts as skipped.
+    pub(crate) fn skip(&mut self, missing: impl Into<String>) {
+        let missing = missing.into();
+        self.line(&missing);
+        self.missing = Some(missing);
     }
 
     /// Hears a running command's lines.

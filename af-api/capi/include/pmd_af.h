@@ -266,6 +266,10 @@ typedef struct pmd_af_options {
   const char *accelerators;
   // Whether what is pushed to a server arrives in memory of the first of them.
   bool device_areas;
+  // File of the pre-shared key that all processes must have; NULL: PMD_KEY_FILE, or none.
+  const char *key_file;
+  // With a key, whether data over TCP is encrypted: "on" or "off"; NULL: PMD_DATA_ENCRYPTION.
+  const char *data_encryption;
 } pmd_af_options;
 
 // How many nodes a cluster has.

@@ -65,6 +65,10 @@ pub struct pmd_af_options {
     pub accelerators: *const c_char,
     /// Whether what is pushed to a server arrives in memory of the first of them.
     pub device_areas: bool,
+    /// File of the pre-shared key that all processes must have; NULL: PMD_KEY_FILE, or none.
+    pub key_file: *const c_char,
+    /// With a key, whether data over TCP is encrypted: "on" or "off"; NULL: PMD_DATA_ENCRYPTION.
+    pub data_encryption: *const c_char,
 }
 
 /// Writes options that say nothing: everything is as the environment says.
@@ -98,6 +102,8 @@ const CLEAR: pmd_af_options = pmd_af_options {
     start_timeout_ms: 0,
     accelerators: std::ptr::null(),
     device_areas: false,
+    key_file: std::ptr::null(),
+    data_encryption: std::ptr::null(),
 };
 
 /// The configuration that options ask for; the environment's where they are null.
@@ -182,6 +188,8 @@ unsafe fn variables_of(options: &pmd_af_options) -> Result<BTreeMap<String, Stri
         ("PMD_DEVICE", options.device, "options.device"),
         ("PMD_IDLE", options.idle, "options.idle"),
         ("PMD_ACCELERATORS", options.accelerators, "options.accelerators"),
+        ("PMD_KEY_FILE", options.key_file, "options.key_file"),
+        ("PMD_DATA_ENCRYPTION", options.data_encryption, "options.data_encryption"),
     ];
     for (name, value, what) in texts {
         // SAFETY: the caller's promise.

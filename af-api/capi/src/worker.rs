@@ -365,7 +365,9 @@ const fn of_push_pull(error: &PushPullError) -> pmd_af_status {
         PushPullError::Timeout { .. } => pmd_af_status::Timeout,
         PushPullError::Capacity { .. } => pmd_af_status::Capacity,
         PushPullError::Agreement { .. } => pmd_af_status::Refused,
-        PushPullError::Unreachable { .. } | PushPullError::NoAccelerator => pmd_af_status::Unavailable,
+        PushPullError::Unreachable { .. }
+        | PushPullError::NoLanding { .. }
+        | PushPullError::NoAccelerator => pmd_af_status::Unavailable,
         PushPullError::Stream(_) => pmd_af_status::Failed,
         _ => pmd_af_status::InvalidArgument,
     }

@@ -25,6 +25,8 @@ const VARIABLES: &[(&str, &str)] = &[
     ("accelerators", "PMD_ACCELERATORS"),
     ("idle", "PMD_IDLE"),
     ("queue_pairs", "PMD_QUEUE_PAIRS"),
+    ("key_file", "PMD_KEY_FILE"),
+    ("data_encryption", "PMD_DATA_ENCRYPTION"),
 ];
 
 /// Options of workers and servers.

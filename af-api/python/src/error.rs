@@ -146,7 +146,9 @@ pub(crate) fn push_pull(py: Python<'_>, error: &PushPullError) -> PyErr {
         PushPullError::Depth { key, .. } | PushPullError::ForeignMemory { key } => {
             fields.set_item("key", key)
         }
-        PushPullError::Unreachable { server, key } | PushPullError::Agreement { server, key, .. } => {
+        PushPullError::Unreachable { server, key }
+        | PushPullError::NoLanding { server, key, .. }
+        | PushPullError::Agreement { server, key, .. } => {
             fields.set_item("server", server)?;
             fields.set_item("key", key)
         }
@@ -161,7 +163,7 @@ pub(crate) fn failure(py: Python<'_>, failure: &Failure) -> PyErr {
         FailureCause::Refused(_) => "Refused",
         FailureCause::Cancelled => "Cancelled",
         FailureCause::Busy => "Full",
-        FailureCause::Event(_) => "StreamError",
+        FailureCause::Event(_) | FailureCause::Landing(_) => "StreamError",
         _ => "TransferFailed",
     };
     EXCEPTIONS.raise(py, class, &kind(&failure.cause), failure.to_string(), &|fields| {

@@ -2,13 +2,16 @@
 stand-in's (fake-cuda). Without it ordinary memory in a device's place shows what is refused."""
 
 import os
+import pathlib
 
 import numpy as np
 import pytest
 
 from conftest import PATIENCE, cluster
 from pmd_af import errors
+from processes import Processes, finished, free_port
 
+EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 DEVICE = os.environ.get("PMD_TEST_DEVICE", "cpu")
 
 #: Ordinary memory in a device's place has no default stream and no number in DLPack, and whoever opens it in one process has
@@ -200,3 +203,15 @@ def test_streams_take_batches_and_answer_by_themselves(pair):
         service.wait(3, PATIENCE)
     assert failure.value.launch == 3
     service.release()
+
+
+@pytest.mark.skipif("cuda" not in DEVICE, reason="only streams of CUDA are captured")
+def test_the_example_of_captured_layers():
+    script, port = EXAMPLES / "captured_layers.py", free_port()
+    with Processes() as processes:
+        scheduler = processes.start(script, "scheduler", port)
+        nodes = [processes.start(script, role, port, DEVICE) for role in ("server", "worker")]
+        served, asked = finished(*nodes)
+        assert "ok: 64 launches have answered" in served
+        assert "ok: 64 tokens have gone through both graphs" in asked
+        assert "ok: everybody has come and gone" in finished(scheduler)[0]

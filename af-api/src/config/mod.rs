@@ -4,15 +4,23 @@
 //! [`environment::config`](crate::environment::config). [`Node::start`](crate::rendezvous::Node::start) and
 //! [`Scheduler::start`](crate::rendezvous::Scheduler::start) take it.
 
+mod group;
+
 use std::{
     io,
     net::{SocketAddr, ToSocketAddrs},
+    sync::Arc,
     time::Duration,
 };
 
-use pmd_host::endpoint::{Endpoint, EndpointConfig};
+use pmd_host::{
+    endpoint::{Endpoint, EndpointConfig},
+    metadata::{Metadata, MetadataError},
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use group::Group;
 
 use crate::{
     rendezvous::{DataAddress, MemberId, Role},
@@ -36,6 +44,17 @@ pub enum ProcessRole {
 }
 
 impl ProcessRole {
+    /// Its name in the environment, and in directories.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scheduler => "scheduler",
+            Self::Worker => "worker",
+            Self::Server => "server",
+            Self::Joint => "joint",
+        }
+    }
+
     /// The roles of the members that the process is.
     #[must_use]
     pub const fn roles(self) -> &'static [Role] {
@@ -95,6 +114,9 @@ pub struct Config {
     pub scheduler_host: String,
     /// Port of the scheduler.
     pub scheduler_port: u16,
+    /// Where the scheduler is looked for instead, and ranks are claimed. The scheduler itself listens at the host and the port
+    /// above, and publishes that.
+    pub group: Option<Group>,
     /// Name told to the others; for people.
     pub name: String,
     /// Number of the accelerator that the process uses, on its host.
@@ -131,6 +153,7 @@ impl Config {
             rank_offset: 0,
             scheduler_host: scheduler.ip().to_string(),
             scheduler_port: scheduler.port(),
+            group: None,
             name: String::new(),
             accelerator: 0,
             backend: None,
@@ -143,6 +166,22 @@ impl Config {
             down_after: Duration::from_secs(5),
             endpoint: EndpointConfig { message_bytes: MESSAGE_BYTES, ..EndpointConfig::default() },
         }
+    }
+
+    /// A process of a group that is found by name: a scheduler publishes where it listens, the others look that up each time
+    /// they connect, wherever it has moved.
+    #[must_use]
+    pub fn in_group(mut self, metadata: Arc<dyn Metadata>, name: impl Into<String>) -> Self {
+        self.group = Some(Group::new(metadata, name));
+        self
+    }
+
+    /// Takes the first number of the role that is free in the group, when the node starts. Without a group nothing is
+    /// claimed.
+    #[must_use]
+    pub fn claiming_rank(mut self) -> Self {
+        self.group = self.group.map(Group::claiming_rank);
+        self
     }
 
     /// Number of this node among those of its role.
@@ -234,11 +273,14 @@ impl Config {
         }
     }
 
-    /// Addresses of the scheduler.
+    /// Addresses of the scheduler: what a group's directory says of it, unless this process is the scheduler.
     ///
     /// # Errors
-    /// [`ConfigError::SchedulerHost`].
+    /// [`ConfigError::SchedulerHost`]; of a group, [`ConfigError::Group`] and [`ConfigError::GroupAddress`].
     pub fn scheduler_addresses(&self) -> Result<Vec<SocketAddr>, ConfigError> {
+        if let Some(group) = self.group.as_ref().filter(|_| self.role != ProcessRole::Scheduler) {
+            return Ok(vec![group.scheduler()?]);
+        }
         let failed = |source| ConfigError::SchedulerHost { host: self.scheduler_host.clone(), source };
         let found = (self.scheduler_host.as_str(), self.scheduler_port).to_socket_addrs().map_err(failed)?;
         let found: Vec<SocketAddr> = found.collect();
@@ -326,6 +368,31 @@ pub enum ConfigError {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// The directory of the group does not answer, or has no scheduler or no free number.
+    #[error("group {group:?}")]
+    Group {
+        /// The group's name.
+        group: String,
+        /// The directory's reason.
+        #[source]
+        source: MetadataError,
+    },
+    /// What is published as the scheduler's address is none.
+    #[error("group {group:?}: {value:?} is published as the scheduler's address, and is none")]
+    GroupAddress {
+        /// The group's name.
+        group: String,
+        /// What is published.
+        value: String,
+    },
+    /// The scheduler listens on every address, and which one others reach was not said.
+    #[error(
+        "the scheduler listens on {address}, which nobody can connect to: name the address that others reach"
+    )]
+    Anywhere {
+        /// Where it listens.
+        address: SocketAddr,
     },
     /// The role cannot do what was called: a scheduler is started as one, everything else as a node.
     #[error(

@@ -30,7 +30,32 @@
 //! | `PS_HEARTBEAT_TIMEOUT` | seconds of silence after which a process is down; 0 is the default | 5 intervals |
 //! | `PMD_START_TIMEOUT` | seconds that a start may take | 60 |
 //! | `PMD_ACCELERATORS` | whose memory tensors may lie in, and whose streams are followed: `cuda:0`, `rocm:1`, `ascend:0`, `cpu`, with commas between several. One without a number has that of `STEPMESH_GPU` | none |
-//! | `PMD_TRANSPORT`, `PMD_DEVICE`, `PMD_IDLE`, `PMD_QUEUE_PAIRS` | as everywhere: [`pmd_host::environment`]. They go before the names above | |
+//! | `PMD_PIN_ARENAS` | `1` page-locks arenas for those accelerators, so that copies between them go without the processor | `0` |
+//! | `PMD_TRANSPORT`, `PMD_DEVICE`, `PMD_IDLE`, `PMD_QUEUE_PAIRS`, `PMD_KEY_FILE`, `PMD_DATA_ENCRYPTION` | as everywhere: [`pmd_host::environment`]. They go before the names above | |
+//!
+//! # Started by a launcher
+//! Below `torchrun`, Slurm, MPI or Kubernetes ([`pmd_host::launch`] says which variables that is) less has to be set:
+//! `DMLC_NUM_WORKER` and `DMLC_NUM_SERVER` always.
+//! - **The rank**, where none of `DMLC_NODE_RANK`, `DMLC_INSTANCE_ID`, `STEPMESH_GPU`, `STEPAF_GPU` and `DMLC_RANK_OFFSET` is
+//!   set. With one launch for each role (`DMLC_ROLE` set, as many processes as the role has) it is the launcher's. With one
+//!   launch for the whole cluster, ranks go to servers first, then to workers; one process more than there are places, and
+//!   the first is the scheduler. `DMLC_ROLE` need not be set then, and must not say otherwise. The accelerator is the local
+//!   rank.
+//! - **The scheduler's address**, where `DMLC_PS_ROOT_URI` is not set: the first host, at `DMLC_PS_ROOT_PORT`, or at the
+//!   port that the launcher leaves to the job.
+//!
+//! Variables of the cluster that are set go before the launcher's. What cannot both be is
+//! [`EnvironmentError::Contradiction`], which names the two.
+//!
+//! # Found by name
+//! | variable | says | default |
+//! |---|---|---|
+//! | `PMD_METADATA` | `etcd://host:2379`: where the scheduler publishes its address and the others find it, instead of `DMLC_PS_ROOT_URI`. Goes before what the launcher says of it | none |
+//! | `PMD_GROUP` | name of the cluster there | `default` |
+//!
+//! A scheduler then listens at `DMLC_PS_ROOT_URI` and `DMLC_PS_ROOT_PORT` if they are set, else as `DMLC_NODE_HOST` and
+//! `DMLC_INTERFACE` say, at any port. A worker or server to which neither variables nor a launcher give a rank takes the first
+//! that is free ([`Config::claiming_rank`]).
 //!
 //! # What is accepted and means nothing here
 //! | variable | why |
@@ -60,30 +85,46 @@
 //! ```
 
 mod accelerators;
+mod group;
+mod launch;
 
 use std::{
     error::Error,
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket},
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
 pub use accelerators::{ACCELERATORS_VARIABLE, accelerators};
+pub use group::{GROUP_VARIABLE, METADATA_VARIABLE, directory_at};
 use pmd_host::{
     endpoint::EndpointConfig,
     environment::{EnvironmentError as ValueError, endpoint_config_of, variable},
     interface::{self, InterfaceError},
     lane::Idle,
+    launch::{LaunchError, Setting},
 };
 use thiserror::Error;
 
-use crate::config::{Backend, Config, ConfigError, ProcessRole};
+use self::{
+    group::{Directory, directory},
+    launch::Launched,
+};
+use crate::config::{Backend, Config, ConfigError, Group, ProcessRole, Shape};
 
 /// Most queue pairs that `STEPAF_QP_NUM` may ask for.
 const MOST_QUEUE_PAIRS: usize = 64;
 
 /// Longest time in seconds that a variable may say: a day.
 const MOST_SECONDS: u64 = 24 * 3600;
+
+/// What `DMLC_ROLE` may say.
+const ROLES: &str = "scheduler, worker, server or joint";
+
+/// Variables of the cluster that give a rank; where one is set, a launcher's rank is not asked for.
+const OWN_RANKS: [&str; 5] =
+    ["DMLC_NODE_RANK", "DMLC_INSTANCE_ID", "STEPMESH_GPU", "STEPAF_GPU", "DMLC_RANK_OFFSET"];
 
 /// The configuration that the environment gives.
 ///
@@ -99,8 +140,15 @@ pub fn config() -> Result<Config, EnvironmentError> {
 /// [`EnvironmentError`].
 pub fn config_of(look_up: impl Fn(&str) -> Option<String>) -> Result<Config, EnvironmentError> {
     let variables = Variables(&look_up);
-    let mut config = cluster(&variables)?;
+    let mut launched = Launched::new(&variables);
+    let directory = directory(&variables)?;
+    let mut config = cluster(&variables, &mut launched, directory.as_ref())?;
     ranks(&variables, &mut config)?;
+    if let Some(launch) = launched.of_rank()? {
+        launch::rank(&launch, &mut config)?;
+    } else if directory.is_some() && !OWN_RANKS.iter().any(|name| variables.is_set(name)) {
+        config = config.claiming_rank();
+    }
     let message_bytes = config.endpoint.message_bytes;
     config.endpoint = EndpointConfig { message_bytes, ..endpoint_config_of(&look_up)? };
     timing(&variables, &mut config)?;
@@ -112,29 +160,76 @@ pub fn config_of(look_up: impl Fn(&str) -> Option<String>) -> Result<Config, Env
     // Ranks and shape that cannot be are told before anything is looked up on the network.
     config.members()?;
     if matches!(config.role, ProcessRole::Server | ProcessRole::Joint) {
-        listen(&variables, &mut config)?;
+        listen(&variables, directory.as_ref(), &mut config)?;
     }
     Ok(config)
 }
 
 /// Role, shape and scheduler.
-fn cluster(variables: &Variables<'_>) -> Result<Config, EnvironmentError> {
-    let role = variables.required("DMLC_ROLE", "scheduler, worker, server or joint", |role| match role {
+fn cluster(
+    variables: &Variables<'_>,
+    launched: &mut Launched<'_>,
+    directory: Option<&Directory>,
+) -> Result<Config, EnvironmentError> {
+    let role = variables.optional("DMLC_ROLE", ROLES, |role| match role {
         "scheduler" => Some(ProcessRole::Scheduler),
         "worker" => Some(ProcessRole::Worker),
         "server" => Some(ProcessRole::Server),
         "joint" => Some(ProcessRole::Joint),
         _ => None,
     })?;
+    // What is missing is told in this order.
+    let launch = if role.is_none() { launched.of_rank()? } else { None };
+    let missing = || EnvironmentError::Missing { variable: "DMLC_ROLE", allowed: ROLES };
+    if role.is_none() && launch.is_none() {
+        return Err(missing());
+    }
     let workers = variables.required("DMLC_NUM_WORKER", "a number", number)?;
     let servers = variables.required("DMLC_NUM_SERVER", "a number", number)?;
-    let host = variables.required("DMLC_PS_ROOT_URI", "a name or an address", text)?;
-    let port = variables.required("DMLC_PS_ROOT_PORT", "a port", number)?;
-    let unknown = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
-    let mut config = Config::new(role, workers, servers, unknown);
-    config.scheduler_host = host;
-    config.shape.group_size = variables.optional("DMLC_GROUP_SIZE", "a number", number)?.unwrap_or(1);
+    let group_size = variables.optional("DMLC_GROUP_SIZE", "a number", number)?.unwrap_or(1);
+    let shape = Shape { workers, servers, group_size };
+    let of_launch = launch.map(|launch| launch::role(&launch, shape)).transpose()?.flatten();
+    let role = role.or(of_launch).ok_or_else(missing)?;
+    let mut config = Config::new(role, workers, servers, (Ipv4Addr::UNSPECIFIED, 0).into());
+    config.shape.group_size = group_size;
+    if let Some(Directory { metadata, group, .. }) = directory {
+        config.group = Some(Group::new(Arc::clone(metadata), group));
+    }
+    scheduler(variables, launched, directory, &mut config)?;
     Ok(config)
+}
+
+/// Where the scheduler is, or is to listen.
+fn scheduler(
+    variables: &Variables<'_>,
+    launched: &mut Launched<'_>,
+    directory: Option<&Directory>,
+    config: &mut Config,
+) -> Result<(), EnvironmentError> {
+    const URI: &str = "DMLC_PS_ROOT_URI";
+    let host = variables.optional(URI, "a name or an address", text)?;
+    let port = variables.optional("DMLC_PS_ROOT_PORT", "a port", number)?;
+    let missing = |variable, allowed| EnvironmentError::Missing { variable, allowed };
+    let (host, of_launch) = match (host, directory) {
+        (Some(host), _) => (host, None),
+        (None, Some(directory)) => {
+            if config.role == ProcessRole::Scheduler {
+                let address = own_address(variables, config, |_| Ok(directory.towards), port.unwrap_or(0))?;
+                (config.scheduler_host, config.scheduler_port) = (address.ip().to_string(), address.port());
+            }
+            return Ok(());
+        }
+        (None, None) => {
+            let first = launched.launch()?.and_then(|launch| launch.first);
+            first.ok_or_else(|| missing(URI, "a name or an address"))?
+        }
+    };
+    // A scheduler that publishes where it listens need not listen at a known port.
+    let any = directory.map(|_| 0);
+    let port = port.or(of_launch).or(any);
+    config.scheduler_port = port.ok_or_else(|| missing("DMLC_PS_ROOT_PORT", "a port"))?;
+    config.scheduler_host = host;
+    Ok(())
 }
 
 /// The place that the process takes.
@@ -202,21 +297,39 @@ fn lanes(variables: &Variables<'_>, config: &mut Config) -> Result<(), Environme
 }
 
 /// Where a server's endpoint listens.
-fn listen(variables: &Variables<'_>, config: &mut Config) -> Result<(), EnvironmentError> {
+fn listen(
+    variables: &Variables<'_>,
+    directory: Option<&Directory>,
+    config: &mut Config,
+) -> Result<(), EnvironmentError> {
     let port = variables.optional("DMLC_PORT", "a port", number)?.unwrap_or(0);
+    let towards = |config: &Config| match directory {
+        Some(directory) => Ok(directory.towards),
+        None => Ok(config.scheduler_addresses()?[0]),
+    };
+    config.endpoint.listen = Some(own_address(variables, config, towards, port)?);
+    Ok(())
+}
+
+/// The address of this host that its variables name, or from which it reaches an address.
+fn own_address(
+    variables: &Variables<'_>,
+    config: &mut Config,
+    towards: impl Fn(&Config) -> Result<SocketAddr, EnvironmentError>,
+    port: u16,
+) -> Result<SocketAddr, EnvironmentError> {
     let host = variables.optional("DMLC_NODE_HOST", "a name or an address", text)?;
     let name = variables.optional("DMLC_INTERFACE", "a network interface, an RDMA device or auto", text)?;
-    let address = match (host, name) {
-        (Some(host), _) => of_host(host, port)?,
+    match (host, name) {
+        (Some(host), _) => of_host(host, port),
         (None, Some(name)) if name != "auto" => {
             let found = interface::find(&name, port)?;
             config.endpoint.nic.device = config.endpoint.nic.device.take().or(found.device);
-            found.address
+            Ok(found.address)
         }
-        (None, _) => towards(config, port)?,
-    };
-    config.endpoint.listen = Some(address);
-    Ok(())
+        // A name is not looked up where it is of no use.
+        (None, _) => Ok(route(towards(config)?, port)),
+    }
 }
 
 fn of_host(host: String, port: u16) -> Result<SocketAddr, EnvironmentError> {
@@ -225,20 +338,16 @@ fn of_host(host: String, port: u16) -> Result<SocketAddr, EnvironmentError> {
     found.ok_or_else(|| ValueError { variable: "DMLC_NODE_HOST", value: host, allowed }.into())
 }
 
-/// The address from which this host reaches the scheduler; this machine's own where there is no route to it.
-fn towards(config: &Config, port: u16) -> Result<SocketAddr, EnvironmentError> {
-    let scheduler = config.scheduler_addresses()?[0];
-    let any: IpAddr = if scheduler.is_ipv4() {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        std::net::Ipv6Addr::UNSPECIFIED.into()
-    };
+/// The address from which this host reaches another; this machine's own where there is no route to it.
+fn route(towards: SocketAddr, port: u16) -> SocketAddr {
+    let any: IpAddr =
+        if towards.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
     // Connecting a datagram socket looks the route up and sends nothing.
     let route = UdpSocket::bind((any, 0)).and_then(|socket| {
-        socket.connect(scheduler)?;
+        socket.connect(towards)?;
         socket.local_addr()
     });
-    Ok((route.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |local| local.ip()), port).into())
+    (route.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |local| local.ip()), port).into()
 }
 
 /// The caller's variables.
@@ -326,6 +435,27 @@ pub enum EnvironmentError {
         /// Its name, with a number.
         name: String,
         /// The runtime's reason.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// What the launcher says cannot be.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// What the launcher says and what variables of the cluster say cannot both be.
+    #[error(
+        "{own} contradicts {launcher}: correct the one, or set DMLC_ROLE and DMLC_NODE_RANK, or PMD_LAUNCHER=none"
+    )]
+    Contradiction {
+        /// The cluster's variable and its value.
+        own: String,
+        /// The launcher's.
+        launcher: Setting,
+    },
+    /// The directory that `PMD_METADATA` names cannot be used.
+    #[error("PMD_METADATA is {url:?}: {source}")]
+    Directory {
+        /// What it names.
+        url: String,
+        /// Why not.
         source: Box<dyn Error + Send + Sync>,
     },
     /// The values contradict each other.

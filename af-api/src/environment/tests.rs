@@ -217,3 +217,135 @@ fn accelerators_are_opened_by_name_and_one_that_is_not_here_is_told() {
         }
     }
 }
+
+/// Only these variables, and two workers and two servers.
+fn launched(variables: &[(&str, &str)]) -> Result<Config, EnvironmentError> {
+    let shape = [("DMLC_NUM_WORKER", "2"), ("DMLC_NUM_SERVER", "2")];
+    config_of(|asked| {
+        let found = variables.iter().chain(&shape).find(|(name, _)| *name == asked);
+        found.map(|(_, value)| (*value).to_owned())
+    })
+}
+
+fn place_of(variables: &[(&str, &str)]) -> (MemberId, u32) {
+    let config = launched(variables).expect("a configuration");
+    (config.members().expect("a place")[0], config.accelerator)
+}
+
+const MASTER: [(&str, &str); 2] = [("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", "29500")];
+
+#[test]
+fn one_launch_of_the_whole_cluster_gives_roles_ranks_and_the_scheduler() {
+    let torchrun = |rank, size| {
+        [&[("RANK", rank), ("WORLD_SIZE", size), ("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "2")], &MASTER[..]]
+            .concat()
+    };
+    let scheduler = launched(&torchrun("0", "5")).expect("a configuration");
+    assert_eq!(scheduler.role, ProcessRole::Scheduler);
+    assert_eq!((scheduler.scheduler_host.as_str(), scheduler.scheduler_port), ("127.0.0.1", 29_501));
+    let five = ["1", "2", "3", "4"].map(|rank| place_of(&torchrun(rank, "5")));
+    let four = ["0", "1", "2", "3"].map(|rank| place_of(&torchrun(rank, "4")));
+    let places = [MemberId::server(0), MemberId::server(1), MemberId::worker(0), MemberId::worker(1)];
+    assert_eq!((five, four), (places.map(|place| (place, 1)), places.map(|place| (place, 1))));
+    let slurm = [
+        ("SLURM_PROCID", "3"),
+        ("SLURM_NTASKS", "4"),
+        ("SLURM_JOB_NODELIST", "localhost,gpu[01-02]"),
+        ("SLURM_JOB_ID", "7"),
+    ];
+    let config = launched(&slurm).expect("a configuration");
+    assert_eq!((config.scheduler_host.as_str(), config.scheduler_port), ("localhost", 20_007));
+    assert_eq!(place_of(&slurm), (MemberId::worker(1), 0));
+}
+
+#[test]
+fn one_launch_for_each_role_gives_ranks_in_it() {
+    let root = [("DMLC_PS_ROOT_URI", "127.0.0.1"), ("DMLC_PS_ROOT_PORT", "8123"), ("DMLC_ROLE", "server")];
+    let mpi = [("OMPI_COMM_WORLD_RANK", "1"), ("OMPI_COMM_WORLD_SIZE", "2")];
+    assert_eq!(place_of(&[&root[..], &mpi].concat()), (MemberId::server(1), 0));
+    let pmi = [("PMI_RANK", "1"), ("PMI_SIZE", "2")];
+    assert_eq!(place_of(&[&root[..], &pmi].concat()), (MemberId::server(1), 0));
+    let pod = [("JOB_COMPLETION_INDEX", "1")];
+    assert_eq!(place_of(&[&root[..], &pod].concat()), (MemberId::server(1), 0));
+    let set = [("KUBERNETES_SERVICE_HOST", "10.0.0.1"), ("HOSTNAME", "ffn-1")];
+    assert_eq!(place_of(&[&root[..], &set].concat()), (MemberId::server(1), 0));
+    let groups = [("DMLC_GROUP_SIZE", "4"), ("RANK", "6"), ("WORLD_SIZE", "8"), ("LOCAL_RANK", "2")];
+    let all = [&root[..], &groups].concat();
+    assert_eq!(place_of(&all), (MemberId::server(6), 2));
+    assert_eq!(launched(&all).expect("a configuration").instance, 2);
+}
+
+#[test]
+fn own_variables_go_before_the_launcher() {
+    let own = [
+        ("DMLC_ROLE", "worker"),
+        ("DMLC_NODE_RANK", "1"),
+        ("DMLC_PS_ROOT_URI", "127.0.0.2"),
+        ("DMLC_PS_ROOT_PORT", "8123"),
+    ];
+    let torchrun = [("RANK", "0"), ("WORLD_SIZE", "7"), ("LOCAL_RANK", "0")];
+    let all = [&own[..], &torchrun, &MASTER].concat();
+    assert_eq!(place_of(&all), (MemberId::worker(1), 0));
+    let config = launched(&all).expect("a configuration");
+    assert_eq!((config.scheduler_host.as_str(), config.scheduler_port), ("127.0.0.2", 8123));
+    // What nobody needs may be wrong.
+    assert_eq!(place_of(&[&own[..], &[("RANK", "many")]].concat()), (MemberId::worker(1), 0));
+}
+
+#[test]
+fn what_cannot_both_be_names_both() {
+    let two = |error: EnvironmentError| match error {
+        EnvironmentError::Contradiction { own, launcher } => (own, launcher.to_string()),
+        other => panic!("{other}"),
+    };
+    let torchrun = |rank, size| [&[("RANK", rank), ("WORLD_SIZE", size)], &MASTER[..]].concat();
+    let named = |own: &str, launcher: &str| (own.to_owned(), launcher.to_owned());
+    let role = [&torchrun("0", "4")[..], &[("DMLC_ROLE", "worker")]].concat();
+    assert_eq!(two(launched(&role).expect_err("a server")), named("DMLC_ROLE=worker", "RANK=0"));
+    let scheduler = [&torchrun("0", "5")[..], &[("DMLC_ROLE", "worker")]].concat();
+    assert_eq!(two(launched(&scheduler).expect_err("the scheduler")), named("DMLC_ROLE=worker", "RANK=0"));
+    let size = [&torchrun("0", "7")[..], &[("DMLC_ROLE", "worker")]].concat();
+    assert_eq!(two(launched(&size).expect_err("three more")), named("DMLC_NUM_WORKER=2", "WORLD_SIZE=7"));
+    let all = two(launched(&torchrun("0", "7")).expect_err("three more"));
+    assert_eq!(all, named("DMLC_NUM_SERVER=2", "WORLD_SIZE=7"));
+    let ranks = [&torchrun("0", "4")[..], &[("PMI_RANK", "1"), ("PMI_SIZE", "4")]].concat();
+    let refused = launched(&ranks).expect_err("two ranks");
+    assert!(matches!(refused, EnvironmentError::Launch(LaunchError::Contradiction { .. })), "{refused}");
+    let said = refused.to_string();
+    assert!(said.contains("RANK=0") && said.contains("PMI_RANK=1"), "{said}");
+}
+
+#[test]
+fn a_launcher_that_says_too_little_leaves_what_is_missing_to_be_told() {
+    let missing = |variables: &[(&str, &str)]| match launched(variables) {
+        Err(EnvironmentError::Missing { variable, .. }) => variable,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(missing(&[("JOB_COMPLETION_INDEX", "0")]), "DMLC_ROLE");
+    assert_eq!(missing(&[("PMI_RANK", "0"), ("PMI_SIZE", "4")]), "DMLC_PS_ROOT_URI");
+    let host = [("PMI_RANK", "0"), ("PMI_SIZE", "4"), ("MASTER_ADDR", "127.0.0.1")];
+    assert_eq!(missing(&host), "DMLC_PS_ROOT_PORT");
+    assert_eq!(missing(&[("RANK", "0"), ("WORLD_SIZE", "4"), ("PMD_LAUNCHER", "none")]), "DMLC_ROLE");
+}
+
+#[cfg(feature = "etcd")]
+#[test]
+fn a_directory_takes_the_place_of_the_scheduler_s_address() {
+    let named = [("PMD_METADATA", "etcd://127.0.0.1:1"), ("PMD_GROUP", "ffn")];
+    let of = |others: &[(&str, &str)]| launched(&[others, &named].concat()).expect("a configuration");
+    let worker = of(&[("DMLC_ROLE", "worker")]);
+    let group = worker.group.expect("a group");
+    assert_eq!((&*group.name, group.claims_rank), ("ffn", true));
+    assert_eq!(group.scheduler_name(), "af/ffn/scheduler");
+    let ranked = of(&[("DMLC_ROLE", "server"), ("DMLC_NODE_RANK", "1")]);
+    assert!(!ranked.group.expect("a group").claims_rank);
+    assert_eq!(ranked.endpoint.listen, Some(([127, 0, 0, 1], 0).into()), "from where it reaches etcd");
+    let scheduler = of(&[("DMLC_ROLE", "scheduler")]);
+    assert_eq!((scheduler.scheduler_host.as_str(), scheduler.scheduler_port), ("127.0.0.1", 0));
+    let refused =
+        launched(&[("PMD_METADATA", "consul://a"), ("DMLC_ROLE", "worker")]).expect_err("no such directory");
+    assert!(
+        matches!(refused, EnvironmentError::Directory { ref url, .. } if url == "consul://a"),
+        "{refused}"
+    );
+}

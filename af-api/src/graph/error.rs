@@ -66,6 +66,9 @@ pub enum ExchangeCause {
         /// What was granted.
         patience: Duration,
     },
+    /// It was done, but the device may not see what a NIC has written into the pulled tensors: it did not flush them.
+    #[error("what was pulled over a NIC may not be visible to the device: {0}")]
+    Flush(AcceleratorError),
     /// The worker was closed.
     #[error("the worker was closed")]
     WorkerClosed,
@@ -96,6 +99,14 @@ pub enum ServiceCause {
         worker: u32,
         /// The key.
         key: u64,
+    },
+    /// The device may not see what a NIC has written of a worker's push: it did not flush it. The worker was refused.
+    #[error("what worker {worker} pushed over a NIC may not be visible to the device: {error}")]
+    Flush {
+        /// Its rank.
+        worker: u32,
+        /// Why.
+        error: AcceleratorError,
     },
     /// A response was not sent.
     #[error("the response to worker {worker} was not sent: {error}")]

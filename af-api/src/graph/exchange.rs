@@ -14,6 +14,7 @@ use pmd_core::{
 
 use super::{
     CaptureError, CloseError, ExchangeCause, Launches,
+    flush::Flushes,
     proxy::{Proxy, Shared, Site, lock},
 };
 use crate::worker::{CancelOutcome, Handle, Inner, PushPull, PushPullError, Worker};
@@ -152,7 +153,7 @@ enum State {
     /// The push-pull is in flight.
     InFlight { handle: Handle, since: Instant },
     /// It is being stopped, by a thread of its own: that takes a round to the server.
-    Stopping { thread: JoinHandle<CancelOutcome>, cause: ExchangeCause },
+    Stopping { thread: JoinHandle<CancelOutcome>, handle: Handle, cause: ExchangeCause },
 }
 
 impl Site for ExchangeSite {
@@ -161,7 +162,7 @@ impl Site for ExchangeSite {
             State::Idle => self.look(),
             State::Asked { since } => self.submit(since),
             State::InFlight { handle, since } => self.follow(handle, since),
-            State::Stopping { thread, cause } => self.stop(thread, cause),
+            State::Stopping { thread, handle, cause } => self.stop(thread, handle, cause),
         }
     }
 }
@@ -204,7 +205,7 @@ impl ExchangeSite {
 
     fn follow(&mut self, handle: Handle, since: Instant) -> bool {
         if let Some(ended) = handle.poll() {
-            return self.answer(ended.map(drop).map_err(ExchangeCause::from));
+            return self.answer(ended.map_err(ExchangeCause::from).and_then(|_| flush(&handle)));
         }
         let late =
             self.work.as_ref().filter(|work| !work.patience_left(since)).and_then(|work| work.patience);
@@ -218,28 +219,28 @@ impl ExchangeSite {
         };
         let cancelled = handle.clone();
         match thread::Builder::new().name("pmd-af-cancel".into()).spawn(move || cancelled.cancel()) {
-            Ok(thread) => self.state = State::Stopping { thread, cause },
+            Ok(thread) => self.state = State::Stopping { thread, handle, cause },
             Err(_) => {
                 let outcome = handle.cancel();
-                self.settle(outcome, cause);
+                self.settle(outcome, &handle, cause);
             }
         }
         true
     }
 
-    fn stop(&mut self, thread: JoinHandle<CancelOutcome>, cause: ExchangeCause) -> bool {
+    fn stop(&mut self, thread: JoinHandle<CancelOutcome>, handle: Handle, cause: ExchangeCause) -> bool {
         if !thread.is_finished() {
-            self.state = State::Stopping { thread, cause };
+            self.state = State::Stopping { thread, handle, cause };
             return false;
         }
         // A cancel does not panic; if it did, the failure is the same.
         let outcome = thread.join().unwrap_or(CancelOutcome::Cancelled);
-        self.settle(outcome, cause)
+        self.settle(outcome, &handle, cause)
     }
 
-    fn settle(&mut self, outcome: CancelOutcome, cause: ExchangeCause) -> bool {
+    fn settle(&mut self, outcome: CancelOutcome, handle: &Handle, cause: ExchangeCause) -> bool {
         self.answer(match outcome {
-            CancelOutcome::Completed(_) => Ok(()),
+            CancelOutcome::Completed(_) => flush(handle),
             CancelOutcome::Cancelled => Err(cause),
             CancelOutcome::Failed(failure) => Err(failure.into()),
         })
@@ -256,6 +257,11 @@ impl ExchangeSite {
         });
         true
     }
+}
+
+/// Makes what was pulled visible to the device.
+fn flush(handle: &Handle) -> Result<(), ExchangeCause> {
+    Flushes::default().of(handle.written_by_nics()).map_err(ExchangeCause::Flush)
 }
 
 impl Work {

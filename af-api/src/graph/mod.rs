@@ -74,6 +74,14 @@
 //! The server's proxy takes the next `ready` when the responses before have ended, so that kernels do not write over tensors
 //! that are being read; it clears a `respond` that was left over before it lets the stream go on.
 //!
+//! Tensors may lie in memory of the accelerator. What a NIC has written there by itself is flushed
+//! ([`Accelerator::flush_remote_writes`]) before a stream goes on with it.
+//!
+//! # Before the first launch
+//! What a device does for the first time, opening a peer's memory say, may make its runtime wait for all streams, one of
+//! which waits for that very exchange. So make the push-pull once before the two sides capture it
+//! ([`Worker::push_pull`](crate::worker::Worker::push_pull)), as frameworks warm up what they capture.
+//!
 //! # Failures
 //! A stream goes on whatever happens: where the push-pull failed or was not taken, the peer died, the worker or the server
 //! was closed, or this object was. The pulled tensors are worth nothing then, and the application is told by
@@ -94,6 +102,7 @@
 //! worker, the server or any of its captured objects lives. Destroy graphs before the last of these: a launch after that
 //! waits for ever, as nobody is there to answer.
 //!
+//! [`Accelerator::flush_remote_writes`]: pmd_core::accelerator::Accelerator::flush_remote_writes
 //! [put]: CapturedExchange::put
 //! [put_batch]: CapturedService::put_batch
 //! [put_responses]: CapturedService::put_responses
@@ -102,6 +111,7 @@
 
 mod error;
 mod exchange;
+mod flush;
 mod launches;
 mod proxy;
 mod service;

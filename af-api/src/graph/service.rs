@@ -14,6 +14,7 @@ use pmd_core::{
 use super::{
     CaptureError, CloseError, Launches, ServiceCause,
     exchange::Wanted,
+    flush::Flushes,
     proxy::{Proxy, Shared, Site, lock},
 };
 use crate::{
@@ -67,7 +68,8 @@ impl Answering {
 impl Server {
     /// Captures a service: from now on requests of these workers that push under exactly these keys are taken by streams of
     /// the accelerator, wherever the returned object was put, and no longer given to [`Server::batch`]. A batch is one request
-    /// of each of the workers. Where the stream does not respond within `patience`, the workers are refused.
+    /// of each of the workers. Where the stream does not respond within `patience`, the workers are refused. So is a push that
+    /// was sent to where the key's pushes went before its buffer was offered: offer buffers before workers capture.
     ///
     /// # Errors
     /// [`CaptureError`].
@@ -249,10 +251,12 @@ impl ServiceSite {
             CapturedBatch::Ready(batch) => batch,
         };
         let (mut requests, mut outcome) = (Vec::with_capacity(batch.len()), Ok(()));
+        let mut flushes = Flushes::default();
         for (index, (request, answering)) in batch.into_iter().zip(&work.workers).enumerate() {
             let worker = answering.worker;
             let taken = request.map_err(|reason| ServiceCause::WorkerDown { worker, reason });
-            match taken.and_then(|request| answering.check(request)) {
+            let checked = taken.and_then(|request| answering.check(request));
+            match checked.and_then(|request| answering.flush(request, &mut flushes)) {
                 Ok(request) => requests.push((index, request)),
                 Err(cause) => outcome = outcome.and(Err(cause)),
             }
@@ -344,5 +348,12 @@ impl Answering {
             Some(key) => Err(ServiceCause::Pushed { worker: self.worker, key }),
             None => Ok(request),
         }
+    }
+
+    /// Makes what was pushed visible to the device, or refuses the request.
+    fn flush(&self, request: Request, flushes: &mut Flushes) -> Result<Request, ServiceCause> {
+        let flushed = flushes.of(request.written_by_nics());
+        flushed.map_err(|error| ServiceCause::Flush { worker: self.worker, error })?;
+        Ok(request)
     }
 }

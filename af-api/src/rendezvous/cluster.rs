@@ -1,5 +1,5 @@
 //! The scheduler's view of the cluster: who holds which place, and what everybody must be told. No sockets and no
-//! clocks: [`Scheduler`](super::Scheduler) feeds it with what arrives and sends its notices.
+//! clocks: [`SchedulerState`](super::machine::SchedulerState) feeds it with what arrives and sends its notices.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -102,8 +102,14 @@ impl Cluster {
     }
 
     /// Whether a connection holds places.
-    pub(super) fn holds(&self, connection: u64) -> bool {
+    fn holds(&self, connection: u64) -> bool {
         self.places_of(connection).next().is_some()
+    }
+
+    /// The connections that hold places.
+    pub(super) fn holders(&self) -> BTreeSet<u64> {
+        let up = self.holders.values().filter(|holder| holder.member.state == MemberState::Up);
+        up.map(|holder| holder.connection).collect()
     }
 
     /// A node asks for places.

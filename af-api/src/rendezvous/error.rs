@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use pmd_host::control::{ConnectError, ControlError, DownReason, RequestError};
+use pmd_host::control::{ConnectError, ControlError, DownReason, FrameError, RequestError};
 use thiserror::Error;
 
 use super::{
@@ -50,6 +50,15 @@ pub enum StartError {
     Version {
         /// The scheduler's version.
         theirs: u16,
+    },
+    /// The scheduler has another pre-shared key than this process, or only one of them has one.
+    #[error("the scheduler at {address} cannot be talked to")]
+    Key {
+        /// Where it listens.
+        address: SocketAddr,
+        /// Which of both it is.
+        #[source]
+        source: FrameError,
     },
     /// The scheduler refuses this node.
     #[error(transparent)]

@@ -16,8 +16,9 @@
 //! |---|---|
 //! | `member` | roles, places, what is known of a member |
 //! | `protocol` | the messages |
-//! | `cluster`, `barriers` | the scheduler's state, without sockets and clocks |
-//! | `scheduler`, `node` | the two ends |
+//! | [`machine`] | the two ends without sockets and clocks |
+//! | `cluster`, `barriers`, `view` | what the scheduler knows, what a node knows |
+//! | `scheduler`, `node` | the two ends as processes have them |
 //!
 //! # Concepts
 //! - **Place** ([`MemberId`]): a role and a rank. `workers x group_size` places are workers, `servers x group_size` are
@@ -68,7 +69,9 @@
 //! ```
 //!
 //! # Security
-//! As the control plane's: the scheduler's port neither authenticates nor encrypts. Listen on a trusted network.
+//! As the control plane's: without a key the scheduler's port neither authenticates nor encrypts, listen on a trusted network
+//! then. The key of [`Config::endpoint`](crate::config::Config::endpoint) is the scheduler's and its nodes' too:
+//! [`pmd_host::security`].
 //!
 //! [`Config`]: crate::config::Config
 //! [`Config::with_endpoint`]: crate::config::Config::with_endpoint
@@ -78,6 +81,7 @@
 mod barriers;
 mod cluster;
 mod error;
+pub mod machine;
 mod member;
 mod node;
 mod protocol;

@@ -1,4 +1,4 @@
-//! A process's end of the rendezvous.
+//! A process's end of the rendezvous: [`NodeState`] behind a control connection, with deadlines.
 
 use std::{
     fmt,
@@ -14,13 +14,15 @@ use pmd_host::{
         RequestError, Service,
     },
     identity::{DeviceId, HostId},
+    metadata::{Claim, MetadataError},
 };
 
 use super::{
     Barrier, BarrierError, Event, LeaveError, StartError, WaitError,
+    machine::{Admission, KIND, NodeState, Outcome},
     member::{DataAddress, Member, MemberId, MemberState, Role},
-    protocol::{BarrierFailure, KIND, Key, Place, Refused, Say, decode, encode},
-    view::{Admission, Outcome, View},
+    protocol::{BarrierFailure, Refused},
+    view::View,
 };
 use crate::config::{Config, ConfigError, ProcessRole, WaitFor};
 
@@ -30,30 +32,33 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Pause between two questions to a directory, which many nodes ask at once.
+const GROUP_PAUSE: Duration = Duration::from_millis(250);
+
 /// A process's place in the cluster. Dropping it leaves in order; dropping it in a panic counts as going down.
 ///
 /// May be used from any thread; every wait has a deadline.
 pub struct Node {
     config: Config,
     members: Vec<MemberId>,
-    /// Where each of them takes push-pulls.
-    data: Mutex<Vec<(MemberId, Option<DataAddress>)>>,
     shared: Arc<Shared>,
     connection: Mutex<Connection>,
     /// Held by whoever joins or announces: one at a time.
     joining: Mutex<()>,
     plane: ControlPlane,
+    /// What keeps the rank this process's, where it was claimed. Let go of last.
+    _claim: Option<Claim>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    view: Mutex<Watched>,
+    watched: Mutex<Watched>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
 struct Watched {
-    view: View,
+    state: NodeState,
     /// Number of the connection whose notices count.
     connection: u64,
 }
@@ -68,7 +73,7 @@ impl Node {
         let node = Self::connect(config, begin)?;
         node.join(begin, false)?;
         node.wait_formed(begin)?;
-        node.lock().view.listen();
+        node.lock().state.listen();
         Ok(node)
     }
 
@@ -92,27 +97,25 @@ impl Node {
     pub fn announce(&self, data: &[(Role, DataAddress)]) -> Result<(), StartError> {
         let _turn = self.joining.lock().unwrap_or_else(PoisonError::into_inner);
         let begin = Instant::now();
-        let of = |role| data.iter().find(|(of, _)| *of == role).map(|(_, data)| *data);
-        let data: Vec<_> = self.members.iter().map(|id| (*id, of(id.role))).collect();
-        self.data().clone_from(&data);
-        self.lock().view.admission = Admission::Asked;
-        self.ask(&Say::Announce(data), begin)??;
+        let say = self.lock().state.announce(data);
+        self.ask(&say, begin)??;
         self.wait_formed(begin)?;
-        self.lock().view.listen();
+        self.lock().state.listen();
         Ok(())
     }
 
-    fn connect(config: Config, begin: Instant) -> Result<Self, StartError> {
-        let members = config.members()?;
+    fn connect(mut config: Config, begin: Instant) -> Result<Self, StartError> {
         if config.role == ProcessRole::Scheduler {
             return Err(ConfigError::WrongRole { role: config.role }.into());
         }
-        let watched = Watched { view: View::new(), connection: 0 };
-        let shared = Arc::new(Shared { view: Mutex::new(watched), changed: Condvar::new() });
+        let claim = claim(&mut config, begin)?;
+        let members = config.members()?;
+        let watched = Watched { state: NodeState::new(&config)?, connection: 0 };
+        let shared = Arc::new(Shared { watched: Mutex::new(watched), changed: Condvar::new() });
         let plane = start_plane(&config, &shared)?;
         let connection = Mutex::new(connect(&plane, &config, begin + config.start_timeout)?);
-        let data = Mutex::new(members.iter().map(|id| (*id, config.data(id.role))).collect());
-        Ok(Self { config, members, data, shared, connection, joining: Mutex::default(), plane })
+        let joining = Mutex::default();
+        Ok(Self { config, members, shared, connection, joining, plane, _claim: claim })
     }
 
     /// Joins again: the scheduler that was started in the place of one that is lost, or the same after it took this node
@@ -148,31 +151,31 @@ impl Node {
     /// Everybody who has ever come, as it is now, servers first, by rank.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
-        self.lock().view.members().cloned().collect()
+        self.lock().state.members().cloned().collect()
     }
 
     /// The members of a role, by rank.
     #[must_use]
     pub fn members_of(&self, role: Role) -> Vec<Member> {
-        self.lock().view.members().filter(|member| member.id.role == role).cloned().collect()
+        self.lock().state.members().filter(|member| member.id.role == role).cloned().collect()
     }
 
     /// A member, if it has ever come.
     #[must_use]
     pub fn member(&self, id: MemberId) -> Option<Member> {
-        self.lock().view.member(id).cloned()
+        self.lock().state.view.member(id).cloned()
     }
 
     /// Whether every place has been taken, all at one time.
     #[must_use]
     pub fn is_formed(&self) -> bool {
-        self.lock().view.formed
+        self.lock().state.is_formed()
     }
 
     /// How the scheduler went, if it has.
     #[must_use]
     pub fn scheduler_lost(&self) -> Option<DownReason> {
-        self.lock().view.lost.clone()
+        self.lock().state.scheduler_lost().cloned()
     }
 
     /// Waits until a member is up with an epoch above `after`: 0 for any.
@@ -198,7 +201,7 @@ impl Node {
     /// The oldest event that has not been taken yet, or `None`.
     #[must_use]
     pub fn try_event(&self) -> Option<Event> {
-        self.lock().view.take_event()
+        self.lock().state.take_event()
     }
 
     /// Waits for an event; `None` when there was none in time. Who wants to leave a wait early takes short ones.
@@ -215,7 +218,7 @@ impl Node {
     /// [`LeaveError`]; the node has disconnected all the same.
     pub fn leave(&self, timeout: Duration) -> Result<(), LeaveError> {
         let lost = |view: &View| view.lost.clone().map(|reason| Err(LeaveError::SchedulerLost(reason)));
-        if let Err(RequestError::Down(reason)) = self.say(&Say::Leave) {
+        if let Err(RequestError::Down(reason)) = self.say(NodeState::leave()) {
             return Err(LeaveError::SchedulerLost(reason));
         }
         let said_bye = |view: &View| if view.left { Some(Ok(())) } else { lost(view) };
@@ -238,9 +241,9 @@ impl Node {
     /// [`BarrierError`]; this process is then not at the barrier.
     pub fn barrier(&self, barrier: &Barrier, timeout: Duration) -> Result<(), BarrierError> {
         let begin = Instant::now();
-        let ticket = self.lock().view.open_ticket();
-        let ended = self.enter(barrier, ticket, begin + timeout);
-        self.lock().view.close_ticket(ticket);
+        let (ticket, say) = self.lock().state.enter(barrier);
+        let ended = self.wait_at(barrier, (ticket, say), begin + timeout);
+        self.lock().state.close_ticket(ticket);
         let name = || barrier.name.clone();
         match ended? {
             Outcome::Released => Ok(()),
@@ -252,35 +255,26 @@ impl Node {
         }
     }
 
-    fn enter(&self, barrier: &Barrier, ticket: u64, deadline: Instant) -> Result<Outcome, BarrierError> {
-        let members = self.entering(barrier);
-        if members.is_empty() {
-            return Ok(Outcome::Failed(BarrierFailure::Nobody));
-        }
-        let key = Key { name: barrier.name.clone(), roles: barrier.roles.bits(), scope: barrier.scope };
+    fn wait_at(
+        &self,
+        barrier: &Barrier,
+        (ticket, say): (u64, Option<Vec<u8>>),
+        deadline: Instant,
+    ) -> Result<Outcome, BarrierError> {
+        let Some(say) = say else { return Ok(Outcome::Failed(BarrierFailure::Nobody)) };
         let untold = |source| match source {
             RequestError::Down(reason) => lost(barrier, reason),
             source => BarrierError::Untold { name: barrier.name.clone(), source },
         };
-        self.say(&Say::Enter { ticket, barrier: key, members, patient: barrier.patient }).map_err(untold)?;
+        self.say(say).map_err(untold)?;
         let answered = |view: &View| view.outcome(ticket);
         if let Some(outcome) = self.wait(deadline, answered) {
             return Ok(outcome);
         }
-        self.say(&Say::Withdraw { ticket }).map_err(untold)?;
+        self.say(NodeState::withdraw(ticket)).map_err(untold)?;
         let silence = self.config.down_after;
         let answer = self.wait(Instant::now() + silence, answered);
         Ok(answer.unwrap_or(Outcome::Lost(DownReason::Silent(silence))))
-    }
-
-    fn entering(&self, barrier: &Barrier) -> Vec<MemberId> {
-        if !barrier.entering.is_empty() {
-            return barrier.entering.clone();
-        }
-        let expected = |id: &&MemberId| {
-            barrier.roles.contains(id.role.as_roles()) && barrier.scope.includes(self.config.instance)
-        };
-        self.members.iter().filter(expected).copied().collect()
     }
 }
 
@@ -295,16 +289,10 @@ impl Node {
         let deadline = begin + self.config.start_timeout;
         // A predecessor that was killed with its host holds the place until its silence is noticed.
         let patience = Instant::now() + self.config.down_after;
-        let after = |id| self.member(id).map_or(0, |member| member.epoch);
-        let instance = self.config.instance;
-        let place = |(id, data): &(MemberId, _)| Place { id: *id, instance, data: *data, after: after(*id) };
-        let (shape, name) = (self.config.shape, self.config.name.clone());
-        let places = self.data().iter().map(place).collect();
-        let say = Say::Join { shape, name, places, held };
         loop {
             let number = self.connection().number();
             let mut watched = self.lock();
-            watched.view.ask_again();
+            let say = watched.state.join(held);
             watched.connection = number;
             drop(watched);
             match self.ask(&say, begin)? {
@@ -330,9 +318,9 @@ impl Node {
     }
 
     /// Asks the scheduler once, for places or to announce them.
-    fn ask(&self, say: &Say, begin: Instant) -> Result<Result<(), Refused>, StartError> {
+    fn ask(&self, say: &[u8], begin: Instant) -> Result<Result<(), Refused>, StartError> {
         let address = self.connection().remote();
-        if let Err(error) = self.say(say) {
+        if let Err(error) = self.say(say.to_vec()) {
             return Err(match error {
                 RequestError::Down(reason) => self.start_lost(reason),
                 _ => StartError::NoAnswer { address, waited: begin.elapsed() },
@@ -355,8 +343,9 @@ impl Node {
 
     fn missing(&self, waited: Duration) -> StartError {
         let watched = self.lock();
-        let is_up =
-            |id: &MemberId| watched.view.member(*id).is_some_and(|member| member.state == MemberState::Up);
+        let is_up = |id: &MemberId| {
+            watched.state.view.member(*id).is_some_and(|member| member.state == MemberState::Up)
+        };
         let missing = self.config.shape.places().filter(|id| !is_up(id)).collect();
         StartError::Missing { missing, expected: self.config.shape.places().count(), waited }
     }
@@ -364,16 +353,12 @@ impl Node {
 
 /// Telling and waiting.
 impl Node {
-    fn say(&self, say: &Say) -> Result<(), RequestError> {
-        self.connection().event(KIND, encode(say))
+    fn say(&self, say: Vec<u8>) -> Result<(), RequestError> {
+        self.connection().event(KIND, say)
     }
 
     fn connection(&self) -> Connection {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn data(&self) -> MutexGuard<'_, Vec<(MemberId, Option<DataAddress>)>> {
-        self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Watched> {
@@ -382,7 +367,7 @@ impl Node {
 
     #[cfg(test)]
     pub(super) fn open_tickets(&self) -> usize {
-        self.lock().view.open_tickets()
+        self.lock().state.view.open_tickets()
     }
 
     fn wait<T>(&self, deadline: Instant, look: impl Fn(&View) -> Option<T>) -> Option<T> {
@@ -393,7 +378,7 @@ impl Node {
     fn wait_mut<T>(&self, deadline: Instant, mut look: impl FnMut(&mut View) -> Option<T>) -> Option<T> {
         let mut watched = self.lock();
         loop {
-            if let Some(found) = look(&mut watched.view) {
+            if let Some(found) = look(&mut watched.state.view) {
                 return Some(found);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -410,7 +395,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         if !thread::panicking() {
             // The goodbye comes after it; who does not hear it hears the end of the connection.
-            let _ = self.say(&Say::Leave);
+            let _ = self.say(NodeState::leave());
         }
     }
 }
@@ -428,13 +413,13 @@ impl fmt::Debug for Node {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Watched> {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, connection: &Connection, change: impl FnOnce(&mut View)) {
+    fn change(&self, connection: &Connection, change: impl FnOnce(&mut NodeState)) {
         let mut watched = self.lock();
         if watched.connection == connection.number() {
-            change(&mut watched.view);
+            change(&mut watched.state);
         }
         drop(watched);
         self.changed.notify_all();
@@ -453,12 +438,12 @@ impl Service for Shared {
 
     fn event(&self, connection: &Connection, kind: u16, body: &[u8]) {
         if kind == KIND {
-            self.change(connection, |view| view.apply(decode(body)));
+            self.change(connection, |state| state.heard(body));
         }
     }
 
     fn down(&self, connection: &Connection, reason: &DownReason) {
-        self.change(connection, |view| view.lose(reason));
+        self.change(connection, |state| state.lost(reason));
     }
 }
 
@@ -470,13 +455,14 @@ fn start_plane(config: &Config, shared: &Arc<Shared>) -> Result<ControlPlane, St
     };
     let mut control = ControlConfig::new(identity, None);
     (control.interval, control.timeout) = (config.keep_alive, config.down_after);
+    control.key.clone_from(&config.endpoint.security.key);
     Ok(ControlPlane::start(control, Arc::clone(shared) as Arc<dyn Service>)?)
 }
 
 /// Connects to the scheduler, which may be started later than its nodes.
 fn connect(plane: &ControlPlane, config: &Config, deadline: Instant) -> Result<Connection, StartError> {
     let begin = Instant::now();
-    let addresses = config.scheduler_addresses()?;
+    let mut addresses = find(config, deadline)?;
     loop {
         let mut last = None;
         for address in &addresses {
@@ -486,6 +472,9 @@ fn connect(plane: &ControlPlane, config: &Config, deadline: Instant) -> Result<C
                 Err(ConnectError::Down(DownReason::Protocol(FrameError::Version { theirs }))) => {
                     return Err(StartError::Version { theirs });
                 }
+                Err(ConnectError::Down(DownReason::Protocol(
+                    fault @ (FrameError::OnlyOneKey { .. } | FrameError::WrongKey),
+                ))) => return Err(StartError::Key { address: *address, source: fault }),
                 Err(error) => last = Some((*address, error)),
             }
         }
@@ -495,6 +484,42 @@ fn connect(plane: &ControlPlane, config: &Config, deadline: Instant) -> Result<C
             return Err(StartError::Unreachable { address, waited, source });
         }
         thread::sleep(PAUSE);
+        if config.group.is_some() {
+            // Another one may have been started in its place.
+            thread::sleep(GROUP_PAUSE.min(deadline.saturating_duration_since(Instant::now())));
+            addresses = find(config, deadline)?;
+        }
+    }
+}
+
+/// Where the scheduler is. In a group it may be published later, and the directory be away.
+fn find(config: &Config, deadline: Instant) -> Result<Vec<SocketAddr>, ConfigError> {
+    patiently(deadline, || config.scheduler_addresses())
+}
+
+/// Claims the rank of a process that is to have any; a predecessor's is free a while after its death.
+fn claim(config: &mut Config, begin: Instant) -> Result<Option<Claim>, ConfigError> {
+    let Some(group) = config.group.clone().filter(|group| group.claims_rank) else { return Ok(None) };
+    config.shape.check()?;
+    let claim = patiently(begin + config.start_timeout, || group.claim(config))?;
+    let group_size = config.shape.group_size;
+    (config.node_rank, config.instance) = (claim.number / group_size, claim.number % group_size);
+    config.rank_offset = 0;
+    Ok(Some(claim))
+}
+
+/// Asks the directory again until it has an answer.
+fn patiently<T>(deadline: Instant, ask: impl Fn() -> Result<T, ConfigError>) -> Result<T, ConfigError> {
+    loop {
+        match ask() {
+            Err(ConfigError::Group { source, .. })
+                if !matches!(source, MetadataError::Name { .. } | MetadataError::Value { .. })
+                    && Instant::now() + GROUP_PAUSE < deadline =>
+            {
+                thread::sleep(GROUP_PAUSE);
+            }
+            answer => return answer,
+        }
     }
 }
 

@@ -22,14 +22,17 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use super::member::{DataAddress, DownCause, Member, MemberId, names};
+use super::{
+    Barrier,
+    member::{DataAddress, DownCause, Member, MemberId, names},
+};
 use crate::config::Shape;
 
 /// Version of the messages. Nodes and scheduler must have the same.
 pub const VERSION: u16 = 1;
 
-/// Kind of every event of the rendezvous.
-pub(super) const KIND: u16 = 0xaf;
+/// Kind of every event of the rendezvous on a control connection.
+pub const KIND: u16 = 0xaf;
 
 /// Longest name of a barrier or of a member, in bytes.
 pub const NAME_LIMIT: usize = 256;
@@ -69,6 +72,12 @@ pub(super) struct Key {
     /// Bits of [`Roles`](super::Roles).
     pub(super) roles: u8,
     pub(super) scope: Scope,
+}
+
+impl From<&Barrier> for Key {
+    fn from(barrier: &Barrier) -> Self {
+        Self { name: barrier.name.clone(), roles: barrier.roles.bits(), scope: barrier.scope }
+    }
 }
 
 /// Whose instances a barrier waits for.

@@ -1,4 +1,4 @@
-//! The scheduler: brings nodes together, and does nothing else.
+//! The scheduler as a process has it: [`SchedulerState`] behind a control plane.
 
 use std::{
     collections::BTreeMap,
@@ -11,17 +11,15 @@ use std::{
 use pmd_host::{
     control::{Connection, ControlConfig, ControlPlane, DownReason, PeerIdentity, Refusal, Service},
     identity::{DeviceId, HostId},
+    metadata::{Publication, Standing},
 };
 
 use super::{
     Barrier, BarrierError, SchedulerError, StartError,
-    barriers::Ticket,
-    cluster::{Audience, Cluster, LOCAL, Request},
-    member::{DownCause, Member, MemberId, MemberState},
-    protocol::{KIND, Key, Misunderstood, Notice, Say, decode, encode},
-    view::{Outcome, View},
+    machine::{Heard, KIND, Outcome, Outgoing, SchedulerState},
+    member::{Member, MemberState},
 };
-use crate::config::{Config, ConfigError, ProcessRole};
+use crate::config::{Config, ConfigError, Group, ProcessRole};
 
 /// Connections without a Hello that are let wait beyond one for each place: others than nodes.
 const STRANGERS: usize = 64;
@@ -32,6 +30,8 @@ pub struct Scheduler {
     shared: Arc<Shared>,
     address: SocketAddr,
     plane: ControlPlane,
+    /// Its entry in the group's directory.
+    publication: Option<Box<dyn Publication>>,
 }
 
 struct Shared {
@@ -40,14 +40,13 @@ struct Shared {
 }
 
 struct State {
-    cluster: Cluster,
+    machine: SchedulerState,
     connections: BTreeMap<u64, Connection>,
-    /// The scheduler's own barriers.
-    local: View,
 }
 
 impl Scheduler {
-    /// Listens for nodes. Needs the cluster's shape, the address (port 0 lets the system choose), the keep-alive bound
+    /// Listens for nodes, and publishes where, if the configuration names a group: waiting then for a predecessor's entry to
+    /// go, at most [`Config::start_timeout`]. Needs the cluster's shape, the address (port 0 lets the system choose), the keep-alive bound
     /// and the name of the configuration.
     ///
     /// # Errors
@@ -65,13 +64,15 @@ impl Scheduler {
         let address = config.scheduler_addresses()?[0];
         let mut control = ControlConfig::new(identity, Some(address));
         (control.interval, control.timeout) = (config.keep_alive, config.down_after);
+        control.key.clone_from(&config.endpoint.security.key);
         control.anonymous_limit = config.shape.places().count() + STRANGERS;
-        let state =
-            State { cluster: Cluster::new(config.shape), connections: BTreeMap::new(), local: View::new() };
+        let state = State { machine: SchedulerState::new(config.shape), connections: BTreeMap::new() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let plane = ControlPlane::start(control, Arc::clone(&shared) as Arc<dyn Service>)?;
         let address = plane.local_address().unwrap_or(address);
-        Ok(Self { shared, address, plane })
+        let publish = |group: &Group| group.publish(config, address);
+        let publication = config.group.as_ref().map(publish).transpose()?;
+        Ok(Self { shared, address, plane, publication })
     }
 
     /// Where it listens.
@@ -80,10 +81,16 @@ impl Scheduler {
         self.address
     }
 
+    /// Whether its group's directory says where it listens; `None` without a group.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        self.publication.as_ref().map(|publication| publication.standing())
+    }
+
     /// Everybody who has ever come, as it is now, servers first, by rank.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
-        self.shared.lock().cluster.members()
+        self.shared.lock().machine.members()
     }
 
     /// Waits until every place has been taken.
@@ -91,9 +98,9 @@ impl Scheduler {
     /// # Errors
     /// [`StartError::Missing`].
     pub fn wait_formed(&self, timeout: Duration) -> Result<(), StartError> {
-        let formed = |state: &State| state.cluster.is_formed().then_some(());
+        let formed = |state: &State| state.machine.is_formed().then_some(());
         self.shared.wait(Instant::now() + timeout, formed).ok_or_else(|| {
-            let missing = self.shared.lock().cluster.missing();
+            let missing = self.shared.lock().machine.missing();
             StartError::Missing { missing, expected: self.places(), waited: timeout }
         })
     }
@@ -103,7 +110,7 @@ impl Scheduler {
     pub fn wait_finished(&self, timeout: Duration) -> bool {
         let finished = |state: &State| {
             let up = |member: &Member| member.state == MemberState::Up;
-            (state.cluster.is_formed() && !state.cluster.members().iter().any(up)).then_some(())
+            (state.machine.is_formed() && !state.machine.members().iter().any(up)).then_some(())
         };
         self.shared.wait(Instant::now() + timeout, finished).is_some()
     }
@@ -114,18 +121,14 @@ impl Scheduler {
     /// [`BarrierError`]; the scheduler is then not at the barrier.
     pub fn barrier(&self, barrier: &Barrier, timeout: Duration) -> Result<(), BarrierError> {
         let begin = Instant::now();
-        let key = Key { name: barrier.name.clone(), roles: barrier.roles.bits(), scope: barrier.scope };
-        let number = self.shared.lock().local.open_ticket();
-        let ticket = Ticket { connection: LOCAL, number };
-        let members = [MemberId::SCHEDULER];
-        self.shared.act(|cluster| cluster.enter(ticket, &key, &members, barrier.patient));
-        let answered = |state: &State| state.local.outcome(number);
+        let number = self.shared.act(|machine| machine.enter(barrier));
+        let answered = |state: &State| state.machine.outcome(number);
         let mut outcome = self.shared.wait(begin + timeout, answered);
         if outcome.is_none() {
-            self.shared.act(|cluster| cluster.withdraw(ticket));
+            self.shared.act(|machine| machine.withdraw(number));
             outcome = answered(&self.shared.lock());
         }
-        self.shared.lock().local.close_ticket(number);
+        self.shared.lock().machine.close_ticket(number);
         let name = barrier.name.clone();
         match outcome {
             Some(Outcome::Released) => Ok(()),
@@ -141,11 +144,11 @@ impl Scheduler {
     /// Barriers that somebody is at.
     #[cfg(test)]
     pub(super) fn barriers(&self) -> usize {
-        self.shared.lock().cluster.barriers()
+        self.shared.lock().machine.barriers()
     }
 
     fn places(&self) -> usize {
-        self.shared.lock().cluster.places()
+        self.shared.lock().machine.places()
     }
 }
 
@@ -164,16 +167,16 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something to the cluster and tells what comes of it. Under one lock, so that everybody hears everything in
-    /// one order.
-    fn act(&self, action: impl FnOnce(&mut Cluster)) {
+    /// Has something happen and tells what comes of it. Under one lock, so that everybody hears everything in one order.
+    fn act<T>(&self, action: impl FnOnce(&mut SchedulerState) -> T) -> T {
         let mut state = self.lock();
-        action(&mut state.cluster);
-        for (audience, notice) in state.cluster.take_outbox() {
-            state.tell(audience, notice);
+        let result = action(&mut state.machine);
+        for outgoing in state.machine.take_outgoing() {
+            state.send(&outgoing);
         }
         drop(state);
         self.changed.notify_all();
+        result
     }
 
     fn wait<T>(&self, deadline: Instant, look: impl Fn(&State) -> Option<T>) -> Option<T> {
@@ -194,28 +197,18 @@ impl Shared {
 
 impl State {
     /// A connection that takes no more is about to be down: nothing is lost on anybody who lives.
-    fn tell(&mut self, audience: Audience, notice: Notice) {
-        match audience {
-            Audience::One(LOCAL) => self.local.apply(Ok(notice)),
-            Audience::One(number) => {
-                if let Some(connection) = self.connections.get(&number) {
-                    let _ = connection.event(KIND, encode(&notice));
-                }
-            }
-            Audience::AllBut(number) => {
-                let bytes = encode(&notice);
-                let others = self.connections.iter().filter(|(other, _)| **other != number);
-                for (_, connection) in others.filter(|(other, _)| self.cluster.holds(**other)) {
-                    let _ = connection.event(KIND, bytes.clone());
-                }
-            }
+    fn send(&self, outgoing: &Outgoing) {
+        for connection in outgoing.to.iter().filter_map(|number| self.connections.get(number)) {
+            let _ = connection.event(KIND, outgoing.body.clone());
         }
     }
 }
 
 impl Service for Shared {
     fn connected(&self, connection: &Connection) {
-        self.lock().connections.insert(connection.number(), connection.clone());
+        let mut state = self.lock();
+        state.machine.connected(connection.number());
+        state.connections.insert(connection.number(), connection.clone());
     }
 
     fn request(&self, _: &Connection, kind: u16, _: &[u8]) -> Result<Vec<u8>, Refusal> {
@@ -227,37 +220,14 @@ impl Service for Shared {
         if kind != KIND {
             return;
         }
-        let number = connection.number();
-        let ticket = |number| Ticket { connection: connection.number(), number };
-        match decode(body) {
-            Ok(Say::Join { shape, name, places, held }) => {
-                let request = Request { shape, name: &name, places: &places, held };
-                self.act(|cluster| cluster.join(number, connection.remote(), &request));
-            }
-            Ok(Say::Announce(data)) => self.act(|cluster| cluster.announce(number, &data)),
-            Ok(Say::Enter { ticket: of, barrier, members, patient }) => {
-                self.act(|cluster| cluster.enter(ticket(of), &barrier, &members, patient));
-            }
-            Ok(Say::Withdraw { ticket: of }) => self.act(|cluster| cluster.withdraw(ticket(of))),
-            Ok(Say::Leave) => self.act(|cluster| cluster.leave(number)),
-            // The answer is of this version, and that says it.
-            Err(Misunderstood::Version { .. }) => {
-                let _ = connection.event(KIND, encode(&Notice::OtherVersion));
-            }
-            Err(Misunderstood::Malformed) => {
-                self.act(|cluster| cluster.down(number, &DownCause::Protocol));
-                connection.close();
-            }
+        let heard = self.act(|machine| machine.heard(connection.number(), connection.remote(), body));
+        if heard == Heard::Nonsense {
+            connection.close();
         }
     }
 
     fn down(&self, connection: &Connection, reason: &DownReason) {
-        let number = connection.number();
-        self.lock().connections.remove(&number);
-        // This scheduler ends: its nodes hear that, and not of each other's ends.
-        if *reason == DownReason::Local {
-            return;
-        }
-        self.act(|cluster| cluster.down(number, &DownCause::from(reason)));
+        self.lock().connections.remove(&connection.number());
+        self.act(|machine| machine.gone(connection.number(), reason));
     }
 }

@@ -37,21 +37,32 @@ pub enum Event {
     Missed(u64),
 }
 
-/// How the question for places stands.
+/// How a node's question for places stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
+pub enum Admission {
+    /// There is no answer yet.
     Asked,
+    /// It has them.
     Granted,
+    /// It does not get them.
     Refused(Refused),
-    Version { theirs: u16 },
+    /// The scheduler is of another release.
+    Version {
+        /// The version that the scheduler speaks.
+        theirs: u16,
+    },
 }
 
 /// How a barrier ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub enum Outcome {
+    /// Everyone came.
     Released,
+    /// The node does not wait any longer; these had not come.
     Missing(Vec<MemberId>),
+    /// It cannot come about.
     Failed(BarrierFailure),
+    /// The scheduler is gone.
     Lost(DownReason),
 }
 

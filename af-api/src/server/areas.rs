@@ -13,7 +13,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use pmd_core::accelerator::Accelerator;
-use pmd_host::{endpoint::Endpoint, soft::ArenaOptions};
+use pmd_host::{backend::Transport, endpoint::Endpoint, soft::ArenaOptions};
 
 use crate::{
     tensor::{Layout, Memory, MemoryError, Tensor},
@@ -122,23 +122,51 @@ fn gap(areas: &[Area], depth: u16) -> Option<u16> {
     (first.checked_add(depth)? <= LARGEST_SLOT).then_some(first)
 }
 
-/// Memory for areas: small ones share arenas, large ones have their own.
+/// Memory for areas: of a device, where there is one that workers reach, else of the host.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
+    device: Option<Filled>,
+    host: Filled,
+    /// Transports whose NIC does not let workers into the device.
+    kept_out: Vec<Transport>,
+}
+
+impl Pool {
+    /// Of the accelerator's memory, or of the host's.
+    pub(super) fn of(accelerator: Option<Arc<dyn Accelerator>>) -> Self {
+        let device = accelerator.map(|accelerator| Filled { accelerator: Some(accelerator), filling: None });
+        Self { device, ..Self::default() }
+    }
+
+    /// Room as asked for, for a worker that is reached over `transport`.
+    pub(super) fn place(
+        &mut self,
+        endpoint: &Endpoint,
+        transport: Transport,
+        wanted: &AgreeArea,
+    ) -> Result<Place, MemoryError> {
+        if let Some(device) = self.device.as_mut().filter(|_| !self.kept_out.contains(&transport)) {
+            let place = device.place(endpoint, wanted)?;
+            if place.memory.remote_key(transport).is_some() {
+                return Ok(place);
+            }
+            self.kept_out.push(transport);
+        }
+        self.host.place(endpoint, wanted)
+    }
+}
+
+/// Memory of one place: small areas share arenas, large ones have their own.
+#[derive(Debug, Default)]
+struct Filled {
     /// Whose memory it is; the host's where there is none.
     accelerator: Option<Arc<dyn Accelerator>>,
     /// The arena that is being filled, and how far it is.
     filling: Option<(Memory, u64)>,
 }
 
-impl Pool {
-    /// Of the accelerator's memory, or of the host's.
-    pub(super) fn of(accelerator: Option<Arc<dyn Accelerator>>) -> Self {
-        Self { accelerator, filling: None }
-    }
-
-    /// Room as asked for.
-    pub(super) fn place(&mut self, endpoint: &Endpoint, wanted: &AgreeArea) -> Result<Place, MemoryError> {
+impl Filled {
+    fn place(&mut self, endpoint: &Endpoint, wanted: &AgreeArea) -> Result<Place, MemoryError> {
         let alignment = if self.accelerator.is_some() { DEVICE_ALIGNMENT } else { ALIGNMENT };
         let stride = wanted.capacity.next_multiple_of(alignment).max(alignment);
         let bytes = stride * u64::from(wanted.depth);

@@ -32,7 +32,8 @@ pub struct ServerConfig {
     /// [`soft`](EndpointConfig::soft) part names accelerators itself; then `None` is the first of those.
     pub accelerator: Option<Arc<dyn Accelerator>>,
     /// Whether pushes arrive in memory of that accelerator, where the application offers no buffer for their key. Without it
-    /// they arrive in memory of the host.
+    /// they arrive in memory of the host, and so do those of workers whom the NIC does not let into the device:
+    /// [`Memory::kind`](crate::tensor::Memory::kind) of a pushed tensor's memory tells.
     pub device_areas: bool,
     /// How the server waits for what captured streams ask.
     pub graphs: ProxyConfig,

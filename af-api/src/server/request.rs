@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
+use pmd_core::accelerator::Accelerator;
+
 use super::{
     RespondError, Response,
     inbox::Inbox,
@@ -168,6 +170,13 @@ impl Request {
     /// [`RespondError`].
     pub fn refuse(self, code: u64) -> Result<Response, RespondError> {
         respond::refuse(self, Refusal::Application { code })
+    }
+
+    /// Whose memory NICs have written for it: to be flushed before a stream goes on with what was pushed.
+    pub(crate) fn written_by_nics(&self) -> impl Iterator<Item = Arc<dyn Accelerator>> {
+        let transport = self.link.peer.transport();
+        let tensors = self.pushes().filter_map(Pushed::tensor);
+        tensors.filter_map(move |tensor| tensor.memory().written_by_nic(transport))
     }
 
     pub(super) const fn link(&self) -> &Arc<Link> {

@@ -126,7 +126,8 @@ impl Shared {
         let mut memory = lock(&self.memory);
         let (endpoint, pool) =
             memory.as_mut().ok_or_else(|| Refused::NoMemory.because("the server is closing"))?;
-        pool.place(endpoint, &wanted).map_err(|error| Refused::NoMemory.because(error.to_string()))
+        pool.place(endpoint, link.peer.transport(), &wanted)
+            .map_err(|error| Refused::NoMemory.because(error.to_string()))
     }
 }
 

@@ -59,6 +59,23 @@ pub enum MemoryError {
     Cache(#[from] CacheError<RegisterError>),
 }
 
+/// Why there is no memory of the host in which pulls into memory of an accelerator could land.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LandingError {
+    /// The accelerator gave none, or no stream to copy from it.
+    #[error(transparent)]
+    Accelerator(#[from] AcceleratorError),
+    /// The NIC did not take it.
+    #[error(
+        "the NIC did not register {bytes} bytes of pinned memory: raise the limit of locked memory, ulimit -l"
+    )]
+    NotRegistered {
+        /// Bytes of it.
+        bytes: u64,
+    },
+}
+
 /// Why bytes were not copied between the host and a tensor.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]

@@ -1,6 +1,9 @@
 //! Registered memory that tensors lie in.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use pmd_core::{
     accelerator::{Accelerator, DeviceMemory},
@@ -10,12 +13,13 @@ use pmd_host::{
     backend::Transport,
     endpoint::{Endpoint, EndpointConfig, Registered},
     identity::DeviceId,
+    region::RegionPath,
     registration::Cached,
     soft::{Accelerators, Arena, ArenaOptions},
     transfer::KeepAlive,
 };
 
-use super::MemoryError;
+use super::{LandingError, MemoryError, landing::Landing};
 
 /// Memory registered with an endpoint: that of a [`Worker`](crate::worker::Worker) or of a
 /// [`Server`](crate::server::Server). Clones are the same memory; tensors, and requests that they are in, hold one.
@@ -31,6 +35,8 @@ struct Inner {
     endpoint: DeviceId,
     // Deregistered before its owner lets go of the memory.
     registration: Registration,
+    /// Where pulls into it land, once one was wanted and peers do not reach it.
+    landing: Mutex<Option<Arc<Landing>>>,
     /// Whose streams copy it, where the processor does not reach it.
     device: Option<Arc<dyn DeviceMemory>>,
     _owner: Option<KeepAlive>,
@@ -42,6 +48,9 @@ enum Registration {
     /// With no device at all: what one transport reaches and the other does not, to the other.
     #[cfg(test)]
     Nowhere,
+    /// As if a NIC reached it so.
+    #[cfg(test)]
+    Claimed(Registered, RegionPath),
 }
 
 impl Memory {
@@ -67,7 +76,9 @@ impl Memory {
     }
 
     /// Registers memory of an accelerator that the endpoint was opened with, and keeps it for as long as this lives: what
-    /// was allocated, imported or adopted there, or pinned memory of the host.
+    /// was allocated, imported or adopted there, or pinned memory of the host. A NIC that does not reach it has what is
+    /// pushed out of it copied to pinned memory of the host first, and what is pulled into it land there
+    /// ([`Memory::path`] is [`Staged`](RegionPath::Staged)).
     ///
     /// # Errors
     /// [`MemoryError::Register`].
@@ -78,7 +89,7 @@ impl Memory {
             // SAFETY: the implementer of `RegionSource` promises exactly this of what it describes; the owner is kept.
             return unsafe { Self::register(endpoint, &range, Some(owner)) };
         }
-        let registered = endpoint.register_device(Arc::clone(&memory), Access::READ_WRITE)?;
+        let registered = endpoint.register_device_or_stage(Arc::clone(&memory), Access::READ_WRITE)?;
         let registration = Registration::Own(registered);
         Ok(Self::assemble(endpoint, &range, registration, (Some(memory), None)))
     }
@@ -100,7 +111,7 @@ impl Memory {
     ) -> Result<Self, MemoryError> {
         // SAFETY: the caller promises it.
         let memory: Arc<dyn DeviceMemory> = unsafe { accelerator.adopt(address, bytes)? }.into();
-        let registered = endpoint.register_device(Arc::clone(&memory), Access::READ_WRITE)?;
+        let registered = endpoint.register_device_or_stage(Arc::clone(&memory), Access::READ_WRITE)?;
         let range = memory.description();
         Ok(Self::assemble(endpoint, &range, Registration::Own(registered), (Some(memory), owner)))
     }
@@ -177,6 +188,7 @@ impl Memory {
             kind: range.kind,
             endpoint: endpoint.identity().incarnation,
             registration,
+            landing: Mutex::default(),
             device,
             _owner: owner,
         }))
@@ -204,6 +216,23 @@ impl Memory {
     #[must_use]
     pub fn accelerator(&self) -> Option<Arc<dyn Accelerator>> {
         self.0.device.as_ref().map(|device| device.accelerator())
+    }
+
+    /// Whose memory it is, where a NIC has written by itself what came over `transport`: that accelerator has to make it
+    /// visible to its own work ([`Accelerator::flush_remote_writes`]).
+    pub(crate) fn written_by_nic(&self, transport: Transport) -> Option<Arc<dyn Accelerator>> {
+        let path = self.path(transport)?;
+        matches!(path, RegionPath::DmaBuf | RegionPath::PeerMemory).then(|| self.accelerator())?
+    }
+
+    /// How the bytes are reached over `transport`; `None` where they are not.
+    #[must_use]
+    pub fn path(&self, transport: Transport) -> Option<RegionPath> {
+        #[cfg(test)]
+        if let Registration::Claimed(_, path) = &self.0.registration {
+            return Some(*path);
+        }
+        self.registered()?.path(transport)
     }
 
     /// Whether the processor reaches the bytes.
@@ -234,6 +263,50 @@ impl Memory {
         self.registered()?.remote_key(transport)
     }
 
+    /// Sees to it that peers can be told where to write.
+    ///
+    /// # Errors
+    /// [`LandingError`].
+    pub(crate) fn open_to_peers(
+        &self,
+        endpoint: &Endpoint,
+        transport: Transport,
+    ) -> Result<(), LandingError> {
+        if self.remote_key(transport).is_some() {
+            return Ok(());
+        }
+        let Some(device) = &self.0.device else { return Ok(()) };
+        let mut landing = self.landing();
+        if landing.is_none() {
+            *landing = Some(Arc::new(Landing::new(endpoint, device)?));
+        }
+        Ok(())
+    }
+
+    /// Where peers write what is pulled to the address of this process, with their key.
+    pub(crate) fn target(&self, address: u64, transport: Transport) -> Option<(u64, RemoteKey)> {
+        if let Some(key) = self.remote_key(transport) {
+            return Some((address, key));
+        }
+        let landing = self.landed(transport)?;
+        Some((
+            landing.memory().address() + (address - self.address()),
+            landing.memory().remote_key(transport)?,
+        ))
+    }
+
+    /// The landing, where peers write there instead.
+    pub(crate) fn landed(&self, transport: Transport) -> Option<Arc<Landing>> {
+        if self.is_host() || self.remote_key(transport).is_some() {
+            return None;
+        }
+        self.landing().clone()
+    }
+
+    fn landing(&self) -> MutexGuard<'_, Option<Arc<Landing>>> {
+        self.0.landing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Holds the memory for as long as a transfer runs.
     pub(crate) fn keep_alive(memories: Vec<Self>) -> KeepAlive {
         KeepAlive(Arc::new(memories))
@@ -245,6 +318,8 @@ impl Memory {
             Registration::Cached(cached) => Some(cached),
             #[cfg(test)]
             Registration::Nowhere => None,
+            #[cfg(test)]
+            Registration::Claimed(registered, _) => Some(registered),
         }
     }
 
@@ -254,6 +329,14 @@ impl Memory {
         let range =
             RegionDescription { address: 4096, length: bytes, kind: MemoryKind::Device, descriptor: None };
         Self::new(endpoint, &range, Registration::Nowhere, None)
+    }
+
+    /// An accelerator's memory as if a NIC reached it so, which no machine of a test has.
+    #[cfg(test)]
+    pub(crate) fn claimed(endpoint: &Endpoint, memory: Arc<dyn DeviceMemory>, path: RegionPath) -> Self {
+        let registered = endpoint.register_device(Arc::clone(&memory), Access::READ_WRITE).unwrap();
+        let range = memory.description();
+        Self::assemble(endpoint, &range, Registration::Claimed(registered, path), (Some(memory), None))
     }
 }
 

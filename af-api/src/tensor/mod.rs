@@ -15,11 +15,14 @@
 //! An endpoint that was opened with an accelerator registers its memory ([`Memory::allocate_on`], [`Memory::adopt`],
 //! [`Memory::of_device`]); tensors there are pushed, pulled and answered with like any others. The processor touches none
 //! of them: such tensors never travel inside of messages, and a server says of receive areas on a device that pushes must
-//! be written. What must be seen on the host goes through a [`Stager`].
+//! be written. Over a NIC that does not reach a device, pushes are staged in pinned memory of the host, what is pulled lands
+//! there before a stream brings it to the device, and pushes to such a server arrive in the host's memory
+//! ([`Memory::path`], [`Memory::kind`]). What must be seen on the host goes through a [`Stager`].
 #![allow(unsafe_code)] // reads and writes tensors through their addresses
 
 mod data_type;
 mod error;
+mod landing;
 mod layout;
 mod memory;
 mod stager;
@@ -29,7 +32,8 @@ mod tests;
 use std::fmt;
 
 pub use data_type::DataType;
-pub use error::{CopyError, MemoryError, TensorError};
+pub use error::{CopyError, LandingError, MemoryError, TensorError};
+pub(crate) use landing::Landing;
 pub use layout::{LARGEST_TENSOR, Layout, MOST_DIMENSIONS};
 pub use memory::Memory;
 pub(crate) use memory::driven;

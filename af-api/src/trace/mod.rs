@@ -73,7 +73,6 @@
 //! by an estimated [`ClockOffset`] whose uncertainty it states.
 
 mod chrome;
-mod histogram;
 mod message;
 mod offset;
 mod peers;
@@ -85,10 +84,10 @@ mod straggler;
 #[cfg(test)]
 mod tests;
 
-pub use histogram::{Histogram, Summary};
 pub use message::{MOST_TAGS, MessageError};
 pub use offset::ClockOffset;
 pub use peers::{PeerNumber, PeerReport};
+pub use pmd_host::metrics::{Histogram, Summary};
 pub use recorder::{Part, Recorder, RecorderConfig, RequestTrace};
 pub use server::ServerRecorder;
 pub use stamps::{Moment, Phase, ServerStamps, StampCell, WorkerStamps, now};

@@ -23,6 +23,7 @@ use super::{
     slots::Slots,
 };
 use crate::{
+    gate::Gate,
     trace::PeerNumber,
     waiting::Wakers,
     wire::{
@@ -41,6 +42,8 @@ pub(super) struct Connection {
     depth: u16,
     /// Its number in the worker's recorder.
     pub(super) trace: PeerNumber,
+    /// Waits for copies to devices that the server does not reach.
+    pub(super) landings: Gate,
     state: Mutex<State>,
     /// Held while an area is asked for, so that two threads do not ask for the same one.
     agreeing: Mutex<()>,
@@ -62,7 +65,7 @@ impl Connection {
         peer: Peer,
         server: NodeIdentity,
         message_bytes: usize,
-        (config, trace): (&super::WorkerConfig, PeerNumber),
+        (config, trace, landings): (&super::WorkerConfig, PeerNumber, Gate),
     ) -> Arc<Self> {
         let state = State {
             slots: Slots::new(config.requests),
@@ -79,6 +82,7 @@ impl Connection {
             patience: config.patience,
             depth: config.depth.max(1),
             trace,
+            landings,
             state: Mutex::new(state),
             agreeing: Mutex::default(),
         })
@@ -207,7 +211,7 @@ impl Connection {
     /// A message of the server.
     pub(super) fn message(self: &Arc<Self>, message: Message<'_>) {
         let Some(bits) = message.immediate else { return };
-        let Some(leg) = self.state().slots.find(Immediate::from_bits(bits)) else { return };
+        let Some(leg) = self.leg(Immediate::from_bits(bits)) else { return };
         match ResponseView::parse(message.bytes) {
             Ok(response) => {
                 if leg.answered(&response).is_err() {
@@ -216,6 +220,11 @@ impl Connection {
             }
             Err(error) => self.fail(error.into()),
         }
+    }
+
+    /// The leg that is in a slot.
+    pub(super) fn leg(&self, at: Immediate) -> Option<Arc<Leg>> {
+        self.state().slots.find(at)
     }
 
     /// Whether the route is down.

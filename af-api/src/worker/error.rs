@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::{
     gate::EventError,
-    tensor::TensorError,
+    tensor::{LandingError, TensorError},
     wire::{Refusal, WireError},
 };
 
@@ -120,6 +120,17 @@ pub enum PushPullError {
         /// The server's rank.
         server: u32,
     },
+    /// The NIC to the server does not reach the device that has the tensor, and there is no memory of the host in which what
+    /// is pulled could land.
+    #[error("the tensor under key {key} cannot be pulled into from server {server}: {reason}")]
+    NoLanding {
+        /// The key.
+        key: u64,
+        /// The server's rank.
+        server: u32,
+        /// Why not.
+        reason: LandingError,
+    },
     /// Rows that the tensor does not have, or too many of them.
     #[error(transparent)]
     Tensor(#[from] TensorError),
@@ -190,6 +201,9 @@ pub enum FailureCause {
     /// The event that it was to wait for failed: nothing was sent.
     #[error("not sent: {0}")]
     Event(#[from] EventError),
+    /// The pulled data is here, and no stream copied it to the device, which the NIC does not reach.
+    #[error("arrived, and was not copied to the device: {0}")]
+    Landing(EventError),
     /// It was cancelled.
     #[error("cancelled")]
     Cancelled,

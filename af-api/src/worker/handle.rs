@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pmd_core::accelerator::Accelerator;
 use pmd_host::control::RequestError;
 
 use super::{
@@ -93,6 +94,14 @@ impl Handle {
         self.operation.ends()
     }
 
+    /// Whose memory NICs have written for it: to be flushed before a stream goes on with what was pulled.
+    pub(crate) fn written_by_nics(&self) -> impl Iterator<Item = Arc<dyn Accelerator>> {
+        self.legs.iter().flat_map(|leg| {
+            let transport = leg.connection.peer.transport();
+            leg.pulls.iter().filter_map(move |pull| pull.tensor.memory().written_by_nic(transport))
+        })
+    }
+
     /// Stops the request at every server and waits until it is quiet: when this returns, no tensor of it is read or written
     /// any more. Takes as long as the servers need to say so, or as their connections need to go down.
     pub fn cancel(&self) -> CancelOutcome {
@@ -152,7 +161,13 @@ fn results(result: Result<Vec<u32>, Failure>) -> Result<Results, Failure> {
 fn cancel_at_server(leg: &Arc<Leg>) {
     while !leg.has_ended() {
         match leg.connection.cancel(leg.immediate) {
-            Ok(CancelAnswer::Quiet) => leg.settle_cancelled(),
+            Ok(CancelAnswer::Quiet) => {
+                leg.settle_cancelled();
+                // What has come may still be on its way to the device.
+                if !leg.has_ended() {
+                    thread::sleep(CANCEL_PAUSE);
+                }
+            }
             Ok(CancelAnswer::Stopping) => thread::sleep(CANCEL_PAUSE),
             // Taking it down proves the same.
             Err(error) => {

@@ -71,7 +71,7 @@ use self::{
     submit::{Piece, Reserved},
 };
 use crate::{
-    gate::{EventError, FAILED, Gate, GateError, Pending},
+    gate::{EventError, FAILED, Gate, GateConfig, GateError, Pending},
     graph::Proxy,
     rendezvous::MemberId,
     simple::Apps,
@@ -92,6 +92,8 @@ pub(crate) struct Inner {
     config: WorkerConfig,
     recorder: Recorder,
     gate: Gate,
+    /// Waits for copies of what was pulled to devices that no NIC reaches.
+    landings: Gate,
     /// Serves streams that push and pull by themselves.
     proxy: Proxy,
     /// Push-pulls so far.
@@ -126,7 +128,10 @@ impl Worker {
         let endpoint = Endpoint::open(driven, Arc::clone(&shared) as Arc<dyn PeerService>)?;
         let (recorder, gate) = (Recorder::new(config.trace), Gate::new(config.events));
         let (proxy, submitted) = (Proxy::new(config.graphs), AtomicU64::new(0));
-        Ok(Self(Arc::new(Inner { endpoint, shared, config, recorder, gate, proxy, submitted })))
+        // As many as are in flight: requests have their bounds elsewhere.
+        let landings = Gate::new(GateConfig { depth: usize::MAX, ..config.events });
+        let inner = Inner { endpoint, shared, config, recorder, gate, landings, proxy, submitted };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// The endpoint: for registering memory, transports, counters.
@@ -195,7 +200,8 @@ impl Worker {
         }
         let message_bytes = ours.message_bytes.min(theirs.message_bytes) as usize;
         let trace = self.0.recorder.add_peer(&format!("server {rank}"));
-        Ok(Connection::new(peer.clone(), theirs.node, message_bytes, (config, trace)))
+        let landings = self.0.landings.clone();
+        Ok(Connection::new(peer.clone(), theirs.node, message_bytes, (config, trace, landings)))
     }
 
     /// Takes leave of a server; what is in flight to it fails, and is quiet once it has.
@@ -345,7 +351,12 @@ impl Worker {
             reachable.then_some(()).ok_or(PushPullError::Unreachable { key, server: share.server })
         };
         share.pushes.iter().try_for_each(|push| check(push.key, &push.tensor))?;
-        share.pulls.iter().try_for_each(|pull| check(pull.key, &pull.tensor))
+        share.pulls.iter().try_for_each(|pull| {
+            check(pull.key, &pull.tensor)?;
+            let opened = pull.tensor.memory().open_to_peers(&self.0.endpoint, transport);
+            let (key, server) = (pull.key, share.server);
+            opened.map_err(|reason| PushPullError::NoLanding { key, server, reason })
+        })
     }
 
     /// Takes all slots and posts, or gives the pieces back with who is full.

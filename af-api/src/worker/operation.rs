@@ -13,6 +13,8 @@
 //! | posted | awaiting | the device has delivered the header: the pushed tensors are not read any more |
 //! | posted | failed | the header was not sent: the transfer was cancelled or refused while the route lives |
 //! | posted, awaiting | done | header delivered *and* response here, in either order |
+//! | posted, awaiting | landing | the same, where what was pulled lies in pinned memory of the host: a stream copies it |
+//! | landing | done, failed | the stream has copied, or cannot |
 //! | awaiting | cancelled | the server said that it writes nothing any more |
 //! | posted, awaiting | failed | the route is down **and closed**: the queue pairs are gone, nothing can write |
 //!
@@ -24,13 +26,13 @@ use std::{
     task::Waker,
 };
 
-use pmd_core::accelerator::Flag;
+use pmd_core::accelerator::{Event, Flag};
 use pmd_host::transfer::{Transfer, TransferEnd, TransferObserver};
 
 use super::{Failure, FailureCause, connection::Connection};
 use crate::{
-    gate::{FAILED, Ticket},
-    tensor::{Memory, Tensor},
+    gate::{EventError, FAILED, Pending, Ticket},
+    tensor::{Landing, Memory, Tensor},
     trace::{self, Recorder},
     waiting::Wakers,
     wire::{Immediate, ResponseView},
@@ -78,6 +80,10 @@ struct Progress {
     pushed: bool,
     answer: Option<Result<(), FailureCause>>,
     end: Option<Result<(), FailureCause>>,
+    /// Pulls that streams still copy to their tensors, and the first failure of one. The leg ends with the last, whatever
+    /// else happens: until then its tensors are not quiet.
+    landing: usize,
+    lost: Option<EventError>,
     /// To cancel it; gone when the leg has ended.
     transfer: Option<Transfer>,
     /// What the leg keeps registered.
@@ -106,6 +112,8 @@ pub(super) struct Leg {
 pub(super) struct Target {
     pub(super) place: usize,
     pub(super) tensor: Tensor,
+    /// Where the server writes it, if not there.
+    pub(super) landing: Option<Arc<Landing>>,
 }
 
 impl Operation {
@@ -206,7 +214,22 @@ impl State {
 
 impl Progress {
     const fn new(server: u32, trace: trace::Part) -> Self {
-        Self { server, trace, pushed: false, answer: None, end: None, transfer: None, memories: Vec::new() }
+        Self {
+            server,
+            trace,
+            pushed: false,
+            answer: None,
+            end: None,
+            landing: 0,
+            lost: None,
+            transfer: None,
+            memories: Vec::new(),
+        }
+    }
+
+    /// Whether it has not ended, and nothing is under way with which it will by itself.
+    const fn is_open(&self) -> bool {
+        self.end.is_none() && self.landing == 0
     }
 }
 
@@ -241,7 +264,7 @@ impl Leg {
     /// It does not fit the request; the leg goes on.
     pub(super) fn answered(&self, response: &ResponseView<'_>) -> Result<(), ()> {
         let mut state = self.operation.state();
-        if state.legs[self.index].end.is_some() {
+        if !state.legs[self.index].is_open() {
             return Ok(());
         }
         let answer = match response {
@@ -291,7 +314,7 @@ impl Leg {
     /// Ends the leg without a response. Nothing can write its tensors any more: the caller knows.
     pub(super) fn give_up(&self, cause: FailureCause) {
         let state = self.operation.state();
-        if state.legs[self.index].end.is_none() {
+        if state.legs[self.index].is_open() {
             self.end(state, Err(cause));
         }
     }
@@ -300,7 +323,7 @@ impl Leg {
     pub(super) fn settle_cancelled(&self) {
         let mut state = self.operation.state();
         let progress = &mut state.legs[self.index];
-        if progress.end.is_none() {
+        if progress.is_open() {
             let result = progress.answer.take().unwrap_or(Err(FailureCause::Cancelled));
             self.end(state, result);
         }
@@ -308,16 +331,69 @@ impl Leg {
 
     fn end_if_complete(&self, mut state: MutexGuard<'_, State>) {
         let progress = &mut state.legs[self.index];
-        if progress.end.is_none()
-            && progress.pushed
-            && let Some(answer) = progress.answer.take()
-        {
-            self.end(state, answer);
-        } else {
-            let wakers = state.wakers.take();
-            drop(state);
-            wakers.wake();
+        let answer = if progress.is_open() && progress.pushed { progress.answer.take() } else { None };
+        match answer {
+            Some(Ok(())) if self.lands() => self.land(state),
+            Some(answer) => self.end(state, answer),
+            None => {
+                let wakers = state.wakers.take();
+                drop(state);
+                wakers.wake();
+            }
         }
+    }
+
+    /// Whether a pull lies elsewhere than in its tensor when it is here.
+    fn lands(&self) -> bool {
+        self.pulls.iter().any(|target| target.landing.is_some())
+    }
+
+    /// Has streams copy what was pulled to its tensors; the leg ends when they have.
+    fn land(&self, mut state: MutexGuard<'_, State>) {
+        let landings = self.pulls.iter().filter_map(|target| Some((target, target.landing.as_ref()?)));
+        let landings: Vec<_> =
+            landings.map(|(target, landing)| (target, landing, state.lengths[target.place])).collect();
+        state.legs[self.index].landing = landings.len();
+        drop(state);
+        for (target, landing, length) in landings {
+            if length == 0 {
+                self.landed(Ok(()));
+                continue;
+            }
+            match landing.carry(target.tensor.address(), length) {
+                Ok(copied) => self.await_landing(copied, landing),
+                Err(error) => self.landed(Err(error.into())),
+            }
+        }
+    }
+
+    fn await_landing(&self, copied: Arc<dyn Event>, landing: &Arc<Landing>) {
+        // The leg is in its slot until it has ended.
+        let Some(leg) = self.connection.leg(self.immediate) else { return };
+        let landing = Arc::clone(landing);
+        let action = Box::new(move |outcome: Result<(), EventError>| {
+            if outcome.is_err() {
+                landing.renew();
+            }
+            leg.landed(outcome);
+        });
+        let pending = Pending { event: copied, order: None, deadline: None, action };
+        if let Err(refused) = self.connection.landings.hold(pending) {
+            (refused.pending.action)(Err(EventError::Closed));
+        }
+    }
+
+    /// One of the copies has ended; nothing of it is under way any more.
+    fn landed(&self, outcome: Result<(), EventError>) {
+        let mut state = self.operation.state();
+        let progress = &mut state.legs[self.index];
+        progress.landing -= 1;
+        progress.lost = progress.lost.take().or(outcome.err());
+        if progress.landing > 0 {
+            return;
+        }
+        let result = progress.lost.take().map_or(Ok(()), |error| Err(FailureCause::Landing(error)));
+        self.end(state, result);
     }
 
     fn end(&self, mut state: MutexGuard<'_, State>, result: Result<(), FailureCause>) {

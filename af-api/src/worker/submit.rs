@@ -293,7 +293,12 @@ impl Reserved {
 
     fn leg(&self, operation: &Arc<Operation>, index: usize) -> Arc<Leg> {
         let pushes = self.piece.pushes.iter().zip(&self.places);
-        let target = |pull: &Pulled| Target { place: pull.place, tensor: pull.tensor.clone() };
+        let transport = self.piece.connection.peer.transport();
+        let target = |pull: &Pulled| Target {
+            place: pull.place,
+            tensor: pull.tensor.clone(),
+            landing: pull.tensor.memory().landed(transport),
+        };
         Arc::new(Leg {
             operation: Arc::clone(operation),
             index,
@@ -327,9 +332,8 @@ impl Reserved {
             }
         }
         let entry = |pull: &Pulled| {
-            let remote_key = pull.tensor.memory().remote_key(transport)?.0;
-            let (address, length) = (pull.tensor.address(), pull.tensor.bytes());
-            Some(PullEntry { key: pull.key, address, remote_key, length })
+            let (address, remote_key) = pull.tensor.memory().target(pull.tensor.address(), transport)?;
+            Some(PullEntry { key: pull.key, address, remote_key: remote_key.0, length: pull.tensor.bytes() })
         };
         let pulls = self.piece.pulls.iter().map(entry).collect::<Option<Vec<_>>>()?;
         Some((Arc::new(work.finish()), pulls))

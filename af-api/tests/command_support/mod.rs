@@ -60,7 +60,7 @@ pub fn processes_with(word: &str) -> Vec<i32> {
 }
 
 /// Waits until `ready`.
-pub fn until(what: &str, ready: impl Fn() -> bool) {
+pub fn until(what: &str, mut ready: impl FnMut() -> bool) {
     let deadline = Instant::now() + LIMIT;
     while !ready() {
         assert!(Instant::now() < deadline, "{what}");

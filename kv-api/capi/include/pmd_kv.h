@@ -272,7 +272,8 @@ typedef struct pmd_datadist_task_blocks {
 } pmd_datadist_task_blocks;
 
 // How an engine is made. What is zero or NULL is what the environment says (PMD_TRANSPORT, PMD_DEVICE, PMD_IDLE,
-// PMD_QUEUE_PAIRS, PMD_ACCELERATORS), or the default: write `pmd_kv_engine_options options = {0};` and then what you want.
+// PMD_QUEUE_PAIRS, PMD_ACCELERATORS, PMD_KEY_FILE, PMD_DATA_ENCRYPTION), or the default: write
+// `pmd_kv_engine_options options = {0};` and then what you want.
 typedef struct pmd_kv_engine_options {
   // Name told to peers.
   const char *name;
@@ -294,6 +295,10 @@ typedef struct pmd_kv_engine_options {
   uint32_t down_after_ms;
   // Whose memory may be registered beside the host's: "cuda:0", "rocm:0,rocm:1", "ascend:0".
   const char *accelerators;
+  // File of the pre-shared key that all processes must have (PMD_KEY_FILE).
+  const char *key_file;
+  // With a key, whether data over TCP is encrypted: "on" or "off" (PMD_DATA_ENCRYPTION).
+  const char *data_encryption;
 } pmd_kv_engine_options;
 
 // How the tokens and heads of one block of one tensor lie.

@@ -102,7 +102,9 @@ impl From<EngineError> for Failure {
             EngineError::Submit(error) => of_submit(error),
             EngineError::NameTaken { .. } | EngineError::TagTaken { .. } => pmd_kv_status::NameTaken,
             EngineError::NoSuchCache { .. } => pmd_kv_status::NotFound,
-            EngineError::NotRegistered { .. } | EngineError::NotDriven { .. } => pmd_kv_status::Unavailable,
+            EngineError::NotRegistered { .. }
+            | EngineError::NotDriven { .. }
+            | EngineError::KeptIn { .. } => pmd_kv_status::Unavailable,
             EngineError::Timeout { .. } => pmd_kv_status::Timeout,
             _ => pmd_kv_status::Failed,
         };

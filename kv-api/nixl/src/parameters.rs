@@ -10,13 +10,15 @@ use kv_api::{
 use thiserror::Error;
 
 /// Every parameter and the variable that speaks where it is absent or empty.
-pub(crate) const PARAMETERS: [(&str, &str); 6] = [
+pub(crate) const PARAMETERS: [(&str, &str); 8] = [
     ("transport", "PMD_TRANSPORT"),
     ("device", "PMD_DEVICE"),
     ("idle", "PMD_IDLE"),
     ("queue_pairs", "PMD_QUEUE_PAIRS"),
     ("accelerators", environment::ACCELERATORS_VARIABLE),
     ("interface", INTERFACE),
+    ("key_file", "PMD_KEY_FILE"),
+    ("data_encryption", "PMD_DATA_ENCRYPTION"),
 ];
 
 /// Names the interface to listen on.

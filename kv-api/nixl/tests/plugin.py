@@ -438,7 +438,7 @@ sys.exit("it was created")
 
     def test_parameters_are_listed_and_taken(self):
         agent = nixl_agent("a", nixl_agent_config(backends=[]))
-        names = {"transport", "device", "idle", "queue_pairs", "accelerators", "interface"}
+        names = {"transport", "device", "idle", "queue_pairs", "accelerators", "interface", "key_file", "data_encryption"}
         self.assertEqual(set(agent.get_plugin_params("PMD")), names)
         self.assertEqual(agent.get_plugin_mem_types("PMD"), ["DRAM_SEG", "VRAM_SEG"])
         given = {"transport": "shm", "device": "", "idle": "yield", "queue_pairs": "4", "interface": "127.0.0.1"}

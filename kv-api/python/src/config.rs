@@ -1,25 +1,44 @@
 //! How an engine or fabric is opened: the environment's settings, changed by what the caller names.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::{
+    collections::HashMap,
+    net::{SocketAddr, ToSocketAddrs},
+};
 
 use kv_api::environment;
 use pmd_host::{
     backend::Transport,
     endpoint::{EndpointConfig, TransportChoice},
+    environment::{DATA_ENCRYPTION_VARIABLE, KEY_FILE_VARIABLE, variable},
     lane::Idle,
 };
 use pyo3::{prelude::*, types::PyDict};
 
 use crate::{device, error, waiting};
 
+/// Keywords that the environment has names for, and that are read as it is.
+const VARIABLES: &[(&str, &str)] =
+    &[("key_file", KEY_FILE_VARIABLE), ("data_encryption", DATA_ENCRYPTION_VARIABLE)];
+
 /// The environment's configuration, changed by keywords.
 ///
 /// # Errors
 /// `ConfigurationError` names what cannot be, `TypeError` a keyword that there is not.
 pub(crate) fn config(py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<EndpointConfig> {
-    let mut config = environment::endpoint_config().map_err(|problem| error::environment(py, &problem))?;
+    let mut given = HashMap::new();
+    for (option, name) in VARIABLES {
+        let value = options.map(|options| options.get_item(option)).transpose()?.flatten();
+        if let Some(value) = value.filter(|value| !value.is_none()) {
+            given.insert(*name, value.extract::<String>()?);
+        }
+    }
+    let found = environment::endpoint_config_of(|name| given.get(name).cloned().or_else(|| variable(name)));
+    let mut config = found.map_err(|problem| error::environment(py, &problem))?;
     for (name, value) in options.into_iter().flatten().filter(|(_, value)| !value.is_none()) {
-        set(&mut config, &name.extract::<String>()?, &value)?;
+        let name = name.extract::<String>()?;
+        if !VARIABLES.iter().any(|(option, _)| *option == name) {
+            set(&mut config, &name, &value)?;
+        }
     }
     Ok(config)
 }

@@ -138,7 +138,9 @@ pub(crate) fn engine(py: Python<'_>, error: EngineError) -> PyErr {
         EngineError::TagTaken { tag } => {
             raise(py, "TagTaken", "TagTaken", error.to_string(), &|fields| fields.set_item("tag", tag))
         }
-        error @ EngineError::NotDriven { .. } => plain(py, "DeviceError", &error),
+        error @ (EngineError::NotDriven { .. } | EngineError::KeptIn { .. }) => {
+            plain(py, "DeviceError", &error)
+        }
         other => plain(py, "Error", &other),
     }
 }
@@ -154,7 +156,7 @@ pub(crate) fn fabric(py: Python<'_>, error: FabricError) -> PyErr {
         FabricError::Request(error) => request(py, &error),
         FabricError::Submit(error) => submit(py, &error),
         FabricError::Allocate(error) => plain(py, "AllocateError", &error),
-        FabricError::Register(error) => plain(py, "RegisterError", &error),
+        FabricError::Register(error) | FabricError::Unreachable(error) => plain(py, "RegisterError", &error),
         FabricError::Accelerator(error) => accelerator(py, error),
         FabricError::NoDevice { .. } => plain(py, "DeviceError", &error),
         FabricError::Local { index, address, length } | FabricError::Remote { index, address, length } => {

@@ -110,7 +110,8 @@ def test_errors_carry_what_explains_them(pair):
 
 
 def test_options_that_cannot_be_are_refused():
-    for options in [{"transport": "tpc"}, {"idle": "nap"}, {"listen": "nowhere"}]:
+    for options in [{"transport": "tpc"}, {"idle": "nap"}, {"listen": "nowhere"}, {"key_file": "/nowhere/key"},
+                    {"data_encryption": "perhaps"}]:
         with pytest.raises(errors.ConfigurationError) as caught:
             pmd_kv.Engine(**options)
         assert caught.value.value in options.values()

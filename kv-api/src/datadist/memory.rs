@@ -81,7 +81,9 @@ unsafe fn register_range(
     let memory = RegionDescription { address, length, kind, descriptor: None };
     // SAFETY: passed on to the caller.
     unsafe { fabric.register(&memory) }.map_err(|error| match error {
-        FabricError::Register(source) => DataDistError::Register { address, source: Box::new(source) },
+        FabricError::Register(source) | FabricError::Unreachable(source) => {
+            DataDistError::Register { address, source: Box::new(source) }
+        }
         other => other.into(),
     })
 }

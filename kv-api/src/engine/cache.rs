@@ -13,7 +13,7 @@ use pmd_core::{
 use pmd_host::{
     backend::Transport,
     endpoint::{Endpoint, Registered},
-    region::RegionPath,
+    region::{PathRefusal, RegionPath},
     soft::Arena,
     transfer::KeepAlive,
 };
@@ -124,7 +124,7 @@ impl Cache {
         memories: Vec<Arc<dyn DeviceMemory>>,
     ) -> Result<Self, EngineError> {
         let register = |memory: &Arc<dyn DeviceMemory>| {
-            Ok(endpoint.register_device(Arc::clone(memory), Access::READ_WRITE)?)
+            Ok(endpoint.register_device_or_stage(Arc::clone(memory), Access::READ_WRITE)?)
         };
         let regions = memories.iter().map(register).collect::<Result<_, EngineError>>()?;
         Ok(Self::new(engine, name, shape, regions, CacheMemory::Device(memories)))
@@ -194,6 +194,13 @@ impl Cache {
         self.0.regions.first()?.path(transport)
     }
 
+    /// Which better ways to the bytes there were not over `transport`, and why; of several registered ranges those of the
+    /// first.
+    #[must_use]
+    pub fn refusals(&self, transport: Transport) -> &[PathRefusal] {
+        self.0.regions.first().map_or(&[], |region| region.refusals(transport))
+    }
+
     /// Address of a block, or `None` when there is no such tensor or block.
     #[must_use]
     pub fn block_address(&self, tensor: u32, block: u32) -> Option<u64> {
@@ -201,7 +208,9 @@ impl Cache {
         Some(place.block(block))
     }
 
-    /// What a peer that is reached over `transport` must know.
+    /// What a peer that is reached over `transport` must know; `None` where peers do not reach the memory over it: they may
+    /// not, or it is a device's that the NIC does not reach ([`RegionPath::Staged`]), and only this engine's own transfers
+    /// have to do with it.
     #[must_use]
     pub fn descriptor(&self, transport: Transport) -> Option<CacheDescriptor> {
         let placement = self.placement_with(|region| region.remote_key(transport).map(|key| key.0))?;

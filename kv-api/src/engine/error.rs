@@ -1,11 +1,12 @@
 //! Why the engine could not do what it was asked.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use pmd_host::{
     backend::Transport,
     control::RequestError,
     endpoint::{EndpointError, RegisterError},
+    metadata::MetadataError,
     soft::AllocateError,
     transfer::SubmitError,
 };
@@ -23,6 +24,24 @@ pub enum EngineError {
     /// The peer refused, or went down.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// The directory of names does not answer, or says no.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The engine has no address that could be published.
+    #[error("the engine {} and cannot be published: listen on an address that others reach",
+        .address.map_or_else(|| "does not listen".to_owned(), |address| format!("listens on {address}")))]
+    Unreachable {
+        /// Where it listens.
+        address: Option<SocketAddr>,
+    },
+    /// What is published under a name is no engine's address.
+    #[error("{value:?} is published as {name}, and is no address")]
+    PublishedAddress {
+        /// The name.
+        name: String,
+        /// What is published.
+        value: String,
+    },
     /// There is not enough memory.
     #[error(transparent)]
     Allocate(#[from] AllocateError),
@@ -87,6 +106,20 @@ pub enum EngineError {
     NoSuchCache {
         /// The name.
         name: String,
+    },
+    /// The peer's cache is in memory that others do not reach: that of a device, without a way for the NIC. The peer itself can
+    /// push out of it and pull into it.
+    #[error(
+        "cache {name:?} of the peer is not reached over {}: have the peer post the transfer, or see to it that its NIC \
+         reaches its device ({reasons})", transport.name()
+    )]
+    KeptIn {
+        /// The peer's cache.
+        name: String,
+        /// The peer's transport.
+        transport: Transport,
+        /// Which ways its NIC did not have, in the peer's words.
+        reasons: String,
     },
     /// The cache is not registered with the device that reaches the peer.
     #[error("the cache is not registered for transport {}", transport.name())]

@@ -61,7 +61,7 @@ impl FailureReason {
             TransferError::Cancelled => Some(Self::Cancelled),
             TransferError::DeadlineExceeded => Some(Self::DeadlineExceeded),
             TransferError::NotificationFailed { .. } => Some(Self::NotificationLost),
-            TransferError::PeerDown => None,
+            TransferError::PeerDown | TransferError::PeerSilent { .. } => None,
             error if error.is_route_down() => Some(Self::RouteDown),
             TransferError::Failed { .. } | TransferError::Device { .. } | TransferError::Refused { .. } => {
                 Some(Self::WorkRequest)

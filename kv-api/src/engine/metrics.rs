@@ -1,7 +1,6 @@
 //! What an engine has done so far, in total and for each peer, and its rendering for Prometheus.
 
 use std::{
-    fmt::{self, Display, Write},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -10,6 +9,7 @@ use pmd_core::sync::{AtomicU64, Ordering};
 use pmd_host::{
     backend::Transport,
     endpoint::Peer,
+    metrics::{Family, Page, Value},
     transfer::{TransferEnd, TransferError},
 };
 
@@ -46,6 +46,8 @@ pub struct PeerMetrics {
     pub name: String,
     /// Drawn when it started; tells apart peers of one name.
     pub incarnation: String,
+    /// Number of the control connection: tells apart two of one peer.
+    pub connection: u64,
     /// What carries the bytes.
     pub transport: Transport,
     /// Counts since it connected.
@@ -65,73 +67,59 @@ pub struct Metrics {
     pub peers: Vec<PeerMetrics>,
 }
 
-/// One counter as Prometheus knows it: name, help, and the value.
-type Family = (&'static str, &'static str, fn(&TransferCounters) -> u64);
+/// One counter as Prometheus knows it: name, help, and the value. `_total` is added to the name.
+type Counter = (&'static str, &'static str, fn(&TransferCounters) -> u64);
 
-const FAMILIES: [Family; 9] = [
-    ("posted_transfers_total", "Transfers posted.", |counters| counters.posted),
-    ("completed_transfers_total", "Transfers that moved every byte.", |counters| counters.completed),
-    ("failed_transfers_total", "Transfers that failed.", |counters| counters.failed),
-    ("cancelled_transfers_total", "Transfers that were cancelled.", |counters| counters.cancelled),
-    ("overdue_transfers_total", "Transfers whose deadline passed.", |counters| counters.overdue),
-    ("bytes_total", "Bytes of completed transfers.", |counters| counters.bytes),
-    ("work_requests_total", "Work requests of completed transfers.", |counters| counters.work_requests),
-    ("notifications_total", "Notifications received.", |counters| counters.notifications),
-    ("reported_failures_total", "Failed transfers reported by peers.", |counters| counters.reported),
+const FAMILIES: [Counter; 9] = [
+    ("posted_transfers", "Transfers posted.", |counters| counters.posted),
+    ("completed_transfers", "Transfers that moved every byte.", |counters| counters.completed),
+    ("failed_transfers", "Transfers that failed.", |counters| counters.failed),
+    ("cancelled_transfers", "Transfers that were cancelled.", |counters| counters.cancelled),
+    ("overdue_transfers", "Transfers whose deadline passed.", |counters| counters.overdue),
+    ("bytes", "Bytes of completed transfers.", |counters| counters.bytes),
+    ("work_requests", "Work requests of completed transfers.", |counters| counters.work_requests),
+    ("notifications", "Notifications received.", |counters| counters.notifications),
+    ("reported_failures", "Failed transfers reported by peers.", |counters| counters.reported),
 ];
 
 impl Metrics {
     /// The counts in Prometheus' text format, version 0.0.4.
     #[must_use]
     pub fn prometheus(&self) -> String {
-        let mut text = String::new();
-        for (name, help, value) in FAMILIES {
-            head(&mut text, name, help, "counter");
-            line(&mut text, name, None, value(&self.total));
-        }
-        head(&mut text, "caches", "Caches registered now.", "gauge");
-        line(&mut text, "caches", None, self.caches);
-        for (name, help, value) in FAMILIES {
-            self.for_peers(&mut text, ("counter", name, help), |peer| value(&peer.counters));
-        }
-        let rate = ("gauge", "link_bytes_per_second", "Bandwidth learned from transfers.");
-        self.for_peers(&mut text, rate, |peer| peer.link.bytes_per_second);
-        let cost = ("gauge", "link_request_seconds", "Cost of a work request learned from transfers.");
-        self.for_peers(&mut text, cost, |peer| peer.link.request_seconds);
-        text
+        let mut page = Page::default();
+        self.write(&mut page);
+        page.into_string()
     }
 
-    fn for_peers<T: Display>(
-        &self,
-        text: &mut String,
-        (kind, name, help): (&str, &str, &str),
-        value: impl Fn(&PeerMetrics) -> T,
-    ) {
-        let name = format!("peer_{name}");
-        head(text, &name, help, kind);
-        self.peers.iter().for_each(|peer| line(text, &name, Some(peer), value(peer)));
+    /// Writes the same behind what others wrote.
+    pub fn write(&self, page: &mut Page) {
+        for (name, help, value) in FAMILIES {
+            page.counter(&format!("pmd_kv_{name}"), help).sample(&[], value(&self.total));
+        }
+        page.gauge("pmd_kv_caches", "Caches registered now.").sample(&[], self.caches);
+        for (name, help, value) in FAMILIES {
+            let family = page.counter(&format!("pmd_kv_peer_{name}"), help);
+            self.for_peers(family, |peer| value(&peer.counters).into());
+        }
+        let rate = page.gauge("pmd_kv_peer_link_bytes_per_second", "Bandwidth learned from transfers.");
+        self.for_peers(rate, |peer| peer.link.bytes_per_second.into());
+        let help = "Cost of a work request learned from transfers.";
+        let cost = page.gauge("pmd_kv_peer_link_request_seconds", help);
+        self.for_peers(cost, |peer| peer.link.request_seconds.into());
     }
-}
 
-// Writing to a string does not fail.
-fn head(text: &mut String, name: &str, help: &str, kind: &str) {
-    let _ = writeln!(text, "# HELP pmd_kv_{name} {help}\n# TYPE pmd_kv_{name} {kind}");
-}
-
-fn line(text: &mut String, name: &str, peer: Option<&PeerMetrics>, value: impl Display) {
-    let labels = peer.map(Labels).map(|labels| labels.to_string()).unwrap_or_default();
-    let _ = writeln!(text, "pmd_kv_{name}{labels} {value}");
-}
-
-/// What tells a peer's lines apart.
-struct Labels<'a>(&'a PeerMetrics);
-
-impl Display for Labels<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PeerMetrics { name, incarnation, transport, .. } = self.0;
-        let name = name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        let transport = transport.name();
-        write!(formatter, "{{peer=\"{name}\",incarnation=\"{incarnation}\",transport=\"{transport}\"}}")
+    /// One sample for each peer. One that is connected twice, each side having asked the other, has two connections.
+    fn for_peers(&self, mut family: Family<'_>, value: impl Fn(&PeerMetrics) -> Value) {
+        for peer in &self.peers {
+            let connection = peer.connection.to_string();
+            let labels = [
+                ("peer", peer.name.as_str()),
+                ("incarnation", peer.incarnation.as_str()),
+                ("connection", connection.as_str()),
+                ("transport", peer.transport.name()),
+            ];
+            family.sample(&labels, value(peer));
+        }
     }
 }
 
@@ -180,6 +168,7 @@ impl CounterCells {
 pub(super) struct PeerRecord {
     name: String,
     incarnation: String,
+    connection: u64,
     transport: Transport,
     counters: CounterCells,
     link: Mutex<LinkModel>,
@@ -191,6 +180,7 @@ impl PeerRecord {
         Self {
             name: identity.name.clone(),
             incarnation: identity.incarnation.0.iter().map(|byte| format!("{byte:02x}")).collect(),
+            connection: peer.connection().number(),
             transport: peer.transport(),
             counters: CounterCells::default(),
             link: Mutex::new(LinkModel::new(peer.transport())),
@@ -229,6 +219,7 @@ impl PeerRecord {
         PeerMetrics {
             name: self.name.clone(),
             incarnation: self.incarnation.clone(),
+            connection: self.connection,
             transport: self.transport,
             counters: self.counters.read(),
             link: self.figures(),

@@ -16,6 +16,7 @@
 //! | `transfer`, `failure`, `courier` | a posted one; what its peer is told if it fails, and by whom |
 //! | `stream` | layers one by one, on either side |
 //! | `service`, `events` | what peers ask and say, and waiting for it |
+//! | `names` | engines that find each other by name |
 //! | `metrics`, `estimate` | counts, and what was learned from transfers |
 
 mod cache;
@@ -25,6 +26,7 @@ mod estimate;
 mod events;
 mod failure;
 mod metrics;
+mod names;
 mod outline;
 mod prepared;
 mod remote;

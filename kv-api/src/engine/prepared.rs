@@ -7,7 +7,7 @@ use std::{
 
 use pmd_host::{
     control::Connection,
-    lane::Route,
+    endpoint::Peer,
     transfer::{
         self, KeepAlive, Notification, Observer, Spares, Transfer, TransferOptions, WorkBuffers, WorkList,
         WorkListBuilder, WorkListLimits,
@@ -30,7 +30,7 @@ use crate::planner::{Direction, LayerMap, Plan};
 /// its own.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    route: Route,
+    to: Peer,
     connection: Connection,
     work: Arc<WorkList>,
     outline: Arc<Outline>,
@@ -68,7 +68,7 @@ impl Prepared {
         let work = Arc::new(work_list(&spares.lists, &plan, limits));
         let blocks = plan.pieces();
         Ok(Self {
-            route: peer.route().clone(),
+            to: peer.clone(),
             connection: peer.connection().clone(),
             work,
             outline,
@@ -87,7 +87,8 @@ impl Prepared {
         Self { notification: Some(bytes), ..self }
     }
 
-    /// Hands the transfer to the lane and returns at once; waits only while the lane's ring is full.
+    /// Hands the transfer to the lane, or to the rails to the peer where it is large and there are some, and returns at once;
+    /// waits only while the lane's ring is full.
     ///
     /// # Errors
     /// [`EngineError::Submit`].
@@ -182,7 +183,7 @@ impl Prepared {
             priority,
             observer: Some(Observer(Arc::clone(&record) as _)),
         };
-        let transfer = self.route.submit_waiting(&self.work, options, deadline)?;
+        let transfer = self.to.submit(&self.work, options, deadline)?;
         if let Some(engine) = &engine {
             self.peer.count(&engine.counters, Count::Posted, 1);
         }

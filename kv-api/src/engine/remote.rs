@@ -8,6 +8,7 @@ use std::{
 use pmd_host::{
     control::{Refusal, RequestError},
     endpoint::Peer,
+    region::PathRefusal,
     soft::Accelerators,
 };
 
@@ -34,6 +35,8 @@ pub(super) mod request {
 
 /// Refusal code: no cache of that name.
 const NO_SUCH_CACHE: u16 = 1;
+/// Refusal code: peers do not reach the memory of the cache.
+const KEPT_IN: u16 = 2;
 
 /// A cache of a peer.
 #[derive(Clone, Debug)]
@@ -58,6 +61,10 @@ impl RemoteCache {
                 |error| match error {
                     RequestError::Refused(Refusal { code: NO_SUCH_CACHE, .. }) => {
                         EngineError::NoSuchCache { name: name.to_owned() }
+                    }
+                    RequestError::Refused(Refusal { code: KEPT_IN, detail }) => {
+                        let transport = peer.transport();
+                        EngineError::KeptIn { name: name.to_owned(), transport, reasons: detail }
                     }
                     other => other.into(),
                 },
@@ -182,10 +189,15 @@ pub(super) fn describe(
     find: impl FnOnce(&str) -> Option<Cache>,
 ) -> Result<Vec<u8>, Refusal> {
     let name = String::from_utf8_lossy(name);
-    let descriptor = find(&name).and_then(|cache| cache.descriptor(peer.transport()));
+    let transport = peer.transport();
     let missing = || Refusal { code: NO_SUCH_CACHE, detail: format!("no cache named {name:?}") };
-    let encoded = descriptor.and_then(|descriptor| postcard::to_allocvec(&descriptor).ok());
-    encoded.ok_or_else(missing)
+    let cache = find(&name).ok_or_else(missing)?;
+    let kept_in = || {
+        let refusals: Vec<String> = cache.refusals(transport).iter().map(PathRefusal::to_string).collect();
+        Refusal { code: KEPT_IN, detail: refusals.join("; ") }
+    };
+    let descriptor = cache.descriptor(transport).ok_or_else(kept_in)?;
+    postcard::to_allocvec(&descriptor).map_err(|_| missing())
 }
 
 fn is_driven(accelerators: &Accelerators, device: &CacheDevice) -> bool {

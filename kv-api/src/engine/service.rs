@@ -10,6 +10,7 @@ use pmd_host::{
     control::{DownReason, Refusal},
     endpoint::{Peer, PeerService},
     lane::Message,
+    metrics::Page,
 };
 
 use super::{
@@ -122,6 +123,10 @@ impl PeerService for Shared {
         }
         let notification = Notification { peer: peer.clone(), bytes: message.bytes.to_vec() };
         self.inbox.arrived(Event::Notification(notification));
+    }
+
+    fn metrics(&self, page: &mut Page) {
+        Shared::metrics(self).write(page);
     }
 
     fn down(&self, peer: &Peer, reason: &DownReason) {

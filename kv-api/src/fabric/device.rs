@@ -109,7 +109,9 @@ impl Fabric {
         unsafe { adopt(self.accelerators(), address, length, device) }
     }
 
-    /// Registers memory of an accelerator for transfers in both directions; the segment keeps it.
+    /// Registers memory of an accelerator for transfers in both directions; the segment keeps it. Over a NIC that does not
+    /// reach the memory it is for this side's own transfers alone ([`Segment::path`] is
+    /// [`Staged`](pmd_host::region::RegionPath::Staged)), and peers are not told of it.
     ///
     /// # Errors
     /// [`FabricError::Register`].
@@ -143,7 +145,7 @@ impl Fabric {
         memory: Arc<dyn DeviceMemory>,
         owner: Option<KeepAlive>,
     ) -> Result<Segment, FabricError> {
-        let registered = self.endpoint.register_device(Arc::clone(&memory), Access::READ_WRITE)?;
+        let registered = self.endpoint.register_device_or_stage(Arc::clone(&memory), Access::READ_WRITE)?;
         Ok(self.enter(registered, Owner::Device(memory, owner)))
     }
 

@@ -5,6 +5,7 @@ use pmd_host::{
     backend::Transport,
     control::RequestError,
     endpoint::{EndpointError, RegisterError},
+    nic,
     soft::{self, AllocateError},
     transfer::SubmitError,
 };
@@ -26,7 +27,11 @@ pub enum FabricError {
     Allocate(#[from] AllocateError),
     /// Memory was not registered.
     #[error(transparent)]
-    Register(#[from] RegisterError),
+    Register(RegisterError),
+    /// No device of this process reaches the memory of an accelerator: the NIC has no way to it, and where peers were to have
+    /// it, none to let them in.
+    #[error(transparent)]
+    Unreachable(RegisterError),
     /// An accelerator does not take the memory for its own, has no room, or failed.
     #[error(transparent)]
     Accelerator(#[from] AcceleratorError),
@@ -55,7 +60,8 @@ pub enum FabricError {
     },
     /// A descriptor's memory at the peer is in no segment that the peer has registered.
     #[error(
-        "descriptor {index}: {length} bytes at {address:#x} of the peer are in none of its registered segments"
+        "descriptor {index}: {length} bytes at {address:#x} of the peer are in none of its registered segments that the \
+         transport between you reaches"
     )]
     Remote {
         /// Which descriptor.
@@ -96,6 +102,18 @@ pub enum DeviceFault {
     Failed,
 }
 
+impl From<RegisterError> for FabricError {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::Unreachable { .. }
+            | RegisterError::Nic(
+                nic::RegisterError::Unreachable { .. } | nic::RegisterError::NoDescriptor { .. },
+            ) => Self::Unreachable(error),
+            error => Self::Register(error),
+        }
+    }
+}
+
 impl FabricError {
     /// What is wrong about device memory; `None` where the error is about something else.
     #[must_use]
@@ -103,7 +121,7 @@ impl FabricError {
         match self {
             Self::NoDevice { .. } => Some(DeviceFault::Argument),
             Self::Accelerator(error) => Some(DeviceFault::of(error)),
-            Self::Register(error) => DeviceFault::of_registering(error),
+            Self::Register(error) | Self::Unreachable(error) => DeviceFault::of_registering(error),
             _ => None,
         }
     }
@@ -131,6 +149,9 @@ impl DeviceFault {
     pub const fn of_registering(error: &RegisterError) -> Option<Self> {
         match error {
             RegisterError::Unreachable { .. }
+            | RegisterError::Nic(
+                nic::RegisterError::Unreachable { .. } | nic::RegisterError::NoDescriptor { .. },
+            )
             | RegisterError::Soft(soft::RegisterError::NoAccelerator { .. }) => Some(Self::Unsupported),
             RegisterError::Soft(soft::RegisterError::Accelerator(error)) => Some(Self::of(error)),
             _ => None,

@@ -72,7 +72,8 @@ impl Plan {
         Ok(Self { peer: peer.clone(), work: Arc::new(work), segments: local.into_segments() })
     }
 
-    /// Hands the transfer to the lane and returns at once; waits only while the lane's ring is full.
+    /// Hands the transfer to the lane, or to the rails to the peer where it is large and there are some, and returns at once;
+    /// waits only while the lane's ring is full.
     ///
     /// # Errors
     /// [`FabricError::Submit`].
@@ -81,7 +82,7 @@ impl Plan {
         let notify = notify.map(|bytes| Notification { bytes, immediate });
         let keep_alive = Some(KeepAlive(Arc::new(Arc::clone(&self.segments))));
         let options = TransferOptions { notify, deadline, keep_alive, ..TransferOptions::default() };
-        Ok(self.peer.route().submit_waiting(&self.work, options, deadline)?)
+        Ok(self.peer.submit(&self.work, options, deadline)?)
     }
 
     /// The peer that it goes to or comes from.

@@ -9,7 +9,13 @@ use pmd_core::{
     accelerator::DeviceMemory,
     memory::{LocalKey, RemoteKey},
 };
-use pmd_host::{backend::Transport, endpoint::Registered, soft::Arena, transfer::KeepAlive};
+use pmd_host::{
+    backend::Transport,
+    endpoint::Registered,
+    region::{PathRefusal, RegionPath},
+    soft::Arena,
+    transfer::KeepAlive,
+};
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
@@ -97,6 +103,18 @@ impl Segment {
         let key = |transport| self.0.registered.remote_key(transport).map(|key| (transport, key.0));
         let keys = Transport::ALL.into_iter().filter_map(key).collect();
         ExportedSegment { id: self.id(), address: self.address(), length: self.length(), keys }
+    }
+
+    /// How the bytes are reached over `transport`; `None` where they are not.
+    #[must_use]
+    pub fn path(&self, transport: Transport) -> Option<RegionPath> {
+        self.0.registered.path(transport)
+    }
+
+    /// Which better ways there were not over `transport`, and why.
+    #[must_use]
+    pub fn refusals(&self, transport: Transport) -> &[PathRefusal] {
+        self.0.registered.refusals(transport)
     }
 
     /// Key for this process's own work requests over `transport`.

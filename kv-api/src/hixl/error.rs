@@ -255,7 +255,7 @@ fn of_fabric(error: &FabricError) -> Status {
         FabricError::Allocate(AllocateError::NoSpace { .. } | AllocateError::NoHugePages { .. }) => {
             Status::ResourceExhausted
         }
-        FabricError::Register(error) => of_register(error),
+        FabricError::Register(error) | FabricError::Unreachable(error) => of_register(error),
         FabricError::Submit(SubmitError::RouteFailed(_)) => Status::NotConnected,
         FabricError::Submit(SubmitError::Full(_)) => Status::Timeout,
         FabricError::Local { .. } | FabricError::Remote { .. } => Status::ParamInvalid,
@@ -275,9 +275,7 @@ const fn of_device(fault: DeviceFault) -> Status {
 
 fn of_endpoint(error: &EndpointError) -> Status {
     match error {
-        EndpointError::TransportMissing { .. } | EndpointError::NoCommonTransport { .. } => {
-            Status::Unsupported
-        }
+        EndpointError::TransportMissing { .. } | EndpointError::Choice(_) => Status::Unsupported,
         EndpointError::Connect(ConnectError::Silent { .. }) => Status::Timeout,
         EndpointError::Connect(ConnectError::Unreachable { source, .. })
             if source.kind() == io::ErrorKind::TimedOut =>

@@ -323,7 +323,9 @@ impl Connection {
     fn submit(&self, stripe: &mut Stripe, options: TransferOptions) -> Result<(), RouteFault> {
         let route = self.peer.routes().nth(stripe.route).unwrap_or(self.peer.route());
         let ended = |fault: RouteFault| Progress::Ended(Err(fault.transfer_error()));
-        stripe.progress = match route.submit(&stripe.work, options) {
+        // With a time that is over it does not wait.
+        let submitted = self.peer.submit_beside(route, &stripe.work, options, Some(Instant::now()));
+        stripe.progress = match submitted {
             Ok(transfer) => Progress::UnderWay(transfer),
             Err(SubmitError::Full(_)) => Progress::Unsubmitted,
             Err(SubmitError::RouteFailed(fault)) => {
@@ -484,6 +486,7 @@ fn stopped(reason: Reason, met: bool) -> SendError {
 const fn cause(error: TransferError) -> RouteFault {
     match error {
         TransferError::PeerDown => RouteFault::PeerDown,
+        TransferError::PeerSilent { silence } => RouteFault::PeerSilent { silence },
         TransferError::Flushed { cause } => cause,
         TransferError::RouteClosed => RouteFault::Closed,
         TransferError::LaneEnded { fault } => RouteFault::LaneEnded(fault),

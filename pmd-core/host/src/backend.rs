@@ -2,7 +2,7 @@
 //! them, sleeping until something happens. Implemented by `soft`, `mlx5` and `verbs`.
 
 use std::{
-    net::{Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd, BorrowedFd},
     time::Duration,
 };
@@ -10,12 +10,14 @@ use std::{
 use pmd_core::{
     provider::{Completion, Provider, QueuePairHandle, SharedReceiveHandle},
     queue::QueuePairState,
+    wire::{BASIC_BLOCK, Cqe64, UNIT},
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    identity::{DeviceId, HostId},
+    identity::{DeviceId, HostId, Separation},
+    security::KeyMismatch,
     transfer::DeviceFault,
 };
 
@@ -83,6 +85,12 @@ pub trait Backend: Provider + Send {
         None
     }
 
+    /// What a completion with an error says about the keys of both sides, where they are why no connection came about.
+    fn key_mismatch(&self, completion: &Completion) -> Option<KeyMismatch> {
+        let _ = completion;
+        None
+    }
+
     /// Whether the last call left something that the next poll goes on with: a lane then polls again at once and gives
     /// the processor to nobody, whatever it does when it is idle. Devices that work by themselves have nothing to say.
     fn is_unfinished(&self) -> bool {
@@ -114,13 +122,29 @@ pub struct QueuePairConfig {
     pub shared_receive: Option<SharedReceiveHandle>,
 }
 
+impl QueuePairConfig {
+    /// Bytes of host memory that its queues take: the send queue, the receive queue if it is its own, and an entry of the
+    /// completion queue for each request that can be outstanding. Doorbells, and what a device keeps to itself, come on top.
+    #[must_use]
+    pub const fn queue_bytes(&self) -> u64 {
+        let sends = power_of_two(self.send_slots);
+        let receives = if self.shared_receive.is_some() { 0 } else { power_of_two(self.receives) };
+        let receive = power_of_two(self.sges) * UNIT as u64;
+        sends * BASIC_BLOCK as u64 + receives * receive + (sends + receives) * size_of::<Cqe64>() as u64
+    }
+}
+
+const fn power_of_two(wanted: u32) -> u64 {
+    (if wanted == 0 { 1 } else { wanted as u64 }).next_power_of_two()
+}
+
 impl Default for QueuePairConfig {
     fn default() -> Self {
         Self { send_slots: 1024, receives: 256, sges: 30, inline_bytes: 128, shared_receive: None }
     }
 }
 
-/// How a queue pair reaches its peer; the names are those of `struct ibv_qp_attr`.
+/// How a queue pair reaches its peer; the names are those of `struct ibv_qp_attr`, but for [`ConnectOptions::source`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectOptions {
     /// Path MTU in bytes: 256, 512, 1024, 2048 or 4096; `None` takes the smaller of both ports'.
@@ -137,6 +161,9 @@ pub struct ConnectOptions {
     pub rnr_retry: u8,
     /// Minimum RNR timer code, 0 to 31 (12 is 0.64 ms).
     pub minimum_rnr_timer: u8,
+    /// Over TCP, this host's address that streams leave from; `None` leaves it to the system. Where the other side is the one
+    /// that dials, it does not matter.
+    pub source: Option<IpAddr>,
 }
 
 impl Default for ConnectOptions {
@@ -149,6 +176,7 @@ impl Default for ConnectOptions {
             retry_count: 6,
             rnr_retry: 7,
             minimum_rnr_timer: 12,
+            source: None,
         }
     }
 }
@@ -318,8 +346,8 @@ pub enum SetupError {
     /// The peer is on another host, or hidden by another user or namespace.
     #[error("peer is not reachable over shared memory: {reason}")]
     NotSameHost {
-        /// Which part of the identity differs.
-        reason: &'static str,
+        /// What separates the processes.
+        reason: Separation,
     },
     /// No process listens under the peer's device id: it exited, or was restarted under a new one.
     #[error("soft HCA {device} is gone: its process exited or was restarted; fetch a fresh address")]
@@ -328,7 +356,9 @@ pub enum SetupError {
         device: DeviceId,
     },
     /// The soft HCA is not reached over TCP.
-    #[error("this soft HCA does not listen for TCP: open it with DeviceConfig::tcp")]
+    #[error(
+        "this soft HCA does not listen for TCP: open it with DeviceConfig::tcp, or call Device::listen_over_tcp"
+    )]
     NotListening,
     /// No GID of the port fits the peer's address.
     #[error("no GID of {device} port {port} can reach {gid}: {advice}")]

@@ -5,20 +5,37 @@
 //!
 //! | variable | says | default |
 //! |---|---|---|
-//! | `PMD_TRANSPORT` | `auto`, `shm`, `mlx5` or `verbs` | `auto` |
+//! | `PMD_TRANSPORT` | `auto`, `shm`, `mlx5`, `verbs` or `tcp` | `auto` |
 //! | `PMD_DEVICE` | name of the NIC (`mlx5_0`) | the first that can be used |
 //! | `PMD_IDLE` | what an idle lane does: `spin`, `yield` or `park` | `park` |
 //! | `PMD_QUEUE_PAIRS` | queue pairs to each peer, 1 to 64 | 1 |
+//! | `PMD_RAILS` | over TCP, addresses of this host for large transfers, with commas between them ([`RailsConfig`]): a rail on each | none |
+//! | `PMD_METRICS` | where each endpoint answers `GET /metrics`, durations of transfers among them: a port of this host alone, or `ADDRESS:PORT`; the first free one of 32 ports ([`MetricsAddress`]) | nowhere |
+//! | `PMD_KEY_FILE` | file of the pre-shared key, see [`security`](crate::security) | no key |
+//! | `PMD_DATA_ENCRYPTION` | with a key, whether data over TCP is encrypted: `on` or `off` | `on` |
+//! | `PMD_PIN_ARENAS` | `1` page-locks arenas for the accelerators ([`DeviceConfig::pin_arenas`](crate::soft::DeviceConfig::pin_arenas)), `0` does not | `0` |
 
-use std::env::{self, VarError};
+use std::{
+    env::{self, VarError},
+    path::Path,
+};
 
 use thiserror::Error;
 
 use crate::{
     backend::Transport,
-    endpoint::{EndpointConfig, TransportChoice},
+    endpoint::{EndpointConfig, RailsConfig, TransportChoice},
     lane::Idle,
+    metrics::MetricsAddress,
+    rail::MOST_RAILS,
+    security::{KeyError, PreSharedKey, Security},
 };
+
+/// Names the file of the pre-shared key.
+pub const KEY_FILE_VARIABLE: &str = "PMD_KEY_FILE";
+
+/// Says whether data over TCP is encrypted.
+pub const DATA_ENCRYPTION_VARIABLE: &str = "PMD_DATA_ENCRYPTION";
 
 /// Most queue pairs to a peer that `PMD_QUEUE_PAIRS` may ask for.
 const MOST_QUEUE_PAIRS: usize = 64;
@@ -66,7 +83,43 @@ pub fn endpoint_config_of(
         let number = value.parse().ok().filter(|number| (1..=MOST_QUEUE_PAIRS).contains(number));
         set(&mut config.queue_pairs, number)
     })?;
+    parse("PMD_RAILS", "IP addresses of this host with commas between them, 64 at most", &mut |value| {
+        set(&mut config.rails, rails(value))
+    })?;
+    parse("PMD_METRICS", "a port, or an IP address and a port", &mut |value| {
+        let address = value.parse::<MetricsAddress>().ok();
+        config.lane.latencies = address.is_some();
+        set(&mut config.metrics.listen, address.map(Some))
+    })?;
+    parse("PMD_PIN_ARENAS", "0 or 1", &mut |value| set(&mut config.soft.pin_arenas, switch(value)))?;
+    config.security = security_of(variable)?;
     Ok(config)
+}
+
+/// What peers must know, as the variables say.
+///
+/// # Errors
+/// [`EnvironmentError`]: a key file that gives no key is never taken for no key.
+pub fn security_of(variable: impl Fn(&str) -> Option<String>) -> Result<Security, EnvironmentError> {
+    let mut security = Security::default();
+    if let Some(value) = variable(KEY_FILE_VARIABLE) {
+        let key = PreSharedKey::from_file(Path::new(&value));
+        let refused = |error: KeyError| EnvironmentError {
+            variable: KEY_FILE_VARIABLE,
+            value,
+            allowed: error.advice(),
+        };
+        security.key = Some(key.map_err(refused)?);
+    }
+    match variable(DATA_ENCRYPTION_VARIABLE).as_deref() {
+        None | Some("on") => {}
+        Some("off") => security.seal_data = false,
+        Some(value) => {
+            let (variable, value) = (DATA_ENCRYPTION_VARIABLE, value.to_owned());
+            return Err(EnvironmentError { variable, value, allowed: "on or off" });
+        }
+    }
+    Ok(security)
 }
 
 /// Whether there was a value to set.
@@ -77,6 +130,20 @@ fn set<T>(place: &mut T, value: Option<T>) -> bool {
 fn transport(name: &str) -> Option<TransportChoice> {
     let only = || Transport::ALL.into_iter().find(|transport| transport.name() == name);
     if name == "auto" { Some(TransportChoice::Auto) } else { only().map(TransportChoice::Only) }
+}
+
+fn rails(value: &str) -> Option<RailsConfig> {
+    let addresses =
+        value.split(',').map(|address| address.trim().parse().ok()).collect::<Option<Vec<_>>>()?;
+    (addresses.len() <= MOST_RAILS).then(|| RailsConfig::over(addresses))
+}
+
+fn switch(value: &str) -> Option<bool> {
+    match value {
+        "0" => Some(false),
+        "1" => Some(true),
+        _ => None,
+    }
 }
 
 fn idle(name: &str) -> Option<Idle> {
@@ -102,6 +169,8 @@ pub struct EnvironmentError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn with(name: &'static str, value: &'static str) -> Result<EndpointConfig, EnvironmentError> {
@@ -113,6 +182,10 @@ mod tests {
         let config = endpoint_config_of(|_| None).expect("the default");
         assert_eq!((config.transport, config.lane.idle), (TransportChoice::Auto, Idle::Park));
         assert_eq!((config.nic.device, config.queue_pairs), (None, 1));
+        assert_eq!((config.metrics.listen, config.lane.latencies), (None, false));
+        assert_eq!(config.security, Security::default());
+        assert!(!config.soft.pin_arenas);
+        assert_eq!(config.rails, RailsConfig::default());
     }
 
     #[test]
@@ -127,6 +200,42 @@ mod tests {
         }
         assert_eq!(with("PMD_DEVICE", "mlx5_1").expect("a device").nic.device.as_deref(), Some("mlx5_1"));
         assert_eq!(with("PMD_QUEUE_PAIRS", "64").expect("a number").queue_pairs, 64);
+        let rails = with("PMD_RAILS", "10.0.0.1, fd00::1").expect("addresses").rails;
+        let addresses: Vec<_> = rails.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!((rails.count, addresses.concat().as_str()), (2, "10.0.0.1fd00::1"));
+        let config = with("PMD_METRICS", "9500").expect("a port");
+        let address = config.metrics.listen.expect("asked for");
+        assert_eq!((address.to_string().as_str(), config.lane.latencies), ("127.0.0.1:9500", true));
+        for (value, pins) in [("0", false), ("1", true)] {
+            assert_eq!(with("PMD_PIN_ARENAS", value).expect("a switch").soft.pin_arenas, pins);
+        }
+    }
+
+    #[test]
+    fn a_key_is_read_from_its_file_and_data_is_encrypted_unless_told_otherwise() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("key");
+        let name = path.to_str().expect("text").to_owned();
+        let variable = |asked: &str, encryption: Option<&str>| match asked {
+            KEY_FILE_VARIABLE => Some(name.clone()),
+            DATA_ENCRYPTION_VARIABLE => encryption.map(str::to_owned),
+            _ => None,
+        };
+        let read = |encryption| endpoint_config_of(|asked| variable(asked, encryption));
+        let error = read(None).expect_err("there is no file");
+        assert_eq!((error.variable, &error.value), (KEY_FILE_VARIABLE, &name));
+        std::fs::write(&path, "5a".repeat(32)).expect("written");
+        let open = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(&path, open).expect("permissions");
+        let error = read(None).expect_err("others can read it");
+        assert!(error.allowed.contains("600"), "{error}");
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, private).expect("permissions");
+        let key = Some(PreSharedKey::from_bytes(&[0x5a; 32]));
+        for (encryption, seal_data) in [(None, true), (Some("on"), true), (Some("off"), false)] {
+            let security = read(encryption).expect("a key").security;
+            assert_eq!(security, Security { key: key.clone(), seal_data });
+        }
     }
 
     #[test]
@@ -138,6 +247,13 @@ mod tests {
             ("PMD_QUEUE_PAIRS", "0"),
             ("PMD_QUEUE_PAIRS", "65"),
             ("PMD_QUEUE_PAIRS", "many"),
+            ("PMD_RAILS", ""),
+            ("PMD_RAILS", "10.0.0.1,eth1"),
+            ("PMD_METRICS", "localhost:9490"),
+            ("PMD_METRICS", ""),
+            ("PMD_KEY_FILE", "/nowhere/key"),
+            ("PMD_DATA_ENCRYPTION", "yes"),
+            ("PMD_PIN_ARENAS", "yes"),
         ];
         for (name, value) in wrong {
             let error = with(name, value).expect_err(value);

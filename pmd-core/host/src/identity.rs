@@ -4,6 +4,7 @@
 use std::{fmt, fs, io, os::unix::fs::MetadataExt};
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 /// Incarnation of a device: 128 random bits drawn when it is opened. A restarted process has another one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -31,6 +32,56 @@ impl fmt::Debug for DeviceId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, formatter)
     }
+}
+
+/// A link between two endpoints: 128 random bits drawn by the side that connects, the same at both ends. Endpoints that
+/// link again have another one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LinkId(DeviceId);
+
+impl LinkId {
+    /// Draws a new one.
+    ///
+    /// # Errors
+    /// When the system has no random source.
+    pub fn random() -> io::Result<Self> {
+        DeviceId::random().map(Self)
+    }
+}
+
+impl fmt::Display for LinkId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, formatter)
+    }
+}
+
+impl fmt::Debug for LinkId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+/// Why two processes cannot share memory.
+///
+/// Namespaces of processes, of System V IPC and of mounts are no matter: nothing of what is shared has a path or an IPC
+/// key, descriptors come over the socket, and where the kernel hides a process (`process_vm_readv`) packets take over.
+/// Namespaces of users matter only where they make the other process another user, which the socket tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Error)]
+#[non_exhaustive]
+pub enum Separation {
+    /// Another kernel, or another boot of it.
+    #[error("the peer runs on another host")]
+    Host,
+    /// Abstract socket names are those of a network namespace.
+    #[error("the peer is in another network namespace")]
+    NetworkNamespace,
+    /// Memory is private to a user.
+    #[error("the peer runs as another user")]
+    User,
+    /// By all that the peer says it should work, yet its socket was not found, or belongs to somebody else: a clone of a
+    /// virtual machine, or another user in truth, by a namespace of users.
+    #[error("the peer's socket is not reached: it is a clone of this host, or another user in truth")]
+    Socket,
 }
 
 /// What two processes must have in common to share memory through abstract sockets and descriptors.
@@ -63,13 +114,13 @@ impl HostId {
 
     /// Why memory cannot be shared with `other`, or `None` when it can.
     #[must_use]
-    pub fn separation(&self, other: &Self) -> Option<&'static str> {
+    pub fn separation(&self, other: &Self) -> Option<Separation> {
         if self.boot != other.boot {
-            Some("the peer runs on another host")
+            Some(Separation::Host)
         } else if self.network_namespace != other.network_namespace {
-            Some("the peer is in another network namespace")
+            Some(Separation::NetworkNamespace)
         } else if self.user != other.user {
-            Some("the peer runs as another user")
+            Some(Separation::User)
         } else {
             None
         }

@@ -20,12 +20,16 @@
 //! | [`transfer`] | what is planned, what is in flight, what became of it |
 //! | [`lane`] | lanes, the routes on them, messages |
 //! | [`control`] | the control connections: who the peers are and whether they live |
+//! | [`rail`] | several ways to one peer: which chunk goes where, and what goes again |
 //! | [`registration`], [`region`] | the cache of registrations; registered memory |
 //! | [`backend`] | what a lane needs of a device; implemented by [`soft`], [`mlx5`] and [`verbs`] |
 //! | [`accelerator`] | the accelerator without a device; waiting for events of any accelerator |
 //! | [`nic`] | the open NIC that `mlx5` and `verbs` share |
 //! | [`identity`] | who a device and its host are |
+//! | [`security`] | the pre-shared key; who can do what: the threat model |
 //! | [`topology`] | where NICs, accelerators and cores sit; which cores a NIC's lanes keep to |
+//! | [`launch`], [`metadata`] | what launchers say of a process; how processes find each other by name |
+//! | [`metrics`] | what all of these count, and how it is served |
 //! | [`environment`], [`interface`] | settings from the environment; addresses by the name of an interface |
 //!
 //! # Quick start
@@ -81,6 +85,11 @@
 //! - **Lane** ([`Lane`](lane::Lane)): drives one back end. Submissions reach it through a lock-free ring, one slot
 //!   for a transfer of any size.
 //! - **Route** ([`Route`](lane::Route)): the queue pairs to one peer. Transfers take turns on it, batch by batch.
+//! - **Rail** ([`rail`]): one of several ways to a peer for large transfers ([`Peer::submit`](endpoint::Peer::submit)), a
+//!   route of its own, over TCP between addresses of its own. Chunks go where they are done first; a rail that breaks is
+//!   dropped, what it had goes again on others, and it is taken back when it works again. Messages stay on the peer's route,
+//!   so a peer whose route or control connection breaks is not kept by rails. See
+//!   [`RailsConfig`](endpoint::RailsConfig).
 //! - **Work list** ([`WorkList`](transfer::WorkList)): the plan of a transfer, with neighbouring pieces merged. Made
 //!   once, submitted any number of times.
 //! - **Transfer** ([`Transfer`](transfer::Transfer)): a work list in flight; poll it, wait for it with a deadline,
@@ -103,21 +112,32 @@
 //!   it.
 //!
 //! # Choice of the transport
-//! It is made once for each peer, by the side that connects, and [`Peer::transport`](endpoint::Peer::transport) tells
-//! it. A transport that was asked for and is not there is an error; nothing falls back to another.
+//! It is made once for each peer, by both ends from the same facts, and [`Peer::choice`](endpoint::Peer::choice) tells
+//! it, with what was against each better transport; so does a `tracing` event when the peer is linked. A transport that
+//! was asked for and cannot be used is an error ([`ChoiceError`](endpoint::ChoiceError)); nothing falls back to another.
 //!
-//! | [`TransportChoice`](endpoint::TransportChoice) | peer of the same host, user and network namespace | any other peer |
-//! |---|---|---|
-//! | `Auto` | shared memory | the NIC: `Mlx5` where mlx5 drives it, else `Verbs` |
-//! | `Only(SharedMemory)` | shared memory | [`NoCommonTransport`](endpoint::EndpointError::NoCommonTransport) says why |
-//! | `Only(Mlx5)`, `Only(Verbs)` | the NIC | the NIC |
-//! | `Only(Tcp)` | TCP | TCP |
+//! | [`TransportChoice`](endpoint::TransportChoice) of the two ends | memory can be shared | both have a NIC and reach each other's GID | neither |
+//! |---|---|---|---|
+//! | `Auto`, `Auto` | shared memory | the NIC: `Mlx5` where mlx5 drives it, else `Verbs` | TCP |
+//! | `Only(SharedMemory)`, that or `Auto` | shared memory | `Unmet` | `Unmet` |
+//! | `Only(Mlx5)` or `Only(Verbs)`, those or `Auto` | the NIC, if there is a way | the NIC | `Unmet` |
+//! | `Only(Tcp)`, that or `Auto` | TCP | TCP | TCP |
+//! | `Only` of different ones | `WishesDiffer` | `WishesDiffer` | `WishesDiffer` |
+//!
+//! - **Memory can be shared** by processes of one boot of one kernel, one network namespace and one user that can connect to
+//!   each other's socket ([`Separation`](identity::Separation)); either end tries. Namespaces of processes, mounts and
+//!   IPC are no matter.
+//! - **A GID is reached** where link layers, kinds of GID, subnets of InfiniBand and the path MTU that was asked for fit,
+//!   the port is up, and on RoCE the kernel has a route to it by the interface of this end's own
+//!   ([`FabricObstacle`](endpoint::FabricObstacle)). Either end looks. Where that cannot be asked (a link-local GID, an
+//!   address of no interface here) `Auto` takes TCP, and who asks for the NIC gets it.
+//! - **TCP** needs nothing, so with `Auto` there is always a transport. The port for its streams is opened with the first
+//!   peer that needs it.
 //!
 //! A NIC that was asked for by name of its transport and cannot be used is
 //! [`TransportMissing`](endpoint::EndpointError::TransportMissing) when the endpoint opens. With `Auto` it may be
 //! absent; [`Endpoint::nic_missing`](endpoint::Endpoint::nic_missing) tells the reason. One end of a route may be
-//! `Mlx5` and the other `Verbs`. Between hosts without a NIC [`Only(Tcp)`](backend::Transport::Tcp) moves bytes; it is not
-//! chosen by itself.
+//! `Mlx5` and the other `Verbs`.
 //!
 //! # Driving a lane oneself
 //! A latency-critical caller runs the lane in its own loop: [`LaneDriver::turn`](lane::LaneDriver::turn) takes
@@ -168,7 +188,8 @@
 //! - An endpoint has one **control thread**, and for each transport that a peer uses one **lane thread**, or
 //!   [as many as it was told](endpoint::EndpointConfig::lanes), started with the first such peer and pinned if
 //!   [`LaneConfig::core`](lane::LaneConfig::core) says so; without it lanes of a NIC keep to the cores near the NIC as
-//!   [`LanePinning`](topology::LanePinning) tells, by default on large machines only.
+//!   [`LanePinning`](topology::LanePinning) tells, by default on large machines only. For each peer with rails there is a
+//!   thread that opens and closes them, and tells outcomes that come up on a thread of the application; it sleeps otherwise.
 //! - [`PeerService`](endpoint::PeerService)'s requests and events come on the control thread, its messages on a lane.
 //!   They must be quick and must not wait there for the same endpoint. A panic in them is caught: it refuses the
 //!   request, or takes the route down.
@@ -191,11 +212,19 @@
 //!   keys.
 //! - A **route** closes when its last handle and transfer are gone, a **lane** ends when its last handle and route
 //!   are, and its thread is joined. An **endpoint** that is dropped says goodbye to its peers; what is in flight to
-//!   them fails.
+//!   them fails. At the peers, what had been posted in full may still be acknowledged, for five seconds at most; the
+//!   rest fails at once.
 //! - A peer that is **killed** or silent beyond [`down_after`](endpoint::EndpointConfig::down_after) is down: its
-//!   route fails with [`RouteFault::PeerDown`](transfer::RouteFault::PeerDown), requests to it fail, the service is
+//!   route fails with [`RouteFault::PeerDown`](transfer::RouteFault::PeerDown), one that is silent with
+//!   [`RouteFault::PeerSilent`](transfer::RouteFault::PeerSilent) and for how long; requests to it fail, the service is
 //!   told once, other peers go on. Shared memory is in anonymous files: nothing stays behind.
 //! - A **restarted** peer is a new one: identities are drawn at start, so old addresses and keys do not reach it.
+//!
+//! # What is told to whom
+//! [`Endpoint::metrics`](endpoint::Endpoint::metrics) and [`metrics`] count. Spans and events of the crate `tracing` say what
+//! happens rarely, on the thread that asks for it or on the control thread, to whichever subscriber the program
+//! installs: `connect`, `accept`, `register` and `register_device` are spans; peers that come and go, refusals and the address
+//! of the metrics are events in them. A lane says nothing: posting and polling only count.
 //!
 //! # Errors
 //! One small enum for each operation: [`EndpointError`](endpoint::EndpointError), [`RouteError`](lane::RouteError),
@@ -205,14 +234,26 @@
 //! pair of hardware; open a new route to go on.
 //!
 //! # Security
-//! The control port does not authenticate and does not encrypt today: listen on a loopback address or a trusted
+//! Without a key the control port neither authenticates nor encrypts: listen on a loopback address or a trusted
 //! network. That holds for the port of a soft HCA over TCP too, which by default listens on every address: set
-//! [`TcpConfig::listen`](soft::TcpConfig::listen) in [`EndpointConfig::soft`](endpoint::EndpointConfig::soft). To take part
-//! in a connection there one has to know the 128 random bits of a device's identity, which the control connection
-//! carries in the clear. A key of the soft HCA has 16 random bits, which protects against mistakes and not against an attacker.
-//! Over shared memory the soft HCA connects processes of one user in one network namespace only; with
-//! [`process_memory`](soft::DeviceConfig::process_memory) it permits other processes of that user to attach to this
-//! one.
+//! [`TcpConfig::listen`](soft::TcpConfig::listen) in [`EndpointConfig::soft`](endpoint::EndpointConfig::soft).
+//! With a pre-shared key, [`EndpointConfig::security`](endpoint::EndpointConfig::security), both take part only in
+//! connections with peers that have it, and encrypt. What a NIC moves is never encrypted. [`security`] tells who can do what.
+//! ```
+//! use pmd_host::endpoint::EndpointConfig;
+//! use pmd_host::security::{PreSharedKey, Security};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = &folder.path().join("key");
+//! # std::fs::write(path, "1f".repeat(32))?;
+//! # std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+//! // 64 hexadecimal digits, as `openssl rand -hex 32` prints them; only the owner may read the file.
+//! let security = Security::with_key(PreSharedKey::from_file(path)?);
+//! let config = EndpointConfig { security, ..EndpointConfig::default() };
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Features
 //! There are no Cargo features. libibverbs, libmlx5 and librdmacm are loaded at run time where they are needed.
@@ -224,10 +265,16 @@ pub mod environment;
 pub mod identity;
 pub mod interface;
 pub mod lane;
+pub mod launch;
+pub mod metadata;
+pub mod metrics;
 pub mod mlx5;
 pub mod nic;
+mod outage;
+pub mod rail;
 pub mod region;
 pub mod registration;
+pub mod security;
 pub mod soft;
 pub mod topology;
 pub mod transfer;

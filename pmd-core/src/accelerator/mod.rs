@@ -32,12 +32,14 @@ mod copy;
 mod error;
 #[cfg(test)]
 mod tests;
+mod word;
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{any::Any, fmt};
 
 pub use copy::{BlockCopies, BlockPair, BlockTable, CopyDirection, CopyRange};
 pub use error::AcceleratorError;
+pub use word::{value_of_word, word_of_value};
 
 use crate::memory::RegionSource;
 

@@ -68,9 +68,17 @@ pub(crate) fn explain<E: Error + ?Sized>(error: &E) -> String {
 
 /// Prints `report` as one line of JSON, which is the last of the output.
 pub(crate) fn print_json(report: &impl Serialize) {
+    print(&json_line(report));
+}
+
+/// A report as one line of JSON; empty for one that JSON cannot have, which is told.
+pub(crate) fn json_line(report: &impl Serialize) -> String {
     match serde_json::to_string(report) {
-        Ok(line) => print(&format!("{line}\n")),
-        Err(error) => eprintln!("pmd: cannot print the report as JSON: {error}"),
+        Ok(line) => format!("{line}\n"),
+        Err(error) => {
+            eprintln!("pmd: cannot print the report as JSON: {error}");
+            String::new()
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! What there is to run on. The only place that knows the accelerators' crates.
+#![allow(unsafe_code)] // launches graphs
 
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use gpu_direct::{CudaAccelerator, CudaOptions};
-use pmd_core::accelerator::{Accelerator, AcceleratorKind};
+use gpu_direct::{CudaAccelerator, CudaOptions, graph::Executable};
+use pmd_core::accelerator::{Accelerator, AcceleratorKind, Stream};
 use pmd_host::accelerator::{CpuAccelerator, CpuOptions};
 
 use crate::selected::Manner;
@@ -66,6 +67,16 @@ impl Name {
         }
     }
 
+    /// Captures what the function puts into a stream of device 0; `None` where streams are not captured.
+    pub(crate) fn capture(self, stream: &Arc<dyn Stream>, put: &dyn Fn(&dyn Stream)) -> Option<Graph> {
+        let (Self::Cuda | Self::CudaMapped) = self else { return None };
+        let accelerator = CudaAccelerator::open(0).expect("it was opened before");
+        let capture = accelerator.begin_capture(stream).expect("a capture");
+        put(&**stream);
+        let graph = capture.end().and_then(|graph| graph.instantiate());
+        Some(Graph(graph.expect("a graph")))
+    }
+
     /// What the runtime's library is called, of which a stand-in has one function more.
     pub(crate) const fn libraries(self) -> &'static [&'static str] {
         match self {
@@ -117,6 +128,17 @@ impl Name {
                 "aclrtMallocHost@1=207001,aclrtMallocHost@2=207001,aclrtMallocHost@3=207001,aclrtMallocHost@4=207001,aclrtMallocHost@5=207001"
             }
         }
+    }
+}
+
+/// What was captured of a stream. The case keeps what is in it until its launches are done.
+#[derive(Debug)]
+pub(crate) struct Graph(Executable);
+
+impl Graph {
+    pub(crate) fn launch(&self, stream: &Arc<dyn Stream>) {
+        // SAFETY: the case's promise, as said above.
+        unsafe { self.0.launch(stream) }.expect("a launch");
     }
 }
 

@@ -11,9 +11,9 @@ use std::{
 
 use pmd_core::accelerator::{AcceleratorKind, ShareHandle};
 
-use crate::{bench::Name, cases, context::Context};
+use crate::{bench::Name, cases, context::Context, way::Way};
 
-/// Names the part, the accelerator and the patience of a process.
+/// Names the part, the accelerator, the patience and the NIC's way of a process.
 const PART: &str = "ACCELERATORS_PART";
 
 /// Names the device, where it is not the first.
@@ -31,7 +31,8 @@ impl Child {
     /// Starts one that plays a part, with these variables more.
     pub(crate) fn start(context: &Context, part: &str, variables: &[(&str, String)]) -> Self {
         let program = env::current_exe().expect("this program");
-        let part = format!("{part} {} {}", context.name.text(), context.patience.as_secs());
+        let way = context.nic.map_or("none", Way::text);
+        let part = format!("{part} {} {} {way}", context.name.text(), context.patience.as_secs());
         let mut command = Command::new(program);
         command.env(PART, part).stdin(Stdio::piped()).stdout(Stdio::piped());
         command.envs(variables.iter().map(|(name, value)| (name, value)));
@@ -87,12 +88,15 @@ impl Drop for Child {
 pub(crate) fn run_if_asked() -> Option<ExitCode> {
     let part = env::var(PART).ok()?;
     let words: Vec<&str> = part.split(' ').collect();
-    let [part, name, patience] = words[..] else { panic!("a part, an accelerator and seconds: {part:?}") };
+    let [part, name, patience, way] = words[..] else {
+        panic!("a part, an accelerator, seconds and a NIC's way: {part:?}")
+    };
     let name = Name::of_text(name).expect("an accelerator");
     let patience = Duration::from_secs(patience.parse().expect("seconds"));
     let device = env::var(DEVICE).ok().and_then(|device| device.parse().ok()).unwrap_or(0);
     let accelerator = name.open(device).expect("the accelerator of the process that started this one");
-    let context = Context { name, accelerator: Arc::clone(&accelerator), patience };
+    let nic = Way::of_text(way);
+    let context = Context { name, accelerator: Arc::clone(&accelerator), patience, nic };
     cases::processes::play(&context, part);
     Some(ExitCode::SUCCESS)
 }

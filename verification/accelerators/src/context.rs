@@ -10,8 +10,9 @@ use std::{
 use pmd_core::accelerator::{
     Accelerator, AcceleratorError, CopyDirection, CopyRange, DeviceMemory, Event, Stream,
 };
+use pmd_host::{backend::Transport, endpoint::TransportChoice};
 
-use crate::{bench::Name, fake};
+use crate::{bench::Name, fake, way::Way};
 
 /// What a case is given.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) accelerator: Arc<dyn Accelerator>,
     /// Longest wait for anything that must happen. Whatever takes longer is a hang.
     pub(crate) patience: Duration,
+    /// Over which way of this machine's NIC its peers are reached; over shared memory where there is none.
+    pub(crate) nic: Option<Way>,
 }
 
 /// Why a case does not apply.
@@ -40,6 +43,11 @@ impl Context {
     /// What is alive in the stand-in.
     pub(crate) fn counts(&self) -> Result<fake::Counts, Skip> {
         fake::counts(self.name).ok_or_else(|| Skip("not a stand-in, which would count".to_owned()))
+    }
+
+    /// What reaches peers.
+    pub(crate) fn transport(&self) -> TransportChoice {
+        self.nic.map_or(TransportChoice::Auto, |_| TransportChoice::Only(Transport::Mlx5))
     }
 
     pub(crate) fn allocate(&self, length: usize) -> Box<dyn DeviceMemory> {

@@ -4,6 +4,7 @@
 //! accelerators --accelerator ascend                 # the runtime that the loader finds, or a stand-in for it
 //! accelerators --accelerator ascend copies --list
 //! accelerators --accelerator rocm --absent          # passes where the runtime says cleanly that it has no device
+//! accelerators --accelerator cuda --nic dma-buf     # over this machine's NIC, that of the suite `connectx` for one
 //! accelerators bench --accelerator cuda             # how fast it is: see `measure`
 //! ```
 //! # Place in the flow
@@ -22,13 +23,14 @@ mod fake;
 mod measure;
 mod selected;
 mod trial;
+mod way;
 
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use libtest_mimic::Arguments;
 
-use crate::{bench::Name, context::Context};
+use crate::{bench::Name, context::Context, way::Way};
 
 /// Something that was asked for is not on this machine.
 const NOT_HERE: u8 = 3;
@@ -43,6 +45,9 @@ struct Options {
     /// Instead of the cases: opening must fail, and say in one line that there is no device or no runtime.
     #[arg(long)]
     absent: bool,
+    /// Instead of the other cases those of memory over this machine's NIC, which must reach it in this way.
+    #[arg(long, value_name = "WAY", value_enum)]
+    nic: Option<Way>,
     /// Seconds that a case may wait for one thing; after five times as long it is taken to hang.
     #[arg(long, default_value_t = 60)]
     patience: u64,
@@ -73,8 +78,8 @@ fn main() -> ExitCode {
             }
         };
         let patience = Duration::from_secs(options.patience);
-        let context = Context { name, accelerator, patience };
-        trials.extend(cases::all().map(|case| trial::make(case, context.clone())));
+        let context = Context { name, accelerator, patience, nic: options.nic };
+        trials.extend(cases::all(options.nic).map(|case| trial::make(case, context.clone())));
     }
     let mut arguments = options.arguments;
     // Cases count what is alive in the whole process.

@@ -18,6 +18,8 @@ pub const FAULTS: &str = "CONNECTX_FAULTS";
 pub const INTERFACE: &str = "CONNECTX_INTERFACE";
 /// Largest payload that the device scatters into a CQE: `off` (default) or `on`.
 pub const SCATTER: &str = "CONNECTX_SCATTER_TO_CQE";
+/// How the device reaches memory of an accelerator: `none` (default), `dma-buf`, `peer`.
+pub const DEVICE_MEMORY: &str = "CONNECTX_DEVICE_MEMORY";
 
 /// Why the environment cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +62,17 @@ pub enum OnViolation {
     Report,
 }
 
+/// How the device reaches memory that the stand-in of an accelerator's runtime has allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceMemory {
+    /// Not at all: a kernel without dma-bufs for RDMA, and no peer memory module.
+    None,
+    /// By a descriptor that the runtime exports.
+    DmaBuf,
+    /// By its address, as with `nvidia-peermem`.
+    Peer,
+}
+
 /// The whole of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -77,6 +90,8 @@ pub struct Config {
     pub on_violation: OnViolation,
     /// Whether small receives are scattered into the CQE for queue pairs that ask for it.
     pub scatter_to_cqe: bool,
+    /// How it reaches memory of an accelerator.
+    pub device_memory: DeviceMemory,
     /// The fault list, not parsed yet.
     pub faults: String,
 }
@@ -99,6 +114,8 @@ impl Config {
         let modes = [("trap", Mode::Trap), ("step", Mode::Step), ("thread", Mode::Thread)];
         let links = [("ib", Link::InfiniBand), ("roce", Link::Ethernet)];
         let lints = [("abort", OnViolation::Abort), ("report", OnViolation::Report)];
+        let device_memories =
+            [("none", DeviceMemory::None), ("dma-buf", DeviceMemory::DmaBuf), ("peer", DeviceMemory::Peer)];
         Ok(Some(Self {
             state: state.into(),
             mode: choose(&lookup, MODE, &modes)?,
@@ -107,6 +124,7 @@ impl Config {
             ioctl: choose(&lookup, INTERFACE, &[("ioctl", true), ("write", false)])?,
             on_violation: choose(&lookup, LINT, &lints)?,
             scatter_to_cqe: choose(&lookup, SCATTER, &[("off", false), ("on", true)])?,
+            device_memory: choose(&lookup, DEVICE_MEMORY, &device_memories)?,
             faults: lookup(FAULTS).unwrap_or_default().to_string_lossy().into_owned(),
         }))
     }
@@ -145,6 +163,7 @@ mod tests {
         let config = Config::from_lookup(lookup(&[(STATE, "/s")])).expect("valid").expect("named");
         assert_eq!((config.mode, config.on_violation), (Mode::Trap, OnViolation::Abort));
         assert!(config.dynamic_uars && config.ioctl && !config.scatter_to_cqe);
+        assert_eq!(config.device_memory, DeviceMemory::None);
     }
 
     #[test]

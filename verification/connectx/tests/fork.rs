@@ -4,7 +4,7 @@
 use std::{ffi::c_int, fs::File, os::fd::IntoRawFd, path::PathBuf};
 
 use connectx::{
-    config::{Config, Link, Mode, OnViolation},
+    config::{Config, DeviceMemory, Link, Mode, OnViolation},
     kernel, shim,
     state::SharedState,
 };
@@ -19,6 +19,7 @@ fn config() -> Config {
         ioctl: true,
         on_violation: OnViolation::Report,
         scatter_to_cqe: false,
+        device_memory: DeviceMemory::None,
         faults: String::new(),
     }
 }

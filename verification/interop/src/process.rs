@@ -79,19 +79,36 @@ impl Process {
         writeln!(input, "{line}").unwrap_or_else(|error| panic!("{}: {line}: {error}", self.name));
     }
 
+    /// Whether it has not ended yet.
+    ///
+    /// # Panics
+    /// When the system does not say.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child to look at").is_none()
+    }
+
     /// Waits until it has ended.
     ///
     /// # Panics
     /// When it does not end in time.
     #[must_use]
-    pub fn finish(mut self) -> Ended {
+    pub fn finish(self) -> Ended {
+        self.finish_within(PATIENCE)
+    }
+
+    /// Waits until it has ended, at most so long.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    #[must_use]
+    pub fn finish_within(mut self, patience: Duration) -> Ended {
         self.input = None;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("a child to wait for") {
                 break status;
             }
-            assert!(Instant::now() < deadline, "{}: did not end within {PATIENCE:?}", self.name);
+            assert!(Instant::now() < deadline, "{}: did not end within {patience:?}", self.name);
             thread::sleep(STEP);
         };
         let output = self.lines.iter().collect();

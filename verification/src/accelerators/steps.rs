@@ -106,7 +106,23 @@ pub(crate) fn steps(workspace: &Workspace) -> Vec<Step> {
         let task = Task::new(debug.join(run.program), &workspace.root).args(run.arguments.iter().copied());
         Step { task: over(run.runtime, task), count: Count::Command }
     });
-    prepare.into_iter().chain(cases).chain(runs).collect()
+    prepare.into_iter().chain(cases).chain(runs).chain(pinning(workspace)).collect()
+}
+
+/// Arenas are page-locked where a command is told so, and only there: where the runtime locks nothing, one fails and the other
+/// does not.
+fn pinning(workspace: &Workspace) -> impl Iterator<Item = Step> {
+    let kv = "./kv bench --op read --device fake-cuda --in-host-memory --blocks 16 --iters 1 --json";
+    let af = "./af demo --device fake-cuda --layers 1 --columns 64 --workers 1 --json";
+    let debug = workspace.target.join("debug");
+    let folder = Runtime::Cuda.folder(workspace);
+    let lines = [kv, af].into_iter().flat_map(|line| [line.to_owned(), format!("! {line} --pin-arenas")]);
+    let task = move |line: String| {
+        let task = Task::new("sh", &debug).args(["-c".to_owned(), line]);
+        // CUDA_ERROR_OUT_OF_MEMORY, every time.
+        task.env("FAKE_DEVICE_FAULTS", "cuMemHostRegister@1+=2").env("LD_LIBRARY_PATH", &folder)
+    };
+    lines.map(task).map(|task| Step { task, count: Count::Command }).collect::<Vec<_>>().into_iter()
 }
 
 /// What builds and installs the stand-ins, for other suites.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Bench, Installed, STRICT};
+use crate::accelerators::Runtime;
 use crate::connectx::{Settings, Simulated};
 use crate::examples::{self, Device};
 use crate::process::Task;
@@ -66,6 +67,16 @@ pub(crate) const PROGRAMS: &[Program] = &[
     },
 ];
 
+/// The classes with streams of a device.
+const STREAMS: Program = Program {
+    name: "streams",
+    source: "tests/streams.cpp",
+    compiler: "g++ -std=c++17",
+    each: 1,
+    roles: "server worker",
+    writes: &["20 rounds were in the turn of streams"],
+};
+
 impl Installed {
     /// What installs the library, once it has been built.
     pub(crate) fn install_attention(&self) -> Task {
@@ -121,8 +132,20 @@ impl Bench<'_, '_> {
             }
         }
         self.tally += examples::inspect(&simulated, self.journal);
+        self.streams();
         if let Some(path) = self.attention_cmake() {
             self.cluster(&PROGRAMS[0], &path, Device::SharedMemory, &[]);
+        }
+    }
+
+    /// Tensors and streams of a device, over the stand-in for the CUDA driver.
+    fn streams(&mut self) {
+        if self.succeeds("streams compiles", &self.installed.compile_attention(&STREAMS)) {
+            let path = self.installed.attention_program(&STREAMS);
+            let folder = Runtime::Cuda.folder(self.workspace).into_os_string();
+            let device =
+                [("PMD_ACCELERATORS".into(), "fake-cuda:0".into()), ("LD_LIBRARY_PATH".into(), folder)];
+            self.cluster(&STREAMS, &path, Device::SharedMemory, &device);
         }
     }
 

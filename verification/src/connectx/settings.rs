@@ -14,6 +14,7 @@ const LINKS: [&str; 2] = ["ib", "roce"];
 const UARS: [&str; 2] = ["dynamic", "static"];
 const LINTS: [&str; 2] = ["abort", "report"];
 const INTERFACES: [&str; 2] = ["ioctl", "write"];
+const DEVICE_MEMORIES: [&str; 3] = ["none", "dma-buf", "peer"];
 
 /// The settings.
 #[derive(Debug, Clone, Args)]
@@ -40,6 +41,10 @@ pub(crate) struct Settings {
     /// Scatters small receives into their CQEs where a queue pair asks for it, as libmlx5 does.
     #[arg(long)]
     pub(crate) scatter_to_cqe: bool,
+    /// How it reaches memory of an accelerator whose runtime is a stand-in (the command `accelerators`): not at all, by a
+    /// dma-buf that the runtime exports, or by its address (peer memory).
+    #[arg(long, value_parser = PossibleValuesParser::new(DEVICE_MEMORIES), default_value = DEVICE_MEMORIES[0])]
+    pub(crate) device_memory: String,
 }
 
 impl Default for Settings {
@@ -52,6 +57,7 @@ impl Default for Settings {
             interface: INTERFACES[0].to_owned(),
             faults: String::new(),
             scatter_to_cqe: false,
+            device_memory: DEVICE_MEMORIES[0].to_owned(),
         }
     }
 }
@@ -80,6 +86,7 @@ impl Settings {
             (config::INTERFACE, &self.interface),
             (config::FAULTS, &self.faults),
             (config::SCATTER, if self.scatter_to_cqe { "on" } else { "off" }),
+            (config::DEVICE_MEMORY, &self.device_memory),
         ];
         pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
     }
@@ -88,7 +95,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use connectx::config::{Config, Link, Mode};
+    use connectx::config::{Config, DeviceMemory, Link, Mode};
 
     use super::*;
 
@@ -116,6 +123,12 @@ mod tests {
     fn the_library_understands_every_setting() {
         let settings = parsed(&["--mode", "step", "--link", "roce", "--uar", "static", "--scatter-to-cqe"]);
         let config = config(&settings.expect("known"));
+        for (word, reached) in
+            DEVICE_MEMORIES.into_iter().zip([DeviceMemory::None, DeviceMemory::DmaBuf, DeviceMemory::Peer])
+        {
+            let settings = parsed(&["--device-memory", word]).expect("known");
+            assert_eq!(self::config(&settings).device_memory, reached);
+        }
         assert_eq!((config.mode, config.link), (Mode::Step, Link::Ethernet));
         assert!(!config.dynamic_uars && config.scatter_to_cqe && config.ioctl);
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! plan (programs and what to expect) ─┐
-//! ours (this driver's programs)      ─┼─→ check ─→ connectx::Simulated (one for each way to start the device)
+//! ours, accelerated (this driver's)  ─┼─→ check ─→ connectx::Simulated (one for each way to start the device)
 //! mishaps (what must end cleanly)    ─┘                    │
 //!                                      pair (server, client) ─→ expect (their output)
 //! ```
@@ -18,6 +18,7 @@ use crate::suite::{Journal, Workspace};
 use expect::Unexpected;
 use plan::{Bench, Case};
 
+mod accelerated;
 mod expect;
 mod mishaps;
 mod ours;
@@ -37,6 +38,7 @@ pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Dur
     }
     ours::check(&mut run);
     ours::examples(&mut run);
+    accelerated::check(&mut run);
     mishaps::check(&mut run);
     run.tally
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::plan::TRAP;
 use super::{Failure, Run, on};
+use crate::accelerators::Runtime;
 use crate::connectx::Simulated;
 use crate::count::{Count, Tally};
 use crate::demo;
@@ -15,16 +16,16 @@ use crate::examples::{self, Device, Runnable};
 use crate::process::Task;
 
 /// A program of this workspace: its name, how it is built, and with which arguments it is run.
-struct Program {
-    name: &'static str,
-    build: &'static [&'static str],
-    arguments: Vec<&'static str>,
-    counts: Counts,
+pub(super) struct Program {
+    pub(super) name: &'static str,
+    pub(super) build: &'static [&'static str],
+    pub(super) arguments: Vec<&'static str>,
+    pub(super) counts: Counts,
 }
 
 /// What its output tells.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Counts {
+pub(super) enum Counts {
     /// Tests, as libtest reports them.
     Tests,
     /// An object in the last line, with `"verified": true`.
@@ -32,8 +33,8 @@ enum Counts {
 }
 
 const CONFORMANCE: &[&str] = &["build", "--workspace", "--bin", "conformance"];
-const KV: &[&str] = &["build", "--release", "-p", "kv-api", "--bin", "kv"];
-const AF: &[&str] = &["build", "--release", "-p", "af-api", "--bin", "af"];
+pub(super) const KV: &[&str] = &["build", "--release", "-p", "kv-api", "--bin", "kv"];
+pub(super) const AF: &[&str] = &["build", "--release", "-p", "af-api", "--bin", "af"];
 
 fn programs() -> Vec<Program> {
     let conformance = |arguments: &[&'static str]| Program {
@@ -73,7 +74,7 @@ fn programs() -> Vec<Program> {
 pub(super) fn check(run: &mut Run<'_, '_>) {
     for program in &programs() {
         match build(run, program.name, program.build) {
-            Some(path) => run.on_a_device(TRAP, |run, device| run_program(run, device, program, &path)),
+            Some(path) => run.on_a_device(TRAP, |run, device| run_program(run, device, program, &path, None)),
             None => run.result(program.name, Err(Failure::Counters("it does not build".to_owned()))),
         }
     }
@@ -100,10 +101,20 @@ pub(super) fn examples(run: &mut Run<'_, '_>) {
     }
 }
 
-fn run_program(run: &mut Run<'_, '_>, device: &Simulated, program: &Program, path: &Path) {
+/// Runs a program on a device, with the stand-in of a runtime if there is one.
+pub(super) fn run_program(
+    run: &mut Run<'_, '_>,
+    device: &Simulated,
+    program: &Program,
+    path: &Path,
+    runtime: Option<Runtime>,
+) {
     let left = run.deadline.saturating_duration_since(Instant::now());
     let task = Task::new(path, &run.workspace.root).args(program.arguments.iter().copied()).limit(left);
-    let task = on(device, task);
+    let mut task = on(device, task);
+    if let Some(runtime) = runtime {
+        task = task.env("LD_LIBRARY_PATH", runtime.folder(run.workspace));
+    }
     let name = format!("{} {}", program.name, program.arguments.join(" "));
     run.journal.line(format!("$ {name}"));
     let ended = match task.run(run.journal.watch()) {
@@ -129,8 +140,13 @@ fn run_program(run: &mut Run<'_, '_>, device: &Simulated, program: &Program, pat
 }
 
 fn is_verified(output: &str) -> bool {
+    answer(output)["verified"] == true
+}
+
+/// The object in the last line; none is null.
+pub(super) fn answer(output: &str) -> Value {
     let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    serde_json::from_str::<Value>(last).is_ok_and(|answer| answer["verified"] == true)
+    serde_json::from_str(last).unwrap_or_default()
 }
 
 /// Builds a program, as other suites build it, and finds it among the artifacts that cargo reports.

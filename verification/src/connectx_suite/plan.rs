@@ -14,6 +14,8 @@ pub(super) struct Bench {
     interface: &'static str,
     uar: &'static str,
     lint: &'static str,
+    /// How it reaches memory of accelerators.
+    device_memory: &'static str,
 }
 
 impl Bench {
@@ -25,6 +27,7 @@ impl Bench {
             interface: self.interface.to_owned(),
             uar: Some(self.uar.to_owned()),
             lint: self.lint.to_owned(),
+            device_memory: self.device_memory.to_owned(),
             ..Settings::default()
         }
     }
@@ -32,13 +35,24 @@ impl Bench {
 
 impl fmt::Display for Bench {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} {} {} {}", self.mode, self.link, self.interface, self.uar)
+        write!(out, "{} {} {} {}", self.mode, self.link, self.interface, self.uar)?;
+        if self.device_memory == TRAP.device_memory { Ok(()) } else { write!(out, " {}", self.device_memory) }
     }
 }
 
 /// Every store to a register seen, in order.
-pub(super) const TRAP: Bench =
-    Bench { mode: "trap", link: "ib", interface: "ioctl", uar: "dynamic", lint: "abort" };
+pub(super) const TRAP: Bench = Bench {
+    mode: "trap",
+    link: "ib",
+    interface: "ioctl",
+    uar: "dynamic",
+    lint: "abort",
+    device_memory: "none",
+};
+/// The same, and the device reaches memory of accelerators by dma-bufs.
+pub(super) const DMA_BUF: Bench = Bench { device_memory: "dma-buf", ..TRAP };
+/// The same by its address.
+pub(super) const PEER: Bench = Bench { device_memory: "peer", ..TRAP };
 /// The same, with broken rules counted only.
 pub(super) const LENIENT: Bench = Bench { lint: "report", ..TRAP };
 /// The older interfaces: write() instead of ioctl(), register pages that come with the context.

@@ -41,7 +41,10 @@ pub(crate) fn run(suite: &Suite, workspace: &Workspace, verbose: bool) -> Report
         Work::Commands(steps) => commands(steps, workspace, &mut journal, suite.limit),
         Work::Own(check) => check(workspace, &mut journal, suite.limit),
     };
-    let outcome = judge(tally, journal.problem.take());
+    let outcome = match (journal.problem.take(), journal.missing.take()) {
+        (None, Some(reason)) => Outcome::Skipped { reason },
+        (problem, _) => judge(tally, problem),
+    };
     if let (Outcome::Failed { reason }, false) = (&outcome, verbose) {
         // The reason first: of a long log often only a part is kept.
         print!("{}: FAILED: {reason}; it wrote:\n{}", suite.name, journal.text);

@@ -56,6 +56,24 @@ fn failed_tests_fail_the_suite_even_when_the_command_hides_it() {
 }
 
 #[test]
+fn work_that_this_machine_cannot_do_is_skipped_and_a_problem_is_not_hidden_by_it() {
+    let own = |check| Suite { work: Work::Own(check), ..suite(&[], Duration::from_secs(20)) };
+    let workspace = Workspace { root: "/".into(), target: "/nowhere".into(), incremental: true };
+    let of = |check| run(&own(check), &workspace, false);
+    let skipped = of(|_, journal, _| {
+        journal.skip("no such device");
+        Tally::default()
+    });
+    assert_eq!(skipped.outcome, Outcome::Skipped { reason: "no such device".into() });
+    let failed = of(|_, journal, _| {
+        journal.skip("no such device");
+        journal.fail("broken");
+        Tally::default()
+    });
+    assert_eq!(reason(&failed), "broken");
+}
+
+#[test]
 fn suites_that_go_beside_others_run_at_the_same_time_and_are_reported_in_their_place() {
     let (told, heard) = channel();
     let heard = Mutex::new(heard);

@@ -71,29 +71,19 @@ class AFTensorWorker {
       event.Record();
       event.Sync();
     }
-    Pending pending;
-    pending.push = std::make_shared<detail::Described>();
-    pending.pull = std::make_shared<detail::Described>();
-    Describe(push_tensors, *pending.push);
-    Describe(pull_tensors, *pending.pull);
-    const auto servers = static_cast<std::size_t>(Postoffice::GetWorker()->num_server_instances());
-    const std::size_t timestamps = push_tensors.size() + pull_tensors.size() / std::max<std::size_t>(servers, 1U);
-    const auto status = pmd_af_push_pull(node_, pending.push->data(), pending.push->size(), pending.pull->data(),
-                                         pending.pull->size(), nullptr, &pending.request);
-    detail::Require(status, "push-pull");
-    std::lock_guard<std::mutex> lock(state_->mutex);
-    const int first = state_->next;
-    uint64_t number = 0;
-    if (pmd_af_request_number(pending.request, &number) == PMD_AF_STATUS_OK) {
-      state_->numbers[first] = number;
-    }
-    if (state_->numbers.size() > kTraced) {
-      state_->numbers.erase(state_->numbers.begin());
-    }
-    pending.count = static_cast<int>(std::max<std::size_t>(timestamps, 1U));
-    state_->next += pending.count;
-    state_->pending.emplace(first, std::move(pending));
-    return first;
+    return Submit(push_tensors, pull_tensors, nullptr);
+  }
+
+  // As ZBatchPushPull, in the turn of a stream of the process's first accelerator (PMD_ACCELERATORS): nothing is sent before
+  // what the stream has been given is done, and what it is given afterwards finds what is pulled, or goes on without it where
+  // the request fails: Wait tells. The call waits for neither. `stream` is the runtime's handle (cudaStream_t, hipStream_t,
+  // aclrtStream); NULL is the default stream. StepMesh has no such method.
+  int ZBatchPushPullOn(KeyTensorBatch &push_tensors, KeyTensorBatch &pull_tensors, void *stream) {
+    PS_CHECK_GE(push_tensors.size() + pull_tensors.size(), 1U) << "nothing to push and nothing to pull";
+    pmd_af_request_options options = {};
+    options.in_stream = true;
+    options.stream = reinterpret_cast<uintptr_t>(stream);
+    return Submit(push_tensors, pull_tensors, &options);
   }
 
   // Throws dmlc::Error when the request failed, or is not done in time: then it goes on, and may be waited for again.
@@ -195,6 +185,32 @@ class AFTensorWorker {
     int next = 0;
     detail::Memories memories;
   };
+
+  int Submit(KeyTensorBatch &push_tensors, KeyTensorBatch &pull_tensors, const pmd_af_request_options *options) {
+    Pending pending;
+    pending.push = std::make_shared<detail::Described>();
+    pending.pull = std::make_shared<detail::Described>();
+    Describe(push_tensors, *pending.push);
+    Describe(pull_tensors, *pending.pull);
+    const auto servers = static_cast<std::size_t>(Postoffice::GetWorker()->num_server_instances());
+    const std::size_t timestamps = push_tensors.size() + pull_tensors.size() / std::max<std::size_t>(servers, 1U);
+    const auto status = pmd_af_push_pull(node_, pending.push->data(), pending.push->size(), pending.pull->data(),
+                                         pending.pull->size(), options, &pending.request);
+    detail::Require(status, "push-pull");
+    std::lock_guard<std::mutex> lock(state_->mutex);
+    const int first = state_->next;
+    uint64_t number = 0;
+    if (pmd_af_request_number(pending.request, &number) == PMD_AF_STATUS_OK) {
+      state_->numbers[first] = number;
+    }
+    if (state_->numbers.size() > kTraced) {
+      state_->numbers.erase(state_->numbers.begin());
+    }
+    pending.count = static_cast<int>(std::max<std::size_t>(timestamps, 1U));
+    state_->next += pending.count;
+    state_->pending.emplace(first, std::move(pending));
+    return first;
+  }
 
   void Describe(const KeyTensorBatch &batch, detail::Described &described) {
     for (const KeyTensor &entry : batch) {
@@ -298,17 +314,24 @@ class AFTensorServer {
       event.Record();
       event.Sync();
     }
-    auto answer = std::make_unique<detail::Described>();
-    for (std::size_t at = 0; at < meta.pull_tensors.size(); ++at) {
-      const Key key = meta.pull_tensors[at].key;
-      answer->Add(key, Pick(tensors, key).val, memories_);
-    }
+    auto answer = Answer(meta, tensors);
     pmd_af_response *response = nullptr;
     const auto status = pmd_af_respond(meta.incoming.get(), answer->data(), answer->size(), &response);
     detail::Require(status, "response");
     std::lock_guard<std::mutex> lock(mutex_);
     responses_.push_back(Sent{response, std::move(answer)});
     LetGo(0);
+  }
+
+  // As Response, behind what a stream of the process's first accelerator has been given: the kernels that compute the tensors.
+  // Returns at once. The program keeps the tensors as they are until the worker has them; where the stream fails, the worker's
+  // request does. StepMesh has no such method.
+  void ResponseOn(const AFTensorMeta &meta, KeyTensorBatch tensors, void *stream) {
+    PS_CHECK(meta.incoming != nullptr) << "a request that was not made by a server";
+    const auto answer = Answer(meta, tensors);
+    const auto status = pmd_af_respond_on(node_, meta.incoming.get(), answer->data(), answer->size(),
+                                          reinterpret_cast<uintptr_t>(stream));
+    detail::Require(status, "response");
   }
 
   // Gives workers the tensor's memory to push into: equal chunks, one for each pair of rank and key.
@@ -335,6 +358,15 @@ class AFTensorServer {
     pmd_af_response *response;
     std::unique_ptr<detail::Described> tensors;
   };
+
+  // A tensor for each pull.
+  std::unique_ptr<detail::Described> Answer(const AFTensorMeta &meta, const KeyTensorBatch &tensors) {
+    auto answer = std::make_unique<detail::Described>();
+    for (const KeyTensor &wanted : meta.pull_tensors) {
+      answer->Add(wanted.key, Pick(tensors, wanted.key).val, memories_);
+    }
+    return answer;
+  }
 
   // The tensor of a key; where there is one only, that, whatever its key.
   static const KeyTensor &Pick(const KeyTensorBatch &tensors, Key key) {

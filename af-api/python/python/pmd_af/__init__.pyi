@@ -91,6 +91,8 @@ class Options(Cluster, total=False):
     device: str
     idle: str
     queue_pairs: int
+    key_file: str
+    data_encryption: str
     accelerators: str
     device_areas: bool
     rail: bool

@@ -1,24 +1,28 @@
 //! Child processes of the command: the same executable in another role.
 //!
 //! A child says things on its standard output, one JSON object a line. Its standard input is its lifeline: it ends
-//! when that closes, so no child outlives its parent, however the parent ends.
+//! when that closes, so no child outlives its parent, however the parent ends. A parent that has what it wants lets go with
+//! a line: a child may not have heard of its last acknowledgement yet.
 
 use std::{
     env,
     io::{self, BufRead, BufReader, Read, Write},
     process::{self, Child, Command, Stdio},
-    sync::{Arc, mpsc},
+    sync::mpsc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use pmd_core::sync::{AtomicBool, Ordering};
+use pmd_host::security::command::variables;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::failure::Failure;
 
 /// How long a child that has closed its input may take to end.
 const FAREWELL: Duration = Duration::from_secs(10);
+
+/// What a parent says last.
+const RELEASE: &[u8] = b"go\n";
 
 /// A child process; killed and reaped when it is dropped.
 #[derive(Debug)]
@@ -37,6 +41,7 @@ impl RoleProcess {
         let mut child = Command::new(executable)
             .args(["role", role])
             .args(arguments)
+            .envs(variables())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -82,9 +87,10 @@ impl RoleProcess {
         Failure::ChildBabbles { role: self.role, line: serde_json::to_string(said).unwrap_or_default() }
     }
 
-    /// Closes the lifeline and waits for the child to end well.
+    /// Lets the child go and waits for it to end well.
     pub(crate) fn finish(mut self, patience: Duration) -> Result<(), Failure> {
-        drop(self.child.stdin.take());
+        // A child that does not take the line has ended, which its status tells.
+        let _ = self.child.stdin.take().map(|mut lifeline| lifeline.write_all(RELEASE));
         self.ended_well(patience)
     }
 
@@ -143,31 +149,26 @@ pub(crate) fn say(value: &impl Serialize) {
     }
 }
 
-/// In a child: what ties it to its parent. While there is work the child ends at once when the parent is gone.
+/// In a child: what ties it to its parent. The child ends at once when the parent is gone and has not let it go.
 #[derive(Debug)]
 pub(crate) struct Lifeline {
-    is_working: Arc<AtomicBool>,
     watch: JoinHandle<()>,
 }
 
 impl Lifeline {
     /// Watches from now on.
     pub(crate) fn watch() -> Self {
-        let is_working = Arc::new(AtomicBool::new(true));
-        let working = Arc::clone(&is_working);
-        let watch = thread::spawn(move || {
-            let mut sink = [0; 64];
-            while matches!(io::stdin().read(&mut sink), Ok(1..)) {}
-            if working.load(Ordering::Relaxed) {
+        let watch = thread::spawn(|| {
+            let mut said = [0; RELEASE.len()];
+            if io::stdin().read_exact(&mut said).is_err() || said != RELEASE {
                 process::exit(1);
             }
         });
-        Self { is_working, watch }
+        Self { watch }
     }
 
-    /// The work is done: waits until the parent closes the lifeline.
+    /// The work is done: waits until the parent lets go.
     pub(crate) fn wait_for_release(self) {
-        self.is_working.store(false, Ordering::Relaxed);
         // It does nothing that panics.
         let _ = self.watch.join();
     }

@@ -1,4 +1,4 @@
-//! The processes of a command: a scheduler, servers and workers, all on this machine.
+//! The processes of a command: a scheduler, servers and workers, all on this machine, or each on its host (`hosts`).
 //!
 //! ```text
 //!  af demo / af bench (this process)
@@ -14,13 +14,14 @@ use std::{
 
 use af_api::{
     config::{Config, ProcessRole},
-    rendezvous::{Barrier, MemberId, Node, Role, Roles, Scheduler},
-    server::{self, ServerConfig},
+    environment,
+    rendezvous::{Barrier, LeaveError, Member, MemberId, MemberState, Node, Role, Roles, Scheduler},
+    server::{self, BatchError, Gather, Request, ServerConfig},
     wire::NodeIdentity,
     worker::{self, WorkerConfig},
 };
 use clap::Args;
-use pmd_host::endpoint::Endpoint;
+use pmd_host::{endpoint::Endpoint, security::command::security};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -29,7 +30,7 @@ use crate::{
     child::{self, Lifeline, RoleProcess},
     failure::Failure,
     memory::Room,
-    options::{Common, LOOPBACK, PATIENCE},
+    options::{Common, LOOPBACK, PATIENCE, tell_metrics},
 };
 
 /// How long the whole work may take.
@@ -37,6 +38,12 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 /// How long one process is listened to before the others are.
 const GLANCE: Duration = Duration::from_millis(20);
+
+/// How long a batch is waited for before the members are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Name of a cluster whose processes are started by hand.
+const DEFAULT_GROUP: &str = "default";
 
 /// How many there are.
 #[derive(Clone, Copy, Debug, Args)]
@@ -49,24 +56,41 @@ pub(crate) struct Size {
     pub(crate) servers: u32,
 }
 
+/// `--metadata`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Directory {
+    /// Let the processes find the scheduler in a directory instead of telling them: etcd://host:2379. Etcd may go away once
+    /// they have joined.
+    #[arg(long, value_name = "URL")]
+    metadata: Option<String>,
+    /// Name of the cluster there. Children of one command have one of their own if it is not given, processes that are
+    /// started by hand "default".
+    #[arg(long, value_name = "NAME", requires = "metadata")]
+    group: Option<String>,
+}
+
 /// Where a child finds the others, and who it is.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Place {
     #[command(flatten)]
     pub(crate) size: Size,
     /// Where the scheduler listens.
-    #[arg(long)]
-    scheduler: SocketAddr,
+    #[arg(long, required_unless_present = "metadata")]
+    scheduler: Option<SocketAddr>,
+    #[command(flatten)]
+    directory: Directory,
     /// Number among the processes of the role.
     #[arg(long)]
     pub(crate) rank: u32,
 }
 
 /// `af role scheduler`.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct SchedulerArguments {
     #[command(flatten)]
     size: Size,
+    #[command(flatten)]
+    directory: Directory,
 }
 
 /// The scheduler to its parent.
@@ -89,14 +113,34 @@ impl Size {
     }
 }
 
+impl Directory {
+    /// As arguments for a child process: of this command's cluster, unless another name was given.
+    fn arguments(&self) -> Vec<String> {
+        let Some(url) = &self.metadata else { return Vec::new() };
+        let group = self.group.clone().unwrap_or_else(|| format!("af-{}", std::process::id()));
+        ["--metadata".into(), url.clone(), "--group".into(), group].into()
+    }
+
+    /// Lets a configuration look there.
+    pub(crate) fn configure(&self, config: Config) -> Result<Config, Failure> {
+        let Some(url) = &self.metadata else { return Ok(config) };
+        Ok(config.in_group(
+            environment::directory_at(url)?,
+            self.group.clone().unwrap_or_else(|| DEFAULT_GROUP.to_owned()),
+        ))
+    }
+}
+
 impl Place {
     /// Takes the place. A server announces its endpoint.
     pub(crate) fn join(&self, role: ProcessRole, endpoint: Option<&Endpoint>) -> Result<Node, Failure> {
         let Size { workers, servers } = self.size;
-        let config = Config::new(role, workers, servers, self.scheduler)
+        let config = Config::new(role, workers, servers, self.scheduler.unwrap_or(LOOPBACK))
             .with_node_rank(self.rank)
             .with_start_timeout(PATIENCE);
-        let config = endpoint.map_or(config.clone(), |endpoint| config.with_endpoint(endpoint));
+        let config = self.directory.configure(config)?;
+        let mut config = endpoint.map_or(config.clone(), |endpoint| config.with_endpoint(endpoint));
+        config.endpoint.security = security();
         Ok(Node::start(config)?)
     }
 }
@@ -105,15 +149,19 @@ impl Cluster {
     /// Starts a scheduler, and so many servers and workers in these roles.
     pub(crate) fn start(
         size: Size,
+        directory: &Directory,
         server: &'static str,
         worker: &'static str,
         arguments: &[String],
     ) -> Result<Self, Failure> {
-        let mut scheduler = RoleProcess::start("scheduler", &size.arguments())?;
+        let directory = directory.arguments();
+        let mut scheduler = RoleProcess::start("scheduler", &[size.arguments(), directory.clone()].concat())?;
         let SchedulerSays { address } = scheduler.hear(PATIENCE)?;
+        let told = ["--scheduler".to_owned(), address.to_string()];
+        let whence = if directory.is_empty() { &told[..] } else { &directory };
         let member = |role: &'static str, rank: u32| {
-            let place = ["--scheduler".into(), address.to_string(), "--rank".into(), rank.to_string()];
-            RoleProcess::start(role, &[&size.arguments()[..], &place, arguments].concat())
+            let rank = ["--rank".into(), rank.to_string()];
+            RoleProcess::start(role, &[&size.arguments()[..], whence, &rank, arguments].concat())
         };
         let servers = (0..size.servers).map(|rank| member(server, rank)).collect::<Result<_, _>>()?;
         let workers = (0..size.workers).map(|rank| member(worker, rank)).collect::<Result<_, _>>()?;
@@ -169,6 +217,7 @@ impl Worker {
         let identity = NodeIdentity { rank: place.rank, instance: 0, epoch };
         let accelerator = room.accelerator();
         let worker = worker::Worker::open(WorkerConfig { identity, endpoint, accelerator, ..config })?;
+        tell_metrics(worker.endpoint());
         for server in node.members_of(Role::Server) {
             if let Some(data) = server.data {
                 worker.connect(server.id.rank, data.address)?;
@@ -201,20 +250,21 @@ impl Worker {
 pub(crate) struct Server {
     pub(crate) server: server::Server,
     pub(crate) room: Room,
-    node: Node,
+    pub(crate) node: Node,
 }
 
 impl Server {
-    /// Opens the server and takes the place.
-    pub(crate) fn join(place: &Place, common: Common) -> Result<Self, Failure> {
+    /// Opens the server, which listens at an address that workers reach, and takes the place.
+    pub(crate) fn join(place: &Place, common: Common, listen: SocketAddr) -> Result<Self, Failure> {
         let room = Room::open(common.device)?;
         let config = ServerConfig { accelerator: room.accelerator(), ..ServerConfig::default() };
         let device_areas = config.accelerator.is_some();
-        let endpoint = common.endpoint(&format!("server {}", place.rank), Some(LOOPBACK), config.endpoint);
+        let endpoint = common.endpoint(&format!("server {}", place.rank), Some(listen), config.endpoint);
         let identity = NodeIdentity { rank: place.rank, instance: 0, epoch: 1 };
         let workers = Some(place.size.workers as usize);
         let config = ServerConfig { identity, endpoint, workers, device_areas, ..config };
         let server = server::Server::open(config)?;
+        tell_metrics(server.endpoint());
         let node = place.join(ProcessRole::Server, Some(server.endpoint()))?;
         Ok(Self { server, room, node })
     }
@@ -223,13 +273,57 @@ impl Server {
     pub(crate) fn leave(self) -> Outcome {
         Ok(self.node.leave(PATIENCE)?)
     }
+
+    /// Waits until no worker is there any more, as nobody else says when to go, and leaves.
+    pub(crate) fn leave_after_workers(self) -> Outcome {
+        let deadline = Instant::now() + LONGEST;
+        while self.node.members_of(Role::Worker).iter().any(Member::is_up) {
+            if let Some(reason) = self.node.scheduler_lost() {
+                return Err(LeaveError::SchedulerLost(reason).into());
+            }
+            if Instant::now() > deadline {
+                return Err(Failure::WorkersStay { patience: LONGEST });
+            }
+            // Short, as an event may have been taken before the members were looked at.
+            let _ = self.node.wait_event(GLANCE);
+        }
+        match self.node.leave(PATIENCE) {
+            // The last to leave: the scheduler may go before it has answered.
+            Err(LeaveError::SchedulerLost(_)) => Ok(()),
+            left => Ok(left?),
+        }
+    }
+}
+
+/// Waits for a request of every worker. Of one that goes down before it has connected only the scheduler knows.
+pub(crate) fn batch(server: &server::Server, node: &Node) -> Result<Vec<Request>, Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match server.batch(Gather::All, Some(deadline.min(Instant::now() + LOOK))) {
+            Err(BatchError::Timeout { .. }) if Instant::now() < deadline => {
+                fail_if_down(&node.members_of(Role::Worker))?;
+            }
+            batch => return Ok(batch?),
+        }
+    }
+}
+
+/// Fails with the first of these that is down.
+pub(crate) fn fail_if_down(members: &[Member]) -> Outcome {
+    let down = members.iter().find_map(|member| match &member.state {
+        MemberState::Down(cause) => Some(Failure::MemberDown { member: member.id, cause: cause.clone() }),
+        _ => None,
+    });
+    down.map_or(Ok(()), Err)
 }
 
 /// Runs the scheduler until its parent lets go.
 pub(crate) fn schedule(arguments: &SchedulerArguments) -> Outcome {
     let Size { workers, servers } = arguments.size;
     let lifeline = Lifeline::watch();
-    let scheduler = Scheduler::start(&Config::new(ProcessRole::Scheduler, workers, servers, LOOPBACK))?;
+    let mut config = Config::new(ProcessRole::Scheduler, workers, servers, LOOPBACK);
+    config.endpoint.security = security();
+    let scheduler = Scheduler::start(&arguments.directory.configure(config)?)?;
     child::say(&SchedulerSays { address: scheduler.local_address() });
     lifeline.wait_for_release();
     Ok(())

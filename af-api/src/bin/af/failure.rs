@@ -3,23 +3,28 @@
 use std::{error::Error, io, time::Duration};
 
 use af_api::{
-    rendezvous::{BarrierError, LeaveError, SchedulerError, StartError},
+    environment::EnvironmentError as GroupError,
+    rendezvous::{BarrierError, DownCause, LeaveError, MemberId, SchedulerError, StartError},
     server::{BatchError, OpenError, RespondError, ResponseWaitError},
     tensor::{CopyError, MemoryError, TensorError},
     worker::{ConnectError, PushPullError, TraceError, WaitError},
 };
 use pmd_accelerators::OpenError as DeviceError;
 use pmd_core::accelerator::AcceleratorError;
-use pmd_host::{endpoint::EndpointError, soft::AllocateError};
+use pmd_host::{endpoint::EndpointError, environment::EnvironmentError, soft::AllocateError};
 use thiserror::Error;
 
 /// Why the command did not succeed.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
     Scheduler(#[from] SchedulerError),
+    #[error(transparent)]
+    Group(#[from] GroupError),
     #[error(transparent)]
     Leave(#[from] LeaveError),
     #[error(transparent)]
@@ -60,6 +65,10 @@ pub(crate) enum Failure {
         "worker {worker}, layer {layer}, stage {stage}: the result of server {server} is wrong from element {element} on"
     )]
     Wrong { worker: u32, server: u32, layer: u32, stage: u32, element: usize },
+    #[error("workers are still there after {patience:?}")]
+    WorkersStay { patience: Duration },
+    #[error("{member} went down: {cause}")]
+    MemberDown { member: MemberId, cause: DownCause },
     #[error("iteration {iteration}: what {what} differs from what was sent")]
     Differs { what: &'static str, iteration: u32 },
     #[error("the {role} process ended with {status}{}", .said.as_deref().map_or_else(String::new, |said| format!(": {said}")))]
@@ -76,6 +85,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Child { code, .. } => *code,
+            Self::Environment(_) | Self::Group(_) => 2,
             Self::OpenWorker(error) | Self::OpenServer(OpenError::Endpoint(error))
                 if matches!(error, EndpointError::TransportMissing { .. }) =>
             {

@@ -10,8 +10,11 @@ use clap::{Args, ValueEnum, builder::PossibleValue};
 use pmd_accelerators::DeviceName;
 use pmd_host::{
     backend::Transport,
-    endpoint::{EndpointConfig, TransportChoice},
+    endpoint::{Endpoint, EndpointConfig, TransportChoice},
     lane::{Idle, LaneConfig},
+    metrics::{MetricsAddress, MetricsConfig},
+    security::command::security,
+    soft::DeviceConfig,
     topology::LanePinning,
 };
 
@@ -84,10 +87,17 @@ pub(crate) struct Common {
     /// fake-cuda and so on where that runtime must be the tests' stand-in.
     #[arg(long)]
     pub(crate) device: Option<DeviceName>,
+    /// Page-lock the driver's shared memory for the device: copies between the two then go without the processor.
+    #[arg(long, requires = "device")]
+    pub(crate) pin_arenas: bool,
     /// Which cores lanes keep to: auto, off, local (those of the NUMA node of the NIC, or of the device where there is no NIC)
     /// or nearest (one each).
     #[arg(long, value_name = "WHERE", default_value_t)]
     pub(crate) pinning: LanePinning,
+    /// Answer GET /metrics there, in Prometheus' format: a port of this host alone, or ADDRESS:PORT; each process takes the
+    /// first free one of 32 ports. Durations of transfers are counted then.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics: Option<MetricsAddress>,
 }
 
 impl Common {
@@ -106,8 +116,10 @@ impl Common {
         let transport = ["--transport".to_owned(), name(self.transport.to_possible_value())];
         let device = self.device.map(|device| ["--device".to_owned(), device.to_string()]);
         let pinning = ["--pinning".to_owned(), self.pinning.to_string()];
-        let optional = [idle, device].into_iter().flatten().flatten();
-        transport.into_iter().chain(optional).chain(pinning).collect()
+        let metrics = self.metrics.map(|address| ["--metrics".to_owned(), address.to_string()]);
+        let optional = [idle, device, metrics].into_iter().flatten().flatten();
+        let pins = self.pin_arenas.then(|| "--pin-arenas".to_owned());
+        transport.into_iter().chain(optional).chain(pinning).chain(pins).collect()
     }
 
     /// The device's name, as summaries have it.
@@ -127,8 +139,24 @@ impl Common {
             name: name.to_owned(),
             listen,
             transport: self.transport.choice(),
-            lane: LaneConfig { name: name.to_owned(), idle, pinning: self.pinning, ..default.lane },
+            lane: LaneConfig {
+                name: name.to_owned(),
+                idle,
+                pinning: self.pinning,
+                latencies: self.metrics.is_some(),
+                ..default.lane
+            },
+            metrics: MetricsConfig { listen: self.metrics, ..default.metrics },
+            security: security(),
+            soft: DeviceConfig { pin_arenas: self.pin_arenas, ..default.soft },
             ..default
         }
+    }
+}
+
+/// Says where metrics are served, if they are.
+pub(crate) fn tell_metrics(endpoint: &Endpoint) {
+    if let Some(address) = endpoint.metrics_address() {
+        eprintln!("af: metrics of {} on http://{address}/metrics", endpoint.identity().name);
     }
 }

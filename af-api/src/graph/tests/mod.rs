@@ -1,5 +1,6 @@
 //! Captured exchanges and services: streams of the processor's stand-in that replay by hand, and a device played by the test.
 
+mod device;
 mod exchange;
 mod launches;
 mod replays;

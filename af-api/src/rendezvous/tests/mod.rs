@@ -3,6 +3,7 @@
 
 mod barriers;
 mod cluster;
+mod machine;
 mod scale;
 mod starting;
 

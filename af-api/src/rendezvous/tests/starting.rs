@@ -3,9 +3,10 @@
 use std::{net::TcpListener, sync::Arc, time::Instant};
 
 use pmd_host::{
-    control::{ControlConfig, ControlPlane, DownReason, PeerIdentity, Service},
+    control::{ControlConfig, ControlPlane, DownReason, FrameError, PeerIdentity, Service},
     endpoint::{Endpoint, EndpointConfig, PeerService},
     identity::{DeviceId, HostId},
+    security::PreSharedKey,
 };
 
 use super::*;
@@ -309,12 +310,17 @@ impl Service for Fake {
 }
 
 fn fake(answer: Option<Vec<u8>>) -> ControlPlane {
+    fake_with(answer, None)
+}
+
+fn fake_with(answer: Option<Vec<u8>>, key: Option<PreSharedKey>) -> ControlPlane {
     let identity = PeerIdentity {
         incarnation: DeviceId::random().unwrap(),
         name: String::new(),
         host: HostId::current().unwrap(),
     };
-    let config = ControlConfig::new(identity, Some(([127, 0, 0, 1], 0).into()));
+    let mut config = ControlConfig::new(identity, Some(([127, 0, 0, 1], 0).into()));
+    config.key = key;
     ControlPlane::start(config, Arc::new(Fake(answer))).unwrap()
 }
 
@@ -335,6 +341,39 @@ fn a_scheduler_of_another_version_or_none_at_all_is_told_from_one() {
             other => Err(other.to_string()),
         });
     }
+}
+
+#[test]
+fn a_scheduler_with_another_key_or_none_is_told_at_once() {
+    let key = |number| Some(PreSharedKey::from_bytes(&[number; 32]));
+    let cases = [
+        (key(1), None, FrameError::OnlyOneKey { here: true }),
+        (None, key(1), FrameError::OnlyOneKey { here: false }),
+        (key(1), key(2), FrameError::WrongKey),
+    ];
+    for (ours, theirs, expected) in cases {
+        let plane = fake_with(None, theirs);
+        let mut config = node_config(ProcessRole::Worker, (1, 1), 0, plane.local_address().unwrap());
+        config.endpoint.security.key = ours;
+        match Node::start(config.with_start_timeout(PATIENCE * 10)).unwrap_err() {
+            StartError::Key { source, .. } => assert_eq!(source, expected),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn a_scheduler_and_its_nodes_may_have_a_key() {
+    let key = Some(PreSharedKey::from_bytes(&[7; 32]));
+    let local = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut config = quick(Config::new(ProcessRole::Scheduler, 1, 1, local));
+    config.endpoint.security.key.clone_from(&key);
+    let scheduler = Scheduler::start(&config).unwrap();
+    let mut config = node_config(ProcessRole::Worker, (1, 1), 0, scheduler.local_address());
+    config.endpoint.security.key = key;
+    let node = Node::start(config.with_wait_for(WaitFor::Nobody)).unwrap();
+    assert_eq!(scheduler.members().len(), 1);
+    drop(node);
 }
 
 #[test]

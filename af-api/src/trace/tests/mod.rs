@@ -1,7 +1,6 @@
 //! Tests of the traces: made-up stamps, so that every figure is known.
 
 mod chrome;
-mod histogram;
 mod message;
 mod offset;
 mod recorder;

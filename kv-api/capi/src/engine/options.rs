@@ -4,13 +4,17 @@ use std::{ffi::c_char, time::Duration};
 
 use kv_api::environment;
 use pmd_capi::{idle_policy, socket_address, transport_choice};
-use pmd_host::endpoint::EndpointConfig;
+use pmd_host::{
+    endpoint::EndpointConfig,
+    environment::{DATA_ENCRYPTION_VARIABLE, KEY_FILE_VARIABLE, variable},
+};
 
 use super::optional;
 use crate::status::{Failure, chain, pmd_kv_status};
 
 /// How an engine is made. What is zero or NULL is what the environment says (PMD_TRANSPORT, PMD_DEVICE, PMD_IDLE,
-/// PMD_QUEUE_PAIRS, PMD_ACCELERATORS), or the default: write `pmd_kv_engine_options options = {0};` and then what you want.
+/// PMD_QUEUE_PAIRS, PMD_ACCELERATORS, PMD_KEY_FILE, PMD_DATA_ENCRYPTION), or the default: write
+/// `pmd_kv_engine_options options = {0};` and then what you want.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct pmd_kv_engine_options {
@@ -34,6 +38,10 @@ pub struct pmd_kv_engine_options {
     pub down_after_ms: u32,
     /// Whose memory may be registered beside the host's: "cuda:0", "rocm:0,rocm:1", "ascend:0".
     pub accelerators: *const c_char,
+    /// File of the pre-shared key that all processes must have (PMD_KEY_FILE).
+    pub key_file: *const c_char,
+    /// With a key, whether data over TCP is encrypted: "on" or "off" (PMD_DATA_ENCRYPTION).
+    pub data_encryption: *const c_char,
 }
 
 /// The configuration that the options ask for.
@@ -43,9 +51,15 @@ pub struct pmd_kv_engine_options {
 pub(super) unsafe fn endpoint_config(
     options: *const pmd_kv_engine_options,
 ) -> Result<EndpointConfig, Failure> {
-    let mut config = environment::endpoint_config().map_err(|error| Failure::argument(chain(&error)))?;
     // SAFETY: the caller's promise.
-    let Some(options) = (unsafe { options.as_ref() }) else { return Ok(config) };
+    let options = unsafe { options.as_ref() };
+    // SAFETY: the caller's promise.
+    let security = unsafe { options.map_or(Ok(Vec::new()), |options| security(options))? };
+    let named =
+        |name: &str| security.iter().find(|(given, _)| *given == name).map(|(_, value)| value.clone());
+    let found = environment::endpoint_config_of(|name| named(name).or_else(|| variable(name)));
+    let mut config = found.map_err(|error| Failure::argument(chain(&error)))?;
+    let Some(options) = options else { return Ok(config) };
     // SAFETY: the caller's promise, for each of the texts.
     let texts = unsafe {
         (
@@ -77,6 +91,23 @@ pub(super) unsafe fn endpoint_config(
     // A peer is not down before it was due to say that it lives.
     config.keep_alive = config.keep_alive.min(config.down_after / 4);
     Ok(config)
+}
+
+/// What the options say of the key, by the names of the environment, before which they go.
+///
+/// # Safety
+/// The texts of `options` end with a zero byte.
+unsafe fn security(options: &pmd_kv_engine_options) -> Result<Vec<(&'static str, String)>, Failure> {
+    let texts = [
+        (KEY_FILE_VARIABLE, options.key_file, "options.key_file"),
+        (DATA_ENCRYPTION_VARIABLE, options.data_encryption, "options.data_encryption"),
+    ];
+    let mut given = Vec::new();
+    for (name, text, what) in texts {
+        // SAFETY: the caller's promise.
+        given.extend(unsafe { optional(text, what)? }.map(|text| (name, text.to_owned())));
+    }
+    Ok(given)
 }
 
 fn set<T>(place: &mut T, value: Option<T>) {

@@ -111,6 +111,8 @@ fn options_that_cannot_be_are_named() {
             "options.transport is \"ship\"",
         ),
         (pmd_kv_engine_options { idle: c"SPIN".as_ptr(), ..options(None) }, "options.idle is \"SPIN\""),
+        (pmd_kv_engine_options { key_file: c"/nowhere/key".as_ptr(), ..options(None) }, "PMD_KEY_FILE"),
+        (pmd_kv_engine_options { data_encryption: c"perhaps".as_ptr(), ..options(None) }, "on or off"),
         (pmd_kv_engine_options { name: c"\xff".as_ptr(), ..options(None) }, "options.name is not UTF-8"),
     ];
     for (options, text) in invalid {

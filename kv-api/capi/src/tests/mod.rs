@@ -40,6 +40,8 @@ fn options(listen: Option<&CStr>) -> pmd_kv_engine_options {
         patience_ms: 0,
         down_after_ms: 0,
         accelerators: null(),
+        key_file: null(),
+        data_encryption: null(),
     }
 }
 

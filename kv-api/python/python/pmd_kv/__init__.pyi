@@ -70,6 +70,8 @@ class Options(TypedDict, total=False):
     patience: float
     keep_alive: float
     down_after: float
+    key_file: str
+    data_encryption: str
 
 @final
 class Peer:
@@ -314,6 +316,7 @@ class LinkFigures(TypedDict):
 class PeerMetrics(TypedDict):
     name: str
     incarnation: str
+    connection: int
     transport: str
     counters: Counters
     link: LinkFigures

@@ -17,10 +17,11 @@ pub(super) fn dictionary<'py>(py: Python<'py>, metrics: &Metrics) -> PyResult<Bo
 }
 
 fn peer<'py>(py: Python<'py>, metrics: &PeerMetrics) -> PyResult<Bound<'py, PyDict>> {
-    let PeerMetrics { name, incarnation, transport, counters: counts, link } = metrics;
+    let PeerMetrics { name, incarnation, connection, transport, counters: counts, link } = metrics;
     let one = PyDict::new(py);
     one.set_item("name", name)?;
     one.set_item("incarnation", incarnation)?;
+    one.set_item("connection", connection)?;
     one.set_item("transport", transport.name())?;
     one.set_item("counters", counters(py, counts)?)?;
     one.set_item("link", figures(py, link)?)?;

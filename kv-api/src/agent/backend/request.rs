@@ -282,7 +282,7 @@ impl Inner {
         let (keep_alive, observer) =
             (Some(KeepAlive(Arc::new(segments))), Some(Observer(Arc::clone(&clock) as _)));
         let options = TransferOptions { notify, keep_alive, observer, ..TransferOptions::default() };
-        match self.route(&peer).submit_waiting(&self.plan.work, options, None) {
+        match peer.submit_beside(self.route(&peer), &self.plan.work, options, None) {
             Ok(transfer) => Ok(Flight { transfer, peer, clock, posting: started.elapsed(), token }),
             Err(error) => {
                 token.inspect(|token| messenger.detach(&peer, *token));
@@ -291,7 +291,7 @@ impl Inner {
         }
     }
 
-    /// Requests take turns on the lanes; each one stays on its own.
+    /// Requests take turns on the lanes; each one stays on its own, unless it goes over rails.
     fn route<'a>(&self, peer: &'a Peer) -> &'a Route {
         let mut routes = peer.routes();
         let turn = self.number as usize % routes.len();

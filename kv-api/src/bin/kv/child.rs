@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pmd_host::security::command::variables;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::failure::Failure;
@@ -36,6 +37,7 @@ impl RoleProcess {
         let mut child = Command::new(executable)
             .args(["role", role])
             .args(arguments)
+            .envs(variables())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -3,15 +3,20 @@
 use std::{error::Error, io, path::PathBuf, time::Duration};
 
 use kv_api::{
-    agent::AgentError, engine::EngineError, geometry::UnknownModel, layout::LayoutError, planner::PlanError,
+    agent::AgentError, engine::EngineError, environment::EnvironmentError as NamesError,
+    geometry::UnknownModel, layout::LayoutError, planner::PlanError,
 };
 use pmd_core::accelerator::AcceleratorError;
-use pmd_host::{endpoint::EndpointError, soft::AllocateError, transfer::WaitError};
+use pmd_host::{
+    endpoint::EndpointError, environment::EnvironmentError, soft::AllocateError, transfer::WaitError,
+};
 use thiserror::Error;
 
 /// Why the command did not succeed.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
@@ -40,6 +45,14 @@ pub(crate) enum Failure {
     ChildBabbles { role: &'static str, line: String },
     #[error("starting the {role} process")]
     Spawn { role: &'static str, source: io::Error },
+    #[error("{given:?} is no address and port; a name is looked up where --metadata says")]
+    NotAnAddress { given: String },
+    #[error("rails are for TCP, and what carries the bytes is {transport}: add --transport tcp")]
+    NoRailsOver { transport: &'static str },
+    #[error("an engine that is published has a name: give --name")]
+    NoName,
+    #[error(transparent)]
+    Names(#[from] NamesError),
     #[error("{given:?} is no address that can be connected to")]
     Address { given: String },
     #[error("{api} failed")]
@@ -57,7 +70,12 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Model(_)
+            Self::Environment(_)
+            | Self::Model(_)
+            | Self::NotAnAddress { .. }
+            | Self::NoRailsOver { .. }
+            | Self::NoName
+            | Self::Names(NamesError::Directory { .. })
             | Self::EmptyInput { .. }
             | Self::ShortInput { .. }
             | Self::Layout(_)
@@ -67,7 +85,7 @@ impl Failure {
             | Self::NoDevice(_)
             | Self::Accelerator(AcceleratorError::OutOfMemory { .. })
             | Self::Engine(
-                EngineError::Endpoint(EndpointError::TransportMissing { .. })
+                EngineError::Endpoint(EndpointError::TransportMissing { .. } | EndpointError::Choice(_))
                 | EngineError::Allocate(AllocateError::NoSpace { .. } | AllocateError::NoHugePages { .. }),
             ) => 3,
             Self::Child { code, .. } => *code,

@@ -18,6 +18,7 @@ mod report;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use pmd_host::security::command::SecurityOptions;
 
 use self::failure::Failure;
 
@@ -25,6 +26,13 @@ use self::failure::Failure;
 #[derive(Debug, Parser)]
 #[command(name = "kv", version, about)]
 struct Arguments {
+    /// Talk only to processes that have the key in this file, of 64 hexadecimal digits (openssl rand -hex 32), and encrypt.
+    /// By default PMD_KEY_FILE says where it is; without either nothing is authenticated.
+    #[arg(long, global = true, value_name = "FILE")]
+    key_file: Option<String>,
+    /// With a key: whether data over TCP is encrypted, on or off. It is where one side wants it.
+    #[arg(long, global = true, value_name = "ON|OFF")]
+    data_encryption: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -56,7 +64,19 @@ enum Role {
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let Arguments { key_file, data_encryption, command } = Arguments::parse();
+    let security = SecurityOptions { key_file, data_encryption }.apply();
+    match security.map_err(Failure::from).and_then(|()| run(command)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("kv: {}", failure::chain(&failure));
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Outcome {
+    match command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Serve(arguments) => demo::serve(&arguments),
         Command::Fetch(arguments) => demo::fetch(&arguments),
@@ -64,13 +84,6 @@ fn main() -> ExitCode {
         Command::Role(Role::Prefill(arguments)) => demo::prefill(&arguments),
         Command::Role(Role::Decode(arguments)) => demo::decode(&arguments),
         Command::Role(Role::BenchPeer(arguments)) => bench::peer(&arguments),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("kv: {}", failure::chain(&failure));
-            ExitCode::from(failure.exit_code())
-        }
     }
 }
 

@@ -11,8 +11,10 @@ use pmd_accelerators::DeviceName;
 use pmd_core::accelerator::Accelerator;
 use pmd_host::{
     backend::Transport,
-    endpoint::{EndpointConfig, TransportChoice},
+    endpoint::{Endpoint, EndpointConfig, RailsConfig, TransportChoice},
     lane::{Idle, LaneConfig},
+    metrics::{MetricsAddress, MetricsConfig},
+    security::command::security,
     soft::Accelerators,
     topology::LanePinning,
 };
@@ -75,6 +77,23 @@ impl IdleOption {
     }
 }
 
+/// `--rails`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Rails {
+    /// Over TCP, addresses of this host for large transfers, with commas between them: a rail on each, dropped when it breaks
+    /// and taken back when it works again. The other end names its own; whoever fetches says how many rails there are.
+    /// Small transfers, messages and the control connection stay on the address that is connected to.
+    #[arg(long, value_delimiter = ',', value_name = "ADDRESS,ADDRESS")]
+    rails: Vec<IpAddr>,
+}
+
+impl Rails {
+    /// Gives them to an endpoint.
+    pub(crate) fn apply(&self, config: &mut EndpointConfig) {
+        config.rails = RailsConfig::over(self.rails.clone());
+    }
+}
+
 /// Where a process keeps its cache.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct Place {
@@ -85,14 +104,19 @@ pub(crate) struct Place {
     /// Open the device to reach the peer's cache, and keep one's own in host memory.
     #[arg(long, requires = "device")]
     pub(crate) in_host_memory: bool,
+    /// Page-lock the driver's shared memory for the device: copies between the two then go without the processor.
+    #[arg(long, requires = "device")]
+    pub(crate) pin_arenas: bool,
 }
 
 impl Place {
     /// As arguments for a child process.
     pub(crate) fn arguments(self) -> Vec<String> {
         let Some(device) = self.device else { return Vec::new() };
-        let option = self.in_host_memory.then(|| "--in-host-memory".to_owned());
-        ["--device".to_owned(), device.to_string()].into_iter().chain(option).collect()
+        let option = |is_set: bool, name: &str| is_set.then(|| name.to_owned());
+        let options =
+            [option(self.in_host_memory, "--in-host-memory"), option(self.pin_arenas, "--pin-arenas")];
+        ["--device".to_owned(), device.to_string()].into_iter().chain(options.into_iter().flatten()).collect()
     }
 
     /// Opens the device, and gives it to the endpoint. What comes back is where the cache belongs: `None` for memory of
@@ -101,6 +125,7 @@ impl Place {
         let Some(device) = self.device else { return Ok(None) };
         let accelerator = pmd_accelerators::open(device)?;
         config.soft.accelerators = Accelerators::new(vec![Arc::clone(&accelerator)]);
+        config.soft.pin_arenas = self.pin_arenas;
         Ok(Some(accelerator).filter(|_| !self.in_host_memory))
     }
 }
@@ -118,6 +143,10 @@ pub(crate) struct Common {
     /// or nearest (one each).
     #[arg(long, value_name = "WHERE", default_value_t)]
     pub(crate) pinning: LanePinning,
+    /// Answer GET /metrics there, in Prometheus' format: a port of this host alone, or ADDRESS:PORT; each process takes the
+    /// first free one of 32 ports. Durations of transfers are counted then.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics: Option<MetricsAddress>,
 }
 
 impl Common {
@@ -126,14 +155,17 @@ impl Common {
         let name = |value: Option<clap::builder::PossibleValue>| {
             value.map(|value| value.get_name().to_owned()).unwrap_or_default()
         };
-        vec![
+        let metrics = self.metrics.map(|address| ["--metrics".to_owned(), address.to_string()]);
+        let mut arguments = vec![
             "--transport".into(),
             name(self.transport.to_possible_value()),
             "--idle".into(),
             name(self.idle.to_possible_value()),
             "--pinning".into(),
             self.pinning.to_string(),
-        ]
+        ];
+        arguments.extend(metrics.into_iter().flatten());
+        arguments
     }
 
     /// Configuration of an endpoint called `name`, which listens if it has an address to listen on.
@@ -146,9 +178,19 @@ impl Common {
                 name: name.to_owned(),
                 idle: self.idle.idle(),
                 pinning: self.pinning,
+                latencies: self.metrics.is_some(),
                 ..LaneConfig::default()
             },
+            metrics: MetricsConfig { listen: self.metrics, ..MetricsConfig::default() },
+            security: security(),
             ..EndpointConfig::default()
         }
+    }
+}
+
+/// Says where metrics are served, if they are.
+pub(crate) fn tell_metrics(endpoint: &Endpoint) {
+    if let Some(address) = endpoint.metrics_address() {
+        eprintln!("kv: metrics on http://{address}/metrics");
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use pmd_core::accelerator::AcceleratorKind;
 use pmd_host::{
     endpoint::{EndpointConfig, Peer, RegisterError},
+    nic,
     soft::ArenaOptions,
     transfer::Direction,
 };
@@ -149,7 +150,7 @@ fn a_fabric_without_accelerators_and_a_full_device_say_so() {
         ..EndpointConfig::default()
     });
     let refused = register(&without, address(&*memory), 4096).expect_err("nobody knows it");
-    assert!(matches!(refused, FabricError::Register(RegisterError::Unreachable { .. })), "{refused}");
+    assert!(matches!(refused, FabricError::Unreachable(RegisterError::Unreachable { .. })), "{refused}");
     assert_eq!(refused.device_fault(), Some(DeviceFault::Unsupported));
     let refused = without.allocate_device(4096, None).expect_err("there is no device");
     assert!(matches!(refused, FabricError::NoDevice { device: 0 }), "{refused}");
@@ -199,4 +200,29 @@ fn of_what_several_devices_say_the_most_telling_is_told() {
     let unsupported =
         AcceleratorError::Unsupported { kind: AcceleratorKind::Cpu, what: "share", why: "it is pinned" };
     assert_eq!(DeviceFault::of(&unsupported), DeviceFault::Unsupported);
+}
+
+#[test]
+fn what_no_nic_reaches_is_told_apart_from_what_was_not_registered() {
+    let unreachable = || nic::RegisterError::Unreachable {
+        address: 4096,
+        length: 64,
+        access: Access::READ_WRITE,
+        refusals: Vec::new(),
+    };
+    let peer_memory = std::io::Error::from_raw_os_error(14);
+    let no_descriptor = nic::RegisterError::NoDescriptor { address: 4096, peer_memory };
+    for error in [unreachable(), no_descriptor] {
+        let text = error.to_string();
+        let told = FabricError::from(RegisterError::from(error));
+        assert!(matches!(&told, FabricError::Unreachable(RegisterError::Nic(_))), "{told}");
+        assert_eq!((told.device_fault(), told.to_string()), (Some(DeviceFault::Unsupported), text));
+        assert_eq!(crate::hixl::HixlError::from(told).status(), crate::hixl::Status::Unsupported);
+    }
+    let other = FabricError::from(RegisterError::from(nic::RegisterError::Empty));
+    assert!(
+        matches!(&other, FabricError::Register(RegisterError::Nic(nic::RegisterError::Empty))),
+        "{other}"
+    );
+    assert_eq!(other.device_fault(), None);
 }

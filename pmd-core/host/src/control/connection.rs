@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pmd_core::sync::{AtomicU64, Ordering};
 use thiserror::Error;
 
 use super::{
@@ -35,12 +36,14 @@ struct Shared {
     identity: OnceLock<PeerIdentity>,
     state: Mutex<State>,
     changed: Condvar,
+    /// Written by the control thread only.
+    keep_alive_misses: AtomicU64,
 }
 
 struct State {
     outgoing: Vec<u8>,
     waiting: HashMap<u64, SyncSender<Reply>>,
-    next_number: u64,
+    last_number: u64,
     down: Option<DownReason>,
     closing: bool,
 }
@@ -50,11 +53,12 @@ impl Connection {
         number: u64,
         remote: SocketAddr,
         waker: Waker,
-        ours: &PeerIdentity,
+        (ours, keyed): (&PeerIdentity, bool),
     ) -> Result<Self, FrameError> {
-        let mut outgoing = preamble().to_vec();
+        // With a key the preamble is the channel's.
+        let mut outgoing = if keyed { Vec::new() } else { preamble().to_vec() };
         encode(&Frame::Hello(ours.clone()), &mut outgoing)?;
-        let state = State { outgoing, waiting: HashMap::new(), next_number: 1, down: None, closing: false };
+        let state = State { outgoing, waiting: HashMap::new(), last_number: 0, down: None, closing: false };
         Ok(Self(Arc::new(Shared {
             number,
             remote,
@@ -62,6 +66,7 @@ impl Connection {
             identity: OnceLock::new(),
             state: Mutex::new(state),
             changed: Condvar::new(),
+            keep_alive_misses: AtomicU64::new(0),
         })))
     }
 
@@ -91,6 +96,16 @@ impl Connection {
         self.state().down.clone()
     }
 
+    /// Intervals of the keep-alive that have passed since it was connected without a word from the peer.
+    #[must_use]
+    pub fn keep_alive_misses(&self) -> u64 {
+        self.0.keep_alive_misses.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn missed(&self, intervals: u64) {
+        self.0.keep_alive_misses.fetch_add(intervals, Ordering::Relaxed);
+    }
+
     /// Asks the peer's service and waits for the answer, at most `patience`.
     ///
     /// # Errors
@@ -99,12 +114,15 @@ impl Connection {
         let (sender, receiver) = sync_channel(1);
         let number = {
             let mut state = self.state();
-            let number = state.next_number;
-            state.next_number += 1;
-            self.enqueue(&mut state, &Frame::Request { number, kind, body })?;
-            state.waiting.insert(number, sender);
-            number
+            state.last_number += 1;
+            state.last_number
         };
+        let frame = encoded(&Frame::Request { number, kind, body })?;
+        {
+            let mut state = self.state();
+            self.enqueue(&mut state, frame)?;
+            state.waiting.insert(number, sender);
+        }
         match receiver.recv_timeout(patience) {
             Ok(reply) => reply,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
@@ -120,7 +138,7 @@ impl Connection {
     /// # Errors
     /// [`RequestError::Down`] or [`RequestError::Frame`]; never a time-out.
     pub fn event(&self, kind: u16, body: Vec<u8>) -> Result<(), RequestError> {
-        self.enqueue(&mut self.state(), &Frame::Event { kind, body })
+        self.say(&Frame::Event { kind, body })
     }
 
     /// Ends the connection in order: the peer sees [`DownReason::Goodbye`].
@@ -128,17 +146,17 @@ impl Connection {
         let mut state = self.state();
         if state.down.is_none() && !state.closing {
             // A connection that cannot take another frame is down anyway.
-            let _ = self.enqueue(&mut state, &Frame::Goodbye);
+            let _ = encoded(&Frame::Goodbye).and_then(|frame| self.enqueue(&mut state, frame));
             state.closing = true;
         }
     }
 
     pub(super) fn respond(&self, number: u64, result: Result<Vec<u8>, Refusal>) -> Result<(), RequestError> {
-        self.enqueue(&mut self.state(), &Frame::Response { number, result })
+        self.say(&Frame::Response { number, result })
     }
 
     pub(super) fn keep_alive(&self) -> Result<(), RequestError> {
-        self.enqueue(&mut self.state(), &Frame::KeepAlive)
+        self.say(&Frame::KeepAlive)
     }
 
     pub(super) fn answer(&self, number: u64, result: Result<Vec<u8>, Refusal>) {
@@ -194,11 +212,20 @@ impl Connection {
         state.closing
     }
 
+    pub(super) fn is_closing(&self) -> bool {
+        self.state().closing
+    }
+
     pub(super) fn is_introduced(&self) -> bool {
         self.0.identity.get().is_some()
     }
 
-    fn enqueue(&self, state: &mut State, frame: &Frame) -> Result<(), RequestError> {
+    fn say(&self, frame: &Frame) -> Result<(), RequestError> {
+        let frame = encoded(frame)?;
+        self.enqueue(&mut self.state(), frame)
+    }
+
+    fn enqueue(&self, state: &mut State, mut frame: Vec<u8>) -> Result<(), RequestError> {
         if let Some(reason) = &state.down {
             return Err(RequestError::Down(reason.clone()));
         }
@@ -208,7 +235,7 @@ impl Connection {
         if state.outgoing.len() > BACKLOG_LIMIT {
             return Err(RequestError::Backlog { waiting: state.outgoing.len() });
         }
-        encode(frame, &mut state.outgoing).map_err(RequestError::Frame)?;
+        state.outgoing.append(&mut frame);
         self.0.waker.wake();
         Ok(())
     }
@@ -216,6 +243,14 @@ impl Connection {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// As bytes. Never under the lock: a long frame takes its time, in which the control thread must be able to say that this
+/// side lives.
+fn encoded(frame: &Frame) -> Result<Vec<u8>, RequestError> {
+    let mut bytes = Vec::new();
+    encode(frame, &mut bytes).map_err(RequestError::Frame)?;
+    Ok(bytes)
 }
 
 impl PartialEq for Connection {
@@ -252,7 +287,7 @@ pub enum DownReason {
     #[error("nothing heard from the peer for {0:?}")]
     Silent(Duration),
     /// The peer sent something that is not ours.
-    #[error("the peer does not speak this protocol: {0}")]
+    #[error(transparent)]
     Protocol(#[from] FrameError),
 }
 

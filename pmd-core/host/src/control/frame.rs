@@ -1,7 +1,8 @@
 //! Bytes of the control connection.
 //!
-//! Each side first sends a preamble of 12 bytes: [`MAGIC`], version (u16), reserved (u16, zero). After that come
-//! frames: length (u32) and that many bytes of postcard. All integers little-endian. No length is believed before it
+//! Each side first sends a preamble of 12 bytes: [`MAGIC`], version (u16), whether it has a key (u16, 0 or 1). After that
+//! come frames: length (u32) and that many bytes of postcard; with a key they are inside the records of a
+//! [`Channel`](super::channel::Channel). All integers little-endian. No length is believed before it
 //! is checked, and memory grows only with bytes that have arrived.
 
 use std::io::{self, Read};
@@ -15,7 +16,7 @@ use super::PeerIdentity;
 pub const MAGIC: [u8; 8] = *b"pmd-ctl\n";
 
 /// Version of frames and of what they carry. Both sides must have the same.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Longest frame in bytes once the peer has said who it is.
 pub const FRAME_LIMIT: u32 = 16 << 20;
@@ -23,8 +24,12 @@ pub const FRAME_LIMIT: u32 = 16 << 20;
 /// Longest frame in bytes before that.
 pub const HELLO_LIMIT: u32 = 4 << 10;
 
-const PREAMBLE: usize = 12;
-const READ_CHUNK: usize = 64 << 10;
+/// Bytes of a preamble.
+pub(super) const PREAMBLE: usize = 12;
+/// Bytes that are read at a time.
+pub(super) const READ_CHUNK: usize = 64 << 10;
+/// The same for a peer that has not said who it is.
+const SHORT_CHUNK: usize = 8 << 10;
 
 /// What travels after the preamble.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,14 +98,65 @@ pub enum FrameError {
     /// A frame that may not come now: the first one must say who the peer is, later ones must not.
     #[error("frame out of turn")]
     OutOfTurn,
+    /// One side has a pre-shared key and the other one has none.
+    #[error(
+        "{} has a pre-shared key and {} has none: give both the same (--key-file, PMD_KEY_FILE)",
+        if *here { "this side" } else { "the peer" },
+        if *here { "the peer" } else { "this side" }
+    )]
+    OnlyOneKey {
+        /// Whether it is this side that has one.
+        here: bool,
+    },
+    /// The handshake does not verify.
+    #[error("the peer has another pre-shared key: give both the same (--key-file, PMD_KEY_FILE)")]
+    WrongKey,
+    /// An encrypted record does not verify: somebody changed it, cut it, or sent it again.
+    #[error("an encrypted record does not verify: somebody between the peers has changed it")]
+    Forged,
+    /// The peer is this process, reached over another host's address.
+    #[error("the peer is this process itself: somebody between leads its connections back to it")]
+    Reflected,
+    /// There is no random source for the handshake.
+    #[error("no random source for the handshake")]
+    NoRandom,
 }
 
-/// The preamble as bytes.
+/// The preamble of a side without a key, as bytes.
 pub(super) fn preamble() -> [u8; PREAMBLE] {
+    preamble_of(false)
+}
+
+/// The preamble of a side that has a key or none, as bytes.
+pub(super) fn preamble_of(keyed: bool) -> [u8; PREAMBLE] {
     let mut bytes = [0; PREAMBLE];
     bytes[..8].copy_from_slice(&MAGIC);
     bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[10] = keyed.into();
     bytes
+}
+
+/// Whether the preamble is there, of a peer that has a key as this side has one, or has none as this side has none.
+///
+/// # Errors
+/// [`FrameError::NotOurs`] as soon as a byte differs, [`FrameError::Version`], [`FrameError::OnlyOneKey`].
+pub(super) fn check_preamble(waiting: &[u8], keyed: bool) -> Result<bool, FrameError> {
+    let seen = waiting.len().min(MAGIC.len());
+    if waiting[..seen] != MAGIC[..seen] {
+        let mut first = [0; 8];
+        first[..seen].copy_from_slice(&waiting[..seen]);
+        return Err(FrameError::NotOurs { first });
+    }
+    let Some(preamble) = waiting.first_chunk::<PREAMBLE>() else { return Ok(false) };
+    let theirs = u16::from_le_bytes([preamble[8], preamble[9]]);
+    if theirs != VERSION {
+        return Err(FrameError::Version { theirs });
+    }
+    if *preamble == preamble_of(keyed) {
+        return Ok(true);
+    }
+    // A peer that asks for something that is not known yet is not one without a key.
+    Err(FrameError::OnlyOneKey { here: keyed })
 }
 
 /// Appends a frame to `out`.
@@ -134,6 +190,18 @@ impl FrameReader {
         Self { bytes: Vec::new(), taken: 0, greeted: false, limit: HELLO_LIMIT }
     }
 
+    /// Of bytes behind a preamble.
+    pub(super) const fn greeted() -> Self {
+        let mut reader = Self::new();
+        reader.greeted = true;
+        reader
+    }
+
+    /// Whether the preamble has come.
+    pub(super) const fn is_greeted(&self) -> bool {
+        self.greeted
+    }
+
     /// The peer has said who it is: longer frames are allowed.
     pub(super) const fn raise_limit(&mut self) {
         self.limit = FRAME_LIMIT;
@@ -147,7 +215,8 @@ impl FrameReader {
         self.bytes.drain(..self.taken);
         self.taken = 0;
         let before = self.bytes.len();
-        self.bytes.resize(before + READ_CHUNK, 0);
+        let chunk = if self.limit == HELLO_LIMIT { SHORT_CHUNK } else { READ_CHUNK };
+        self.bytes.resize(before + chunk, 0);
         let result = stream.read(&mut self.bytes[before..]);
         self.bytes.truncate(before + result.as_ref().copied().unwrap_or(0));
         result
@@ -177,20 +246,10 @@ impl FrameReader {
     }
 
     fn take_preamble(&mut self) -> Result<bool, FrameError> {
-        let waiting = &self.bytes[self.taken..];
-        let seen = waiting.len().min(MAGIC.len());
-        if waiting[..seen] != MAGIC[..seen] {
-            let mut first = [0; 8];
-            first[..seen].copy_from_slice(&waiting[..seen]);
-            return Err(FrameError::NotOurs { first });
+        if check_preamble(&self.bytes[self.taken..], false)? {
+            self.taken += PREAMBLE;
+            self.greeted = true;
         }
-        let Some(preamble) = waiting.first_chunk::<PREAMBLE>() else { return Ok(false) };
-        let theirs = u16::from_le_bytes([preamble[8], preamble[9]]);
-        if theirs != VERSION {
-            return Err(FrameError::Version { theirs });
-        }
-        self.taken += PREAMBLE;
-        self.greeted = true;
-        Ok(true)
+        Ok(self.greeted)
     }
 }

@@ -15,10 +15,15 @@
 //! A peer that is silent for longer than [`ControlConfig::timeout`], closes, or sends something that does not parse
 //! is *down*: every waiting request fails with the [`DownReason`] and the service is told once. An incarnation is
 //! drawn at start, so a restarted peer of the same name is another peer.
+//!
+//! With a key ([`ControlConfig::key`]) a handshake comes between preamble and Hello, and all frames travel encrypted in
+//! records: see [`security`](crate::security).
 
+mod channel;
 mod connection;
 mod frame;
 mod plane;
+pub mod sizes;
 mod wire_socket;
 
 use std::{net::SocketAddr, time::Duration};
@@ -28,7 +33,10 @@ pub use frame::{FRAME_LIMIT, FrameError, HELLO_LIMIT, MAGIC, Refusal, VERSION};
 pub use plane::{ConnectError, ControlError, ControlPlane};
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{DeviceId, HostId};
+use crate::{
+    identity::{DeviceId, HostId},
+    security::PreSharedKey,
+};
 
 /// Who a peer says it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,8 +62,11 @@ pub struct ControlConfig {
     pub timeout: Duration,
     /// Time a new connection has to say who it is.
     pub hello_timeout: Duration,
-    /// Connections that may be without a Hello at one time; more are closed at once.
+    /// Connections that may be without a Hello at one time; for one more the oldest of them is hung up on, those
+    /// first that have said nothing.
     pub anonymous_limit: usize,
+    /// What peers must know; without one everybody is let in.
+    pub key: Option<PreSharedKey>,
 }
 
 impl ControlConfig {
@@ -69,6 +80,7 @@ impl ControlConfig {
             timeout: Duration::from_secs(5),
             hello_timeout: Duration::from_secs(3),
             anonymous_limit: 64,
+            key: None,
         }
     }
 }
@@ -90,6 +102,12 @@ pub trait Service: Send + Sync {
 
     /// The peer is gone. Called once for each `connected`.
     fn down(&self, connection: &Connection, reason: &DownReason);
+
+    /// Somebody at `remote` connected and was hung up on before it was known who it is: it has another key or none, does
+    /// not speak the protocol, or said nothing. For logs; does nothing by itself.
+    fn refused(&self, remote: SocketAddr, reason: &DownReason) {
+        let _ = (remote, reason);
+    }
 }
 
 #[cfg(test)]

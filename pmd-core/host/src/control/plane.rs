@@ -23,8 +23,17 @@ use super::{
     frame::{Frame, FrameError, Refusal},
     wire_socket::WireSocket,
 };
-use crate::backend::Waker;
+use crate::{
+    backend::Waker,
+    outage::{LAST_WORDS, go_on_soon},
+};
 
+/// Connections that are accepted in one turn.
+const ACCEPTS: usize = 64;
+/// Reads of what a peer said before its end closed.
+const LAST_READS: usize = 64;
+/// Time between two looks at what has arrived of the last words, while the thread ends.
+const STEP: Duration = Duration::from_millis(2);
 /// Longest sleep of the control thread.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -42,6 +51,7 @@ pub struct ControlPlane {
 struct PlaneShared {
     waker: Waker,
     identity: PeerIdentity,
+    keyed: bool,
     next_number: AtomicU64,
     inbox: Mutex<Inbox>,
 }
@@ -49,7 +59,7 @@ struct PlaneShared {
 impl PlaneShared {
     fn connection(&self, remote: SocketAddr) -> Result<Connection, FrameError> {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        Connection::new(number, remote, self.waker.clone(), &self.identity)
+        Connection::new(number, remote, self.waker.clone(), (&self.identity, self.keyed))
     }
 }
 
@@ -79,8 +89,16 @@ impl ControlPlane {
         let waker = Waker::new().map_err(|source| ControlError::Start { source: source.into() })?;
         let (identity, turn) = (config.identity.clone(), config.timeout);
         let next_number = AtomicU64::new(1);
-        let shared = Arc::new(PlaneShared { waker, identity, next_number, inbox: Mutex::default() });
-        let mut state = Loop { config, service, listener, sockets: Vec::new(), shared: Arc::clone(&shared) };
+        let keyed = config.key.is_some();
+        let shared = Arc::new(PlaneShared { waker, identity, keyed, next_number, inbox: Mutex::default() });
+        let mut state = Loop {
+            config,
+            service,
+            listener,
+            sockets: Vec::new(),
+            leaving: Vec::new(),
+            shared: Arc::clone(&shared),
+        };
         let thread = thread::Builder::new()
             .name("pmd-control".into())
             .spawn(move || state.run())
@@ -154,6 +172,9 @@ struct Loop {
     service: Arc<dyn Service>,
     listener: Option<TcpListener>,
     sockets: Vec<WireSocket>,
+    /// Closed by this side, and until when its goodbye may take to arrive: a goodbye that is lost with its socket would look
+    /// like a process that was killed.
+    leaving: Vec<(WireSocket, Instant)>,
     shared: Arc<PlaneShared>,
 }
 
@@ -171,8 +192,9 @@ impl Loop {
                 // Whoever asked waits for it.
                 let _ = done.send(());
             }
-            self.sockets
-                .extend(new.into_iter().map(|(stream, connection)| WireSocket::new(stream, connection)));
+            for (stream, connection) in new {
+                self.take_on((stream, true), connection);
+            }
             self.accept();
             for index in 0..self.sockets.len() {
                 self.serve(index);
@@ -202,15 +224,40 @@ impl Loop {
     }
 
     fn accept(&mut self) {
-        let Some(listener) = &self.listener else { return };
-        while let Ok((stream, remote)) = listener.accept() {
-            let anonymous = self.sockets.iter().filter(|socket| !socket.connection.is_introduced()).count();
-            if anonymous >= self.config.anonymous_limit || prepare(&stream).is_err() {
+        // Whoever is taken on has a turn to speak before it may have to make room.
+        let most = ACCEPTS.min(self.config.anonymous_limit / 2).max(1);
+        for _ in 0..most {
+            let Some(listener) = &self.listener else { return };
+            let Ok((stream, remote)) = listener.accept() else { return };
+            if prepare(&stream).is_err() {
                 continue; // Dropping the stream closes it.
             }
+            self.make_room();
             if let Ok(connection) = self.shared.connection(remote) {
-                self.sockets.push(WireSocket::new(stream, connection));
+                self.take_on((stream, false), connection);
             }
+        }
+    }
+
+    /// Hangs up on a connection that has not said who it is, if there are too many for one more: the oldest of those that
+    /// have said nothing, else the oldest. Nobody has heard of it, so dropping it is all.
+    fn make_room(&mut self) {
+        let is_anonymous = |socket: &WireSocket| !socket.connects() && !socket.connection.is_introduced();
+        let count = self.sockets.iter().filter(|socket| is_anonymous(socket)).count();
+        if count < self.config.anonymous_limit.max(1) {
+            return;
+        }
+        let silent = self.sockets.iter().position(|socket| is_anonymous(socket) && !socket.has_spoken());
+        if let Some(oldest) = silent.or_else(|| self.sockets.iter().position(is_anonymous)) {
+            self.sockets.remove(oldest);
+        }
+    }
+
+    /// Takes a connection on, which this side has made or accepted.
+    fn take_on(&mut self, stream: (TcpStream, bool), connection: Connection) {
+        match WireSocket::new(stream, connection.clone(), self.config.key.as_ref()) {
+            Ok(socket) => self.sockets.push(socket),
+            Err(error) => drop(connection.fail(&error.into())),
         }
     }
 
@@ -220,11 +267,19 @@ impl Loop {
             socket.check_silence(&self.config)?;
             socket.write()
         });
-        if let Err(reason) = outcome {
+        if let Err(mut reason) = outcome {
+            if reason == DownReason::Closed {
+                reason = self.hear_out(index);
+            }
             // What was answered before the end (a preamble for a peer of another version) still goes out.
             let _ = self.sockets[index].write();
             self.take_down(index, &reason);
         }
+    }
+
+    /// Why the peer has closed its end: a write may find that out before its goodbye is read.
+    fn hear_out(&mut self, index: usize) -> DownReason {
+        (0..LAST_READS).find_map(|_| self.read(index).err()).unwrap_or(DownReason::Closed)
     }
 
     fn read(&mut self, index: usize) -> Result<(), DownReason> {
@@ -246,6 +301,9 @@ impl Loop {
         }
         match frame {
             Frame::Hello(identity) => {
+                if self.config.key.is_some() && identity == self.config.identity && !socket.is_local() {
+                    return Err(FrameError::Reflected.into());
+                }
                 socket.reader.raise_limit();
                 connection.introduce(identity)?;
                 let _ = catch_unwind(AssertUnwindSafe(|| self.service.connected(&connection)));
@@ -270,13 +328,20 @@ impl Loop {
 
     fn take_down(&mut self, index: usize, reason: &DownReason) {
         let connection = self.sockets[index].connection.clone();
-        if connection.fail(reason) && connection.is_introduced() {
+        let has_lived = connection.fail(reason);
+        if has_lived && connection.is_introduced() {
             let _ = catch_unwind(AssertUnwindSafe(|| self.service.down(&connection, reason)));
+        } else if has_lived && !self.sockets[index].connects() {
+            let _ = catch_unwind(AssertUnwindSafe(|| self.service.refused(connection.remote(), reason)));
         }
     }
 
     fn bury(&mut self) {
-        self.sockets.retain(|socket| socket.connection.down_reason().is_none());
+        let until = Instant::now() + LAST_WORDS;
+        let down = self.sockets.extract_if(.., |socket| socket.connection.down_reason().is_some());
+        let closed_here = down.filter(|socket| socket.connection.down_reason() == Some(DownReason::Local));
+        self.leaving.extend(closed_here.map(|socket| (socket, until)));
+        self.leaving.retain_mut(|(socket, until)| Instant::now() < *until && !socket.has_arrived());
     }
 
     fn farewell(&mut self) {
@@ -285,7 +350,11 @@ impl Loop {
             let _ = self.sockets[index].write();
             self.take_down(index, &DownReason::Local);
         }
-        self.sockets.clear();
+        self.bury();
+        while !self.leaving.is_empty() {
+            thread::sleep(STEP);
+            self.bury();
+        }
     }
 }
 
@@ -302,6 +371,7 @@ fn local_address(listener: Option<&TcpListener>) -> Option<SocketAddr> {
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    go_on_soon(stream);
     stream.set_nonblocking(true)
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nix::errno::Errno;
 use pmd_core::{
     accelerator::DeviceMemory,
     memory::{Access, MemoryKind, RegionDescription},
@@ -9,14 +10,17 @@ use pmd_core::{
 
 use super::{
     EndpointConfig, EndpointError, MissingReason, RegisterError, Registered, TransportChoice,
-    memory::{Described, RegisteredArena},
+    choice::{Carrier, Findings, Terms, fabric::FabricTerms},
+    memory::{Described, Held, KeptOut, RegisteredArena},
 };
 use crate::{
     backend::{SetupError, Transport},
-    identity::HostId,
+    identity::{HostId, Separation},
     lane::{Lane, LaneConfig, MessageMemory, MessageRegistrar},
+    metrics::RegistrationBook,
     mlx5::Mlx5Backend,
     nic::{self, NicBackendOptions, StagedBackend},
+    region::{Region, RegionPath},
     registration::Registrar,
     soft::{self, AllocateError, Arena, ArenaOptions, ProtectionDomain, SoftBackend, Tuning},
     topology::Near,
@@ -30,10 +34,14 @@ pub(super) struct Devices {
     nic: Option<nic::Device>,
     /// Transports that may be used, the preferred one first.
     transports: Vec<Transport>,
+    wish: TransportChoice,
+    /// Of queue pairs of a NIC, as the configuration has it.
+    path_mtu: Option<u16>,
     /// Why there is no NIC, where one was looked for.
     nic_missing: Option<nic::OpenError>,
     /// With the number of each among those of its transport.
     lanes: Mutex<Vec<(Transport, usize, Lane)>>,
+    book: RegistrationBook,
 }
 
 impl Devices {
@@ -46,12 +54,22 @@ impl Devices {
         let mut transports = Vec::new();
         transports.extend(shares_memory.then_some(Transport::SharedMemory));
         transports.extend(nic.as_ref().map(|nic| nic_transport(config.transport, nic)));
-        let over_tcp = config.transport == TransportChoice::Only(Transport::Tcp);
+        let over_tcp =
+            matches!(config.transport, TransportChoice::Auto | TransportChoice::Only(Transport::Tcp));
         transports.extend(over_tcp.then_some(Transport::Tcp));
         let process_memory = config.soft.process_memory && shares_memory;
-        let tcp = over_tcp.then(|| config.soft.tcp.unwrap_or_default());
-        let soft = soft::Device::open(soft::DeviceConfig { process_memory, tcp, ..config.soft.clone() })?;
-        Ok(Self { soft, nic, transports, nic_missing, lanes: Mutex::default() })
+        // Where other transports may do, it listens once a peer needs it.
+        let tcp = (!shares_memory && over_tcp).then(|| config.soft.tcp.unwrap_or_default());
+        let soft = soft::DeviceConfig {
+            process_memory,
+            tcp,
+            security: config.security.clone(),
+            ..config.soft.clone()
+        };
+        let soft = soft::Device::open(soft)?;
+        let (lanes, book) = (Mutex::default(), RegistrationBook::default());
+        let (wish, path_mtu) = (config.transport, config.connect.mtu);
+        Ok(Self { soft, nic, transports, wish, path_mtu, nic_missing, lanes, book })
     }
 
     pub(super) fn transports(&self) -> Vec<Transport> {
@@ -62,20 +80,21 @@ impl Devices {
         self.nic_missing.as_ref()
     }
 
-    /// The transport to a peer on `host` that has `theirs`: shared memory where it can work, else a NIC.
-    pub(super) fn choose(&self, host: &HostId, theirs: &[Transport]) -> Result<Transport, EndpointError> {
-        let separation = self.soft.host().separation(host);
-        let usable = |mine: &&Transport| match mine {
-            Transport::SharedMemory => theirs.contains(mine) && separation.is_none(),
-            Transport::Tcp => theirs.contains(mine),
-            Transport::Mlx5 | Transport::Verbs => theirs.iter().any(|their| their.is_fabric()),
-        };
-        match self.transports.iter().find(usable) {
-            Some(transport) => Ok(*transport),
-            None => {
-                let (ours, theirs) = (self.transports.clone(), theirs.to_vec());
-                Err(EndpointError::NoCommonTransport { ours, theirs, separation })
-            }
+    /// What this end brings to the choice of a transport.
+    pub(super) fn terms(&self) -> Terms {
+        let terms = |nic| FabricTerms::of(nic, nic_transport(self.wish, nic), self.path_mtu);
+        Terms { wish: self.wish, device: self.soft.id(), fabric: self.nic.as_ref().map(terms) }
+    }
+
+    /// Looks how a peer on `host` is reached that has these terms. What neither end would use is not looked for.
+    pub(super) fn look(&self, ours: &Terms, host: &HostId, theirs: &Terms) -> Findings {
+        let wanted = |carrier| ours.allow(carrier) && theirs.allow(carrier);
+        let separation =
+            || self.soft.host().separation(host).or_else(|| hidden(self.soft.reach_out(theirs.device)));
+        let fabric = || ours.fabric.as_ref()?.obstacle_to(theirs.fabric.as_ref()?);
+        Findings {
+            separation: wanted(Carrier::SharedMemory).then(separation).flatten(),
+            fabric: wanted(Carrier::Fabric).then(fabric).flatten(),
         }
     }
 
@@ -93,10 +112,23 @@ impl Devices {
         memory: &RegionDescription,
         access: Access,
     ) -> Result<Registered, RegisterError> {
+        let _span = tracing::debug_span!("register", bytes = memory.length).entered();
+        // SAFETY: passed on.
+        unsafe { self.try_register(memory, access) }.inspect_err(|error| self.refused(error))
+    }
+
+    /// # Safety
+    /// As [`Devices::register`].
+    #[expect(unsafe_code, reason = "passes on the caller's promise about memory")]
+    unsafe fn try_register(
+        &self,
+        memory: &RegionDescription,
+        access: Access,
+    ) -> Result<Registered, RegisterError> {
         // SAFETY: passed on.
         let source = unsafe { Described::new(*memory) };
         let mut regions = Vec::with_capacity(self.transports.len());
-        for transport in &self.transports {
+        for transport in self.devices() {
             let region = match (transport, &self.nic) {
                 // Copies of the CPU do not reach an accelerator's memory.
                 (Transport::SharedMemory | Transport::Tcp, _) if memory.kind == MemoryKind::Device => {
@@ -108,12 +140,13 @@ impl Devices {
                 (Transport::Mlx5 | Transport::Verbs, Some(nic)) => nic.register_source(&source, access)?,
                 (Transport::Mlx5 | Transport::Verbs, None) => continue,
             };
-            regions.push((*transport, region));
+            let over_tcp = self.shares_its_device(transport);
+            regions.push(Held { transport, over_tcp, region });
         }
         if regions.is_empty() {
             return Err(RegisterError::Unreachable { kind: memory.kind });
         }
-        Ok(Registered { address: memory.address, length: memory.length, regions, _device: None })
+        Ok(self.registered(memory, regions, None))
     }
 
     /// Registers with every device that reaches the memory. That the soft HCA does not drive its accelerator matters
@@ -122,11 +155,23 @@ impl Devices {
         &self,
         memory: Arc<dyn DeviceMemory>,
         access: Access,
+        kept_out: KeptOut,
+    ) -> Result<Registered, RegisterError> {
+        let bytes = memory.description().length;
+        let _span = tracing::debug_span!("register_device", bytes).entered();
+        self.try_register_device(memory, access, kept_out).inspect_err(|error| self.refused(error))
+    }
+
+    fn try_register_device(
+        &self,
+        memory: Arc<dyn DeviceMemory>,
+        access: Access,
+        kept_out: KeptOut,
     ) -> Result<Registered, RegisterError> {
         let described = memory.description();
         let mut regions = Vec::with_capacity(self.transports.len());
         let mut undriven = None;
-        for transport in &self.transports {
+        for transport in self.devices() {
             let region = match (transport, &self.nic) {
                 (Transport::SharedMemory, _) => {
                     match self.soft.register_device(memory.clone(), access, ProtectionDomain::default()) {
@@ -138,22 +183,65 @@ impl Devices {
                     }
                 }
                 (Transport::Mlx5 | Transport::Verbs, Some(nic)) => {
-                    nic.register_device(memory.clone(), access)?
+                    register_with(nic, &memory, access, kept_out)?
                 }
                 (Transport::Mlx5 | Transport::Verbs, None) | (Transport::Tcp, _) => continue,
             };
-            regions.push((*transport, region));
+            // Streams do not reach an accelerator's memory.
+            regions.push(Held { transport, over_tcp: false, region });
         }
         match undriven {
             Some(error) if regions.is_empty() => Err(error.into()),
             None if regions.is_empty() => Err(RegisterError::Unreachable { kind: described.kind }),
-            _ => Ok(Registered {
-                address: described.address,
-                length: described.length,
-                regions,
-                _device: Some(memory),
-            }),
+            _ => Ok(self.registered(&described, regions, Some(memory))),
         }
+    }
+
+    fn refused(&self, error: &RegisterError) {
+        self.book.failed();
+        tracing::debug!(%error, "not registered");
+    }
+
+    /// Counts what was registered.
+    fn registered(
+        &self,
+        memory: &RegionDescription,
+        regions: Vec<Held>,
+        device: Option<Arc<dyn DeviceMemory>>,
+    ) -> Registered {
+        let path = |held: &Held| match held.transport {
+            // The same region of the soft HCA may be reached in other ways from this host.
+            Transport::Tcp => RegionPath::Streams,
+            _ => held.region.path(),
+        };
+        let ways = regions.iter().map(|held| (held.transport, path(held)));
+        let tally = self.book.registered(ways, memory.length);
+        let (address, length) = (memory.address, memory.length);
+        Registered { address, length, regions, _device: device, _tally: tally }
+    }
+
+    /// Every lane that was started, with its transport and its number among those of it.
+    pub(super) fn all_running(&self) -> Vec<(Transport, usize, Lane)> {
+        self.lanes().clone()
+    }
+
+    /// Where registrations are counted.
+    pub(super) const fn book(&self) -> &RegistrationBook {
+        &self.book
+    }
+
+    /// One transport of each device: shared memory and TCP are the soft HCA's, with the same regions.
+    fn devices(&self) -> impl Iterator<Item = Transport> {
+        let transports = self.transports.iter().copied();
+        transports.filter(|transport| {
+            *transport != Transport::Tcp || !self.shares_its_device(Transport::SharedMemory)
+        })
+    }
+
+    /// Whether the device of this transport is reached over TCP too.
+    fn shares_its_device(&self, transport: Transport) -> bool {
+        let has = |transport| self.transports.contains(&transport);
+        transport == Transport::SharedMemory && has(Transport::SharedMemory) && has(Transport::Tcp)
     }
 
     /// One lane of a transport, started at its first use.
@@ -210,6 +298,7 @@ impl Devices {
                 Ok(Lane::spawn_on(backend, lane, &cores)?)
             }
             (Transport::Tcp, _) => {
+                self.soft.listen_over_tcp(config.soft.tcp.unwrap_or_default())?;
                 let domain = ProtectionDomain::default();
                 Ok(Lane::spawn(SoftBackend::over_tcp(&self.soft, domain, Tuning::default())?, lane)?)
             }
@@ -234,6 +323,23 @@ impl Devices {
     }
 }
 
+/// Registers memory of an accelerator with a NIC.
+fn register_with(
+    nic: &nic::Device,
+    memory: &Arc<dyn DeviceMemory>,
+    access: Access,
+    kept_out: KeptOut,
+) -> Result<Region, nic::RegisterError> {
+    /// Rights of peers.
+    const PEERS: Access = Access::REMOTE_READ.union(Access::REMOTE_WRITE).union(Access::REMOTE_ATOMIC);
+    match nic.register_device(memory.clone(), access) {
+        Err(nic::RegisterError::Unreachable { .. }) if kept_out == KeptOut::Staged => {
+            nic.register_device(memory.clone(), access.difference(PEERS))
+        }
+        registered => registered,
+    }
+}
+
 /// Opens a NIC where the configuration lets one be used; where it may be absent, the reason comes beside it.
 fn open_nic(config: &EndpointConfig) -> Result<(Option<nic::Device>, Option<nic::OpenError>), EndpointError> {
     let wanted = match config.transport {
@@ -251,6 +357,14 @@ fn open_nic(config: &EndpointConfig) -> Result<(Option<nic::Device>, Option<nic:
         (Err(error), Some(transport)) => {
             Err(EndpointError::TransportMissing { transport, reason: MissingReason::Nic(error) })
         }
+    }
+}
+
+/// What keeps a peer from being found at its socket. That this process is short of something does not.
+fn hidden(reached: Result<(), Errno>) -> Option<Separation> {
+    match reached {
+        Ok(()) | Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => None,
+        Err(_) => Some(Separation::Socket),
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 
+use super::ChoiceError;
 use crate::{
     backend::Transport,
     control::{ConnectError, ControlError, RequestError},
@@ -26,16 +27,12 @@ pub enum EndpointError {
         /// What is missing, and what to do.
         reason: MissingReason,
     },
-    /// Both endpoints live but share no transport.
-    #[error("no transport in common with the peer: here {ours:?}, there {theirs:?}{}", .separation.map_or_else(String::new, |why| format!("; shared memory is out because {why}")))]
-    NoCommonTransport {
-        /// Transports of this endpoint that its configuration allows.
-        ours: Vec<Transport>,
-        /// The peer's.
-        theirs: Vec<Transport>,
-        /// Why memory cannot be shared with the peer.
-        separation: Option<&'static str>,
-    },
+    /// No transport carries bytes to the peer as both ends wish.
+    #[error(transparent)]
+    Choice(#[from] ChoiceError),
+    /// The peer has come to another transport by the same facts.
+    #[error("the ends do not choose the same transport: do both sides run the same release?")]
+    Disagreement,
     /// The identity of this process could not be found out.
     #[error("cannot find out this process's identity: is /proc mounted?")]
     Identity {
@@ -87,6 +84,9 @@ pub enum EndpointError {
         /// Most queue pairs.
         queue_pair_limit: usize,
     },
+    /// Metrics cannot be served where that was asked for.
+    #[error(transparent)]
+    Metrics(#[from] crate::metrics::ServerError),
     /// The peer asked for a second route on one connection.
     #[error("a route is open on this connection already")]
     AlreadyOpen,

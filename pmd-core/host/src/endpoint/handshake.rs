@@ -2,36 +2,59 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::EndpointError;
-use crate::{
-    backend::{QueuePairAddress, Transport},
-    control::Refusal,
+use super::{
+    EndpointError,
+    choice::{Carrier, Findings, Known, Terms},
 };
+use crate::{backend::QueuePairAddress, control::Refusal, identity::LinkId};
 
 /// Request kinds from here on are this module's; applications use those below.
 pub(super) const FIRST_RESERVED_KIND: u16 = 0xff00;
 
 /// The reserved requests.
 pub(super) struct Reserved {
-    /// Which transports the peer has.
-    pub(super) transports: u16,
+    /// The peer's terms: [`Terms`], answered by [`Heard`].
+    pub(super) terms: u16,
     /// Open a route: [`Opening`], answered by [`Opened`].
     pub(super) open: u16,
     /// The connecting side is ready.
     pub(super) ready: u16,
+    /// Open the other end of a rail: [`Offer`](super::rails::Offer).
+    pub(super) offer: u16,
+    /// Event: an end of a rail is quiet, [`Word`](super::rails::Word).
+    pub(super) word: u16,
 }
 
-/// Their numbers.
-pub(super) const RESERVED: Reserved = Reserved { transports: 0xff01, open: 0xff02, ready: 0xff03 };
+/// Their numbers. Those of earlier releases, 0xff01 and 0xff02, are not given out again.
+pub(super) const RESERVED: Reserved =
+    Reserved { terms: 0xff04, open: 0xff05, ready: 0xff03, offer: 0xff06, word: 0xff07 };
 
 /// Refusal codes of these requests.
 const NOT_OPEN: u16 = 0xff10;
 const REFUSED: u16 = 0xff11;
 
-/// The addresses of each route's queue pairs. The side that is connected to opens as many.
+/// An end's terms, and what it found on its way to the one whose terms it has heard.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Heard {
+    pub(super) terms: Terms,
+    pub(super) found: Findings,
+}
+
+impl Heard {
+    pub(super) const fn known(&self) -> Known<'_> {
+        Known { terms: &self.terms, found: &self.found }
+    }
+}
+
+/// What was chosen, of what, and the addresses of each route's queue pairs. The side that is connected to opens as many.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Opening {
-    pub(super) transport: Transport,
+    pub(super) link: LinkId,
+    pub(super) carrier: Carrier,
+    /// Of the side that connects.
+    pub(super) ours: Heard,
+    /// What the other side found, as it said: it keeps nothing of a peer that has not opened.
+    pub(super) yours: Findings,
     pub(super) routes: Vec<Vec<QueuePairAddress>>,
 }
 

@@ -12,10 +12,25 @@ use thiserror::Error;
 use crate::{
     backend::{SetupError, Transport},
     lane::MessageMemory,
+    metrics::Tally,
     nic,
     region::{PathRefusal, Region, RegionPath},
     soft,
 };
+
+/// A region of one device, and what reaches it by its keys.
+pub(super) struct Held {
+    pub(super) transport: Transport,
+    /// TCP does too.
+    pub(super) over_tcp: bool,
+    pub(super) region: Region,
+}
+
+impl Held {
+    fn is_for(&self, transport: Transport) -> bool {
+        self.transport == transport || self.over_tcp && transport == Transport::Tcp
+    }
+}
 
 /// Memory registered with every device of an endpoint. Keys belong to a transport: a peer gets those of the transport
 /// that it is reached by. Dropping it deregisters: after that nothing touches the memory.
@@ -23,8 +38,9 @@ pub struct Registered {
     pub(super) address: u64,
     pub(super) length: u64,
     // Deregistered before the memory goes.
-    pub(super) regions: Vec<(Transport, Region)>,
+    pub(super) regions: Vec<Held>,
     pub(super) _device: Option<Arc<dyn DeviceMemory>>,
+    pub(super) _tally: Tally,
 }
 
 impl Registered {
@@ -46,10 +62,12 @@ impl Registered {
         self.region(transport).map(Region::local_key)
     }
 
-    /// Key for a peer that is reached over `transport`.
+    /// Key for a peer that is reached over `transport`; `None` too where peers do not reach the memory over it
+    /// ([`RegionPath::Staged`]).
     #[must_use]
     pub fn remote_key(&self, transport: Transport) -> Option<RemoteKey> {
-        self.region(transport).map(Region::remote_key)
+        let open = self.region(transport).filter(|region| region.path() != RegionPath::Staged);
+        open.map(Region::remote_key)
     }
 
     /// How the bytes are reached over `transport`.
@@ -67,7 +85,7 @@ impl Registered {
     }
 
     fn region(&self, transport: Transport) -> Option<&Region> {
-        self.regions.iter().find(|(of, _)| *of == transport).map(|(_, region)| region)
+        self.regions.iter().find(|held| held.is_for(transport)).map(|held| &held.region)
     }
 }
 
@@ -75,9 +93,18 @@ impl fmt::Debug for Registered {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = self.address + self.length;
         write!(formatter, "Registered({:#x}..{end:#x} on", self.address)?;
-        self.regions.iter().try_for_each(|(transport, _)| write!(formatter, " {}", transport.name()))?;
+        self.regions.iter().try_for_each(|held| write!(formatter, " {}", held.transport.name()))?;
         formatter.write_str(")")
     }
+}
+
+/// What becomes of memory of an accelerator that peers cannot be let into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeptOut {
+    /// It is not registered.
+    Refused,
+    /// It is registered for this side's own requests.
+    Staged,
 }
 
 /// Why memory was not registered. Nothing of it stays registered with any device.

@@ -6,34 +6,43 @@
 //! ```text
 //!  connect(address)                                    the peer
 //!     | control connection, Hello (incarnation, host)     |
-//!     | transports? ------------------------------------> | which it has
-//!     | choose: shared memory on one host, else a NIC     |
-//!     | open(transport, addresses) ---------------------> | opens its ends, connects them
+//!     | terms ------------------------------------------> | looks how it reaches this end
+//!     | <-------------------- its terms, and what it found |
+//!     | choose: shared memory, else a NIC, else TCP       |
+//!     | open(choice, addresses) ------------------------> | chooses the same, opens its ends, connects them
 //!     | <--------------------------------- its addresses  |
 //!     | connect the routes; ready -----------------------> | PeerService::connected
 //! ```
 //! Routes are opened in the number and with the queue pairs that the connecting side has lanes and asks for; the other
 //! side spreads its ends over its own lanes.
 //!
-//! The choice is reported by [`Peer::transport`]; a wish that cannot be met is an error, never another transport.
-//! When the control plane finds the peer down, its route fails ([`RouteFault::PeerDown`]), so everything that waits for
-//! it returns.
+//! The choice is reported by [`Peer::choice`]; a wish that cannot be met is an error, never another transport.
+//! Large transfers may go over several [rails](RailsConfig) beside the route ([`Peer::submit`]).
+//! When the control plane finds the peer down, its route fails
+//! ([`RouteFault::PeerDown`](crate::transfer::RouteFault::PeerDown)), so everything that waits for it returns. When the peer
+//! has said goodbye it takes nothing more, and fails once what is posted has been answered for: the acknowledgements that
+//! a peer gives before it leaves take other ways than its goodbye, over which packets may be lost.
 
+mod choice;
 mod devices;
 mod error;
 mod handshake;
 mod memory;
+mod observe;
+mod opening;
 mod peer;
+mod rails;
 #[cfg(test)]
 mod tests;
 
 use std::{
     fmt,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+pub use choice::{Choice, ChoiceError, End, NotTaken, Obstacle, fabric::FabricObstacle};
 pub use error::{EndpointError, MissingReason};
 pub use memory::{RegisterError, Registered};
 pub use peer::{Peer, PeerService, TransportChoice};
@@ -41,23 +50,19 @@ use pmd_core::{
     accelerator::DeviceMemory,
     memory::{Access, RegionDescription, RegionSource},
 };
+pub use rails::{RailReport, RailsConfig};
 
-use self::{
-    devices::Devices,
-    handshake::{FIRST_RESERVED_KIND, Opened, Opening, RESERVED},
-    peer::Relay,
-};
+use self::{devices::Devices, memory::KeptOut};
 use crate::{
-    backend::{ConnectOptions, QueuePairAddress, QueuePairConfig, Transport},
-    control::{
-        Connection, ControlConfig, ControlPlane, DownReason, PeerIdentity, Refusal, RequestError, Service,
-    },
+    backend::{ConnectOptions, QueuePairConfig, Transport},
+    control::{ControlConfig, ControlPlane, PeerIdentity, Service},
     identity::{DeviceId, HostId},
-    lane::{Counters, Lane, LaneConfig, Route, RouteConfig, RouteError},
+    lane::{Counters, Lane, LaneConfig},
+    metrics::{ControlMetrics, MetricsConfig, Server},
     nic::{self, NicOptions},
     registration::{CacheCounters, CacheError, CacheLimits, Cached, RegistrationCache},
+    security::Security,
     soft::{self, AllocateError, Arena, ArenaOptions},
-    transfer::RouteFault,
 };
 
 /// Most routes to one peer.
@@ -101,8 +106,15 @@ pub struct EndpointConfig {
     pub soft: soft::DeviceConfig,
     /// Which NIC, where one may be used.
     pub nic: NicOptions,
+    /// Several ways to each peer for large transfers.
+    pub rails: RailsConfig,
     /// Bounds of what [`Endpoint::register_cached`] keeps.
     pub registrations: CacheLimits,
+    /// Whom metrics are told. Durations are counted where [`LaneConfig::latencies`] asks for it.
+    pub metrics: MetricsConfig,
+    /// What peers must know, over the control connection and over TCP; it takes the place of
+    /// [`DeviceConfig::security`](soft::DeviceConfig::security) in [`EndpointConfig::soft`].
+    pub security: Security,
 }
 
 impl Default for EndpointConfig {
@@ -123,7 +135,10 @@ impl Default for EndpointConfig {
             patience: Duration::from_secs(10),
             soft: soft::DeviceConfig::default(),
             nic: NicOptions::default(),
+            rails: RailsConfig::default(),
             registrations: CacheLimits::default(),
+            metrics: MetricsConfig::default(),
+            security: Security::default(),
         }
     }
 }
@@ -132,8 +147,9 @@ impl Default for EndpointConfig {
 #[derive(Clone)]
 pub struct Endpoint(Arc<Handle>);
 
-/// Drop order: the control plane goes first, so that peers hear a goodbye before lanes end.
+/// Drop order: nobody looks any more; the control plane goes next, so that peers hear a goodbye before lanes end.
 struct Handle {
+    metrics: Option<Server>,
     plane: ControlPlane,
     inner: Arc<Inner>,
 }
@@ -145,11 +161,13 @@ struct Inner {
     /// Keeps what [`Endpoint::register_cached`] registered.
     registrations: RegistrationCache<Arc<Devices>>,
     service: Arc<dyn PeerService>,
-    peers: Mutex<Vec<Known>>,
+    peers: Mutex<Vec<KnownPeer>>,
+    /// Peers that came and went.
+    control: Mutex<ControlMetrics>,
 }
 
 /// A peer and whether the application has been told of it.
-struct Known {
+struct KnownPeer {
     peer: Peer,
     announced: bool,
 }
@@ -172,10 +190,13 @@ impl Endpoint {
         };
         let mut control = ControlConfig::new(identity.clone(), config.listen);
         (control.interval, control.timeout) = (config.keep_alive, config.down_after);
-        let peers = Mutex::default();
-        let inner = Arc::new(Inner { config, identity, devices, registrations, service, peers });
+        control.key.clone_from(&config.security.key);
+        let (peers, seen) = (Mutex::default(), Mutex::default());
+        let inner =
+            Arc::new(Inner { config, identity, devices, registrations, service, peers, control: seen });
+        let metrics = inner.serve_metrics()?;
         let plane = ControlPlane::start(control, Arc::clone(&inner) as Arc<dyn Service>)?;
-        Ok(Self(Arc::new(Handle { plane, inner })))
+        Ok(Self(Arc::new(Handle { metrics, plane, inner })))
     }
 
     /// Who this endpoint is to its peers: drawn when it was opened.
@@ -224,6 +245,7 @@ impl Endpoint {
         address: SocketAddr,
         patience: &dyn Fn() -> Duration,
     ) -> Result<Peer, EndpointError> {
+        let _span = tracing::info_span!("connect", %address).entered();
         let connection = self.0.plane.connect(address, patience())?;
         self.0.inner.open_peer(&connection, patience).inspect_err(|_| connection.close())
     }
@@ -283,7 +305,23 @@ impl Endpoint {
         memory: Arc<dyn DeviceMemory>,
         access: Access,
     ) -> Result<Registered, RegisterError> {
-        self.0.inner.devices.register_device(memory, access)
+        self.0.inner.devices.register_device(memory, access, KeptOut::Refused)
+    }
+
+    /// As [`Endpoint::register_device`], and where a NIC does not reach the memory, so that peers cannot be let into it, the
+    /// memory is registered all the same: over that transport this side's own WRITEs, READs and SENDs are staged in
+    /// pinned memory of the host ([`RegionPath::Staged`](crate::region::RegionPath::Staged)), peers get no key
+    /// ([`Registered::remote_key`] is `None`), and [`Registered::refusals`] tells why.
+    ///
+    /// # Errors
+    /// As [`Endpoint::register_device`], without
+    /// [`nic::RegisterError::Unreachable`].
+    pub fn register_device_or_stage(
+        &self,
+        memory: Arc<dyn DeviceMemory>,
+        access: Access,
+    ) -> Result<Registered, RegisterError> {
+        self.0.inner.devices.register_device(memory, access, KeptOut::Staged)
     }
 
     /// Registers a range of this process's memory with every device of the endpoint.
@@ -350,190 +388,5 @@ impl fmt::Debug for Endpoint {
             .field("local_address", &self.local_address())
             .field("transports", &self.transports())
             .finish_non_exhaustive()
-    }
-}
-
-/// What the peer connects each route to.
-fn addresses((first, others): &(Route, Vec<Route>)) -> Vec<Vec<QueuePairAddress>> {
-    std::iter::once(first).chain(others).map(|route| route.addresses().to_vec()).collect()
-}
-
-/// A peer that listens at any address is reached at the one from which it is heard.
-fn seen_from(connection: &Connection, mut routes: Vec<Vec<QueuePairAddress>>) -> Vec<Vec<QueuePairAddress>> {
-    for address in routes.iter_mut().flatten() {
-        *address = address.seen_from(connection.remote());
-    }
-    routes
-}
-
-/// The connecting side.
-impl Inner {
-    fn open_peer(
-        &self,
-        connection: &Connection,
-        patience: &dyn Fn() -> Duration,
-    ) -> Result<Peer, EndpointError> {
-        let theirs = connection.request(RESERVED.transports, Vec::new(), patience())?;
-        let theirs = handshake::decode::<Vec<Transport>>(&theirs)?;
-        let identity = connection.identity().map_err(RequestError::Down)?;
-        let transport = self.devices.choose(&identity.host, &theirs)?;
-        let relay = Relay::new(Arc::clone(&self.service));
-        let routes =
-            self.open_routes(transport, &relay, &vec![self.config.queue_pairs; self.config.lanes])?;
-        let opening = Opening { transport, routes: addresses(&routes) };
-        let answer = connection.request(RESERVED.open, handshake::encode(&opening), patience())?;
-        let opened = handshake::decode::<Opened>(&answer)?;
-        self.connect_routes(&routes, &seen_from(connection, opened.routes))?;
-        let peer = Peer::new(connection.clone(), routes, transport)?;
-        self.admit(&peer, &relay, true);
-        connection.request(RESERVED.ready, Vec::new(), patience())?;
-        Ok(peer)
-    }
-
-    /// Opens this end of routes, one for each number of queue pairs, on the lanes in turn. Their messages go to the
-    /// service once the relay knows the peer.
-    fn open_routes(
-        &self,
-        transport: Transport,
-        relay: &Relay,
-        queue_pairs: &[usize],
-    ) -> Result<(Route, Vec<Route>), EndpointError> {
-        let (routes, sum) = (queue_pairs.len(), queue_pairs.iter().sum());
-        let out_of_range = EndpointError::Routes {
-            routes,
-            queue_pairs: sum,
-            route_limit: MOST_ROUTES,
-            queue_pair_limit: MOST_QUEUE_PAIRS,
-        };
-        if routes > MOST_ROUTES || sum > MOST_QUEUE_PAIRS {
-            return Err(out_of_range);
-        }
-        let numbered = queue_pairs.iter().enumerate();
-        let mut opened = numbered.map(|(number, queue_pairs)| {
-            self.open_route(transport, number % self.config.lanes, relay, *queue_pairs)
-        });
-        let first = opened.next().ok_or(out_of_range)??;
-        Ok((first, opened.collect::<Result<_, _>>()?))
-    }
-
-    fn open_route(
-        &self,
-        transport: Transport,
-        lane: usize,
-        relay: &Relay,
-        queue_pairs: usize,
-    ) -> Result<Route, EndpointError> {
-        let lane = self.devices.lane(transport, lane, &self.config)?;
-        Ok(lane.open_route(RouteConfig {
-            queue_pairs,
-            config: self.config.queue_pair,
-            handler: Some(Box::new(relay.clone())),
-            memory: Some(self.devices.message_registrar(transport)),
-            message_receives: self.config.message_receives,
-            message_bytes: self.config.message_bytes,
-        })?)
-    }
-
-    fn connect_routes(
-        &self,
-        (first, others): &(Route, Vec<Route>),
-        remote: &[Vec<QueuePairAddress>],
-    ) -> Result<(), EndpointError> {
-        let given = remote.len();
-        if given != 1 + others.len() {
-            return Err(RouteError::AddressCount { given, queue_pairs: 1 + others.len() }.into());
-        }
-        let mut pairs = std::iter::once(first).chain(others).zip(remote);
-        Ok(pairs.try_for_each(|(route, addresses)| route.connect(addresses, &self.config.connect))?)
-    }
-
-    fn admit(&self, peer: &Peer, relay: &Relay, announced: bool) {
-        relay.introduce(peer);
-        self.known().push(Known { peer: peer.clone(), announced });
-        // The connection may have gone down before the peer was known here: then `down` found nobody to tell.
-        if peer.down_reason().is_some() {
-            self.forget(peer.connection());
-        }
-    }
-
-    fn forget(&self, connection: &Connection) -> Option<Known> {
-        let mut peers = self.known();
-        let index = peers.iter().position(|known| known.peer.connection() == connection)?;
-        let known = peers.swap_remove(index);
-        drop(peers);
-        known.peer.routes().for_each(|route| route.fail(RouteFault::PeerDown));
-        Some(known)
-    }
-
-    fn find(&self, connection: &Connection) -> Result<Peer, Refusal> {
-        let peers = self.known();
-        let known = peers.iter().find(|known| known.peer.connection() == connection);
-        known.map(|known| known.peer.clone()).ok_or_else(handshake::not_open)
-    }
-
-    fn known(&self) -> MutexGuard<'_, Vec<Known>> {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The side that is connected to.
-impl Inner {
-    fn accept_peer(&self, connection: &Connection, body: &[u8]) -> Result<Vec<u8>, EndpointError> {
-        if self.find(connection).is_ok() {
-            return Err(EndpointError::AlreadyOpen);
-        }
-        let opening = handshake::decode::<Opening>(body)?;
-        let host = &connection.identity().map_err(RequestError::Down)?.host;
-        let transport = self.devices.choose(host, &[opening.transport])?;
-        let relay = Relay::new(Arc::clone(&self.service));
-        let queue_pairs: Vec<usize> = opening.routes.iter().map(Vec::len).collect();
-        let routes = self.open_routes(transport, &relay, &queue_pairs)?;
-        self.connect_routes(&routes, &seen_from(connection, opening.routes))?;
-        let opened = Opened { routes: addresses(&routes) };
-        let peer = Peer::new(connection.clone(), routes, transport)?;
-        self.admit(&peer, &relay, false);
-        Ok(handshake::encode(&opened))
-    }
-
-    fn announce(&self, connection: &Connection) -> Result<Vec<u8>, Refusal> {
-        let peer = self.find(connection)?;
-        if let Some(known) = self.known().iter_mut().find(|known| known.peer.connection() == connection) {
-            known.announced = true;
-        }
-        self.service.connected(&peer);
-        Ok(Vec::new())
-    }
-}
-
-impl Service for Inner {
-    fn connected(&self, _: &Connection) {}
-
-    fn request(&self, connection: &Connection, kind: u16, body: &[u8]) -> Result<Vec<u8>, Refusal> {
-        if kind < FIRST_RESERVED_KIND {
-            return self.service.request(&self.find(connection)?, kind, body);
-        }
-        if kind == RESERVED.transports {
-            Ok(handshake::encode(&self.devices.transports()))
-        } else if kind == RESERVED.open {
-            self.accept_peer(connection, body).map_err(|error| handshake::refused(&error))
-        } else if kind == RESERVED.ready {
-            self.announce(connection)
-        } else {
-            Err(Refusal { code: Refusal::UNKNOWN_KIND, detail: format!("no request of kind {kind:#x}") })
-        }
-    }
-
-    fn event(&self, connection: &Connection, kind: u16, body: &[u8]) {
-        if let Ok(peer) = self.find(connection) {
-            self.service.event(&peer, kind, body);
-        }
-    }
-
-    fn down(&self, connection: &Connection, reason: &DownReason) {
-        if let Some(known) = self.forget(connection)
-            && known.announced
-        {
-            self.service.down(&known.peer, reason);
-        }
     }
 }

@@ -3,21 +3,27 @@
 use std::{
     fmt,
     sync::{Arc, OnceLock, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use super::EndpointError;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Choice, EndpointError,
+    rails::{RailReport, Rails},
+};
 use crate::{
     backend::Transport,
     control::{Connection, DownReason, PeerIdentity, Refusal, RequestError},
     lane::{Message, MessageHandler, Route, RouteId},
-    transfer::RouteFault,
+    metrics::Page,
+    transfer::{RouteFault, SubmitError, Transfer, TransferOptions, WorkList},
 };
 
 /// Which transports an endpoint may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum TransportChoice {
-    /// Shared memory to peers of the same host, a NIC to others.
+    /// The best one that reaches the peer: shared memory, a NIC, TCP.
     #[default]
     Auto,
     /// This one or none.
@@ -57,6 +63,12 @@ pub trait PeerService: Send + Sync {
         let _ = (peer, fault);
     }
 
+    /// Writes what the application above counts behind what the endpoint tells. Comes on the thread that serves metrics;
+    /// names of families are the application's own and begin with its name.
+    fn metrics(&self, page: &mut Page) {
+        let _ = page;
+    }
+
     /// The peer is gone; its route has failed.
     fn down(&self, peer: &Peer, reason: &DownReason) {
         let _ = (peer, reason);
@@ -73,17 +85,18 @@ struct Inner {
     first: Route,
     /// On the lanes after the first one's.
     others: Vec<Route>,
-    transport: Transport,
+    choice: Choice,
+    rails: OnceLock<Arc<Rails>>,
 }
 
 impl Peer {
     pub(super) fn new(
         connection: Connection,
         (first, others): (Route, Vec<Route>),
-        transport: Transport,
+        choice: Choice,
     ) -> Result<Self, EndpointError> {
         let identity = connection.identity().map_err(RequestError::Down)?.clone();
-        Ok(Self(Arc::new(Inner { connection, identity, first, others, transport })))
+        Ok(Self(Arc::new(Inner { connection, identity, first, others, choice, rails: OnceLock::new() })))
     }
 
     /// Who the peer is.
@@ -92,10 +105,16 @@ impl Peer {
         &self.0.identity
     }
 
-    /// What carries the bytes to and from this peer. Chosen once, when it connected.
+    /// What carries the bytes to and from this peer. Chosen once, when it connected; [`Peer::choice`] tells why.
     #[must_use]
     pub fn transport(&self) -> Transport {
-        self.0.transport
+        self.0.choice.transport
+    }
+
+    /// The transport, why no better one carries the bytes, and the link that was made for it.
+    #[must_use]
+    pub fn choice(&self) -> &Choice {
+        &self.0.choice
     }
 
     /// The queue pairs to this peer, on the first lane where there are several.
@@ -111,6 +130,62 @@ impl Peer {
             0 => &self.0.first,
             index => &self.0.others[index - 1],
         })
+    }
+
+    /// Carries out a transfer: over the rails to this peer where it is large ([`RailsConfig::from`](super::RailsConfig::from))
+    /// and a rail is up, else on [`Peer::route`]; there, while the lane's ring is full, lets other threads run and tries again,
+    /// until `deadline`. Its outcome, its notification and a cancel mean the same either way.
+    ///
+    /// # Errors
+    /// As [`Route::submit_waiting`].
+    pub fn submit(
+        &self,
+        work: &Arc<WorkList>,
+        options: TransferOptions,
+        deadline: Option<Instant>,
+    ) -> Result<Transfer, SubmitError> {
+        self.submit_beside(self.route(), work, options, deadline)
+    }
+
+    /// As [`Peer::submit`], for applications that use several routes: what does not go over rails goes over this one of
+    /// [`Peer::routes`].
+    ///
+    /// # Errors
+    /// As [`Route::submit_waiting`].
+    pub fn submit_beside(
+        &self,
+        route: &Route,
+        work: &Arc<WorkList>,
+        options: TransferOptions,
+        deadline: Option<Instant>,
+    ) -> Result<Transfer, SubmitError> {
+        match self.rails().filter(|rails| rails.take(work.bytes())) {
+            Some(rails) => rails.submit(work, options),
+            None => route.submit_waiting(work, options, deadline),
+        }
+    }
+
+    /// The rails to this peer that were ever opened, by number.
+    #[must_use]
+    pub fn rail_reports(&self) -> Vec<RailReport> {
+        self.rails().map_or_else(Vec::new, |rails| rails.report())
+    }
+
+    /// The rails, once there are any.
+    pub(super) fn rails(&self) -> Option<&Arc<Rails>> {
+        self.0.rails.get()
+    }
+
+    /// The rails, made by `start` when there are none.
+    pub(super) fn rails_or(
+        &self,
+        start: impl FnOnce() -> Result<Arc<Rails>, EndpointError>,
+    ) -> Result<&Arc<Rails>, EndpointError> {
+        if let Some(rails) = self.rails() {
+            return Ok(rails);
+        }
+        let started = start()?;
+        Ok(self.0.rails.get_or_init(|| started))
     }
 
     /// The control connection to this peer.
@@ -150,7 +225,7 @@ impl fmt::Debug for Peer {
         formatter
             .debug_struct("Peer")
             .field("identity", &self.0.identity)
-            .field("transport", &self.0.transport)
+            .field("choice", &self.0.choice)
             .field("down", &self.down_reason())
             .finish_non_exhaustive()
     }

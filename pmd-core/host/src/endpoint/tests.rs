@@ -10,13 +10,21 @@ use pmd_core::{
     memory::{Access, RemoteAddress},
 };
 
-use super::*;
+use super::{
+    choice::Carrier,
+    handshake::{Heard, Opening, RESERVED},
+    *,
+};
 use crate::{
     accelerator::{CpuAccelerator, CpuOptions, wait_for},
-    control::ConnectError,
+    backend::QueuePairAddress,
+    control::{ConnectError, DownReason, Refusal, RequestError},
+    identity::LinkId,
     lane::{Idle, Message},
     region::RegionPath,
-    transfer::{Direction, LocalPiece, SubmitError, TransferOptions, WorkListBuilder, WorkListLimits},
+    transfer::{
+        Direction, LocalPiece, RouteFault, SubmitError, TransferOptions, WorkListBuilder, WorkListLimits,
+    },
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -108,8 +116,73 @@ fn an_endpoint_that_may_use_tcp_only_does_not_fall_back() {
     let (server, _) = open_for(TransportChoice::Only(Transport::SharedMemory), "server", true);
     let (client, _) = open_for(TransportChoice::Only(Transport::Tcp), "client", false);
     let refused = client.connect(server.local_address().unwrap()).unwrap_err();
-    assert!(matches!(refused, EndpointError::NoCommonTransport { .. }), "{refused}");
+    let (ours, theirs) = (Transport::Tcp, Transport::SharedMemory);
+    let EndpointError::Choice(error) = refused else { panic!("{refused}") };
+    assert_eq!(error, ChoiceError::WishesDiffer { ours, theirs });
     assert_eq!(client.transports(), [Transport::Tcp]);
+    assert!(server.peers().is_empty() && client.peers().is_empty());
+}
+
+#[test]
+fn one_end_that_wishes_for_tcp_is_enough_and_both_say_so() {
+    for (here, there) in [(TransportChoice::Only(Transport::Tcp), TransportChoice::Auto)] {
+        for (server_wish, client_wish) in [(here, there), (there, here)] {
+            let (server, saw) = open_for(server_wish, "server", true);
+            let (client, _) = open_for(client_wish, "client", false);
+            let peer = client.connect(server.local_address().unwrap()).unwrap();
+            assert_eq!(saw.recv_timeout(PATIENCE), Ok(Seen::Connected("client".into())));
+            let back = server.peers().pop().unwrap();
+            let by = |end| {
+                let obstacle = Obstacle::OtherWish { end, wish: Transport::Tcp };
+                [Transport::SharedMemory, Transport::Verbs].map(|transport| NotTaken { transport, obstacle })
+            };
+            for (peer, mine) in [(&peer, client_wish), (&back, server_wish)] {
+                let end = if mine == here { End::Here } else { End::There };
+                assert_eq!((peer.transport(), &peer.choice().not_taken[..]), (Transport::Tcp, &by(end)[..]));
+            }
+            assert_eq!(peer.choice().link, back.choice().link, "one link");
+        }
+    }
+}
+
+#[test]
+fn a_side_that_comes_to_another_choice_is_refused() {
+    let (server, _saw) = open("server", true);
+    let (client, _client_saw) = open("client", false);
+    let connection = client.0.plane.connect(server.local_address().unwrap(), PATIENCE).unwrap();
+    let terms = client.0.inner.devices.terms();
+    let answer = connection.request(RESERVED.terms, handshake::encode(&terms), PATIENCE).unwrap();
+    let theirs = handshake::decode::<Heard>(&answer).unwrap();
+    assert_eq!(theirs.found, choice::Findings::default(), "nothing separates a process from itself");
+    let opening = |carrier, wish| Opening {
+        link: LinkId::random().unwrap(),
+        carrier,
+        ours: Heard { terms: choice::Terms { wish, ..terms.clone() }, found: choice::Findings::default() },
+        yours: theirs.found,
+        routes: vec![Vec::new()],
+    };
+    let wish = TransportChoice::Only(Transport::Verbs);
+    for (opening, why) in [
+        (opening(Carrier::Tcp, TransportChoice::Auto), "same transport"),
+        (opening(Carrier::Fabric, TransportChoice::Auto), "same transport"),
+        (opening(Carrier::Fabric, wish), "no NIC"),
+    ] {
+        let answer = connection.request(RESERVED.open, handshake::encode(&opening), PATIENCE);
+        assert!(
+            matches!(&answer, Err(RequestError::Refused(refusal)) if refusal.detail.contains(why)),
+            "{answer:?}"
+        );
+    }
+    let answer = connection.request(RESERVED.terms, vec![9], PATIENCE);
+    assert!(matches!(answer, Err(RequestError::Refused(_))), "{answer:?}");
+    assert!(server.peers().is_empty());
+}
+
+/// What a client of shared memory opens.
+fn opening(client: &Endpoint, routes: Vec<Vec<QueuePairAddress>>) -> Vec<u8> {
+    let ours = Heard { terms: client.0.inner.devices.terms(), found: choice::Findings::default() };
+    let (link, carrier) = (LinkId::random().unwrap(), Carrier::SharedMemory);
+    handshake::encode(&Opening { link, carrier, ours, yours: choice::Findings::default(), routes })
 }
 
 fn crosses(choice: TransportChoice, transport: Transport) {
@@ -117,6 +190,7 @@ fn crosses(choice: TransportChoice, transport: Transport) {
     let (client, client_saw) = open_for(choice, "client", false);
     let peer = client.connect(server.local_address().unwrap()).unwrap();
     assert_eq!(peer.transport(), transport);
+    assert_eq!(peer.choice().not_taken.len(), if transport == Transport::Tcp { 2 } else { 0 });
     assert_eq!(peer.identity().name, "server");
     assert_eq!(server_saw.recv_timeout(PATIENCE), Ok(Seen::Connected("client".into())));
     assert_eq!(peer.request(7, vec![1, 2, 3], PATIENCE), Ok(vec![3, 2, 1]));
@@ -208,9 +282,8 @@ fn a_second_route_on_one_connection_is_refused() {
     let (server, _saw) = open("server", true);
     let (client, _client_saw) = open("client", false);
     let peer = client.connect(server.local_address().unwrap()).unwrap();
-    let opening =
-        Opening { transport: Transport::SharedMemory, routes: vec![peer.route().addresses().to_vec()] };
-    let answer = peer.request(RESERVED.open, handshake::encode(&opening), PATIENCE);
+    let opening = opening(&client, vec![peer.route().addresses().to_vec()]);
+    let answer = peer.request(RESERVED.open, opening, PATIENCE);
     assert!(
         matches!(&answer, Err(RequestError::Refused(refusal)) if refusal.detail.contains("open")),
         "{answer:?}"
@@ -279,8 +352,7 @@ fn more_routes_or_queue_pairs_than_there_can_be_are_refused() {
     let client = client_of(1, 1);
     let connection = client.0.plane.connect(server.local_address().unwrap(), PATIENCE).unwrap();
     for routes in [Vec::new(), vec![Vec::new(); MOST_ROUTES + 1]] {
-        let opening = Opening { transport: Transport::SharedMemory, routes };
-        let answer = connection.request(RESERVED.open, handshake::encode(&opening), PATIENCE);
+        let answer = connection.request(RESERVED.open, opening(&client, routes), PATIENCE);
         assert!(matches!(answer, Err(RequestError::Refused(_))), "{answer:?}");
     }
     assert!(server.peers().is_empty(), "nothing is left behind");
@@ -316,7 +388,7 @@ fn a_nic_that_is_not_there_is_named_and_only_missed_where_it_was_asked_for() {
         assert_eq!(missing, transport);
     }
     let auto = open(TransportChoice::Auto).unwrap();
-    assert_eq!(auto.transports(), [Transport::SharedMemory]);
+    assert_eq!(auto.transports(), [Transport::SharedMemory, Transport::Tcp]);
     assert!(auto.nic_missing().is_some(), "the reason is kept");
     let shared = open(TransportChoice::Only(Transport::SharedMemory)).unwrap();
     assert!(shared.nic_missing().is_none(), "none was looked for");

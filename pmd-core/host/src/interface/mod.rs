@@ -58,6 +58,12 @@ pub fn find(name: &str, port: u16) -> Result<Interface, InterfaceError> {
     find_among(name, port, &addresses()?, &rdma_devices(Path::new(RDMA_DEVICES)))
 }
 
+/// Name of the interface that has an address.
+pub(crate) fn holding(address: IpAddr) -> Option<String> {
+    let holds = |(_, of): &Named| of.is_some_and(|of| of.ip() == address);
+    addresses().ok()?.into_iter().find(holds).map(|(name, _)| name)
+}
+
 /// Name of a network interface and one of its addresses, if it has any.
 type Named = (String, Option<SocketAddr>);
 

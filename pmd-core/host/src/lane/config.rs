@@ -2,9 +2,10 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
+use pmd_core::ring::credits;
 use thiserror::Error;
 
-use super::{MessageHandler, MessageRegistrar};
+use super::{MessageHandler, MessageRegistrar, worker::Buffers};
 use crate::{
     backend::{QueuePairConfig, SetupError},
     topology::LanePinning,
@@ -47,6 +48,10 @@ pub struct LaneConfig {
     pub grace: Duration,
     /// Longest sleep of a parked lane.
     pub longest_park: Duration,
+    /// Count how long each transfer takes: [`Lane::latencies`](super::Lane::latencies). Two looks at the clock for each
+    /// transfer, one by who submits it and one by the lane, and 10 kB for each route. Without it a transfer without a
+    /// deadline costs none.
+    pub latencies: bool,
 }
 
 impl Default for LaneConfig {
@@ -62,6 +67,7 @@ impl Default for LaneConfig {
             signal_interval: 32,
             grace: Duration::from_millis(200),
             longest_park: Duration::from_millis(100),
+            latencies: false,
         }
     }
 }
@@ -82,6 +88,14 @@ pub struct RouteConfig {
     pub message_receives: u32,
     /// Longest message in bytes, both ways.
     pub message_bytes: usize,
+}
+
+impl RouteConfig {
+    /// Bytes of registered memory that the messages of a route take at one end; `None` where they cannot be counted.
+    #[must_use]
+    pub fn message_memory(message_receives: u32, message_bytes: usize) -> Option<usize> {
+        Buffers::bytes_for(message_receives.saturating_add(credits::RESERVED), message_bytes)
+    }
 }
 
 impl Default for RouteConfig {

@@ -53,7 +53,7 @@ use std::{
 use pmd_core::ring::mpsc::Full;
 
 pub use config::{Idle, LaneConfig, LaneError, RouteConfig, RouteError};
-pub use counters::Counters;
+pub use counters::{Counters, FailedCompletions, Operations};
 pub use driver::LaneDriver;
 pub use message::{Message, MessageHandler, MessageMemory, MessageRegistrar};
 pub use route::{Route, RouteId};
@@ -64,7 +64,7 @@ use self::{
     route::{RouteHandle, RouteShared},
     shared::LaneShared,
 };
-use crate::{backend::Backend, transfer::LaneFault};
+use crate::{backend::Backend, metrics::Latencies, transfer::LaneFault};
 
 /// Fewest messages that a route must have receives for: what its peer may send before it has heard of more.
 pub const MINIMUM_RECEIVES: u32 = 8;
@@ -131,7 +131,14 @@ impl Lane {
     /// What the lane has done so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.0.shared.counters.read()
+        self.0.shared.record.counters.read()
+    }
+
+    /// How long transfers took from [`Route::submit`] to the outcome, those that moved every byte; `None` unless
+    /// [`LaneConfig::latencies`] asks for it.
+    #[must_use]
+    pub fn latencies(&self) -> Option<Latencies> {
+        self.0.shared.record.latencies()
     }
 
     /// Why the lane ended, if it did.

@@ -4,23 +4,25 @@ use std::{
     fmt,
     sync::{Arc, OnceLock},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use pmd_core::{
     ring::{credits::Credits, mpsc::Full},
-    sync::{AtomicBool, Ordering},
+    sync::{AtomicBool, AtomicU64, Ordering},
 };
 
 use super::{
     Lane, RouteError,
     command::{Command, MessageBytes, OutgoingMessage, Reply, SetupCommand, Submission, reply},
+    counters::{Counters, Record},
 };
 use crate::{
     backend::{ConnectOptions, QueuePairAddress},
+    metrics::Latencies,
     transfer::{
-        LaneFault, RouteFault, SendError, SubmitError, Transfer, TransferOptions, WorkList, WorkListLimits,
-        transfer,
+        LaneFault, Listener, RouteFault, SendError, SubmitError, Transfer, TransferOptions, WorkList,
+        WorkListLimits, transfer,
     },
 };
 
@@ -81,6 +83,24 @@ impl Route {
         self.0.shared.fault(&self.0.lane)
     }
 
+    /// What was done on this route so far. Counts of polls and parks are the lane's.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.0.shared.record.counters.read()
+    }
+
+    /// Times that [`Route::send`] gave a message back because the peer had no receive for it.
+    #[must_use]
+    pub fn refused_for_credit(&self) -> u64 {
+        self.0.shared.refused_for_credit.load(Ordering::Relaxed)
+    }
+
+    /// How long transfers of this route took; as [`Lane::latencies`].
+    #[must_use]
+    pub fn latencies(&self) -> Option<Latencies> {
+        self.0.shared.record.latencies()
+    }
+
     /// Connects each queue pair to the one at the same place in `addresses`. Never waits for the peer.
     ///
     /// # Errors
@@ -95,14 +115,23 @@ impl Route {
         answer.wait()
     }
 
+    /// Whether the route would take a transfer now, room aside.
+    ///
+    /// # Errors
+    /// As [`Route::submit`], without [`SubmitError::Full`].
+    pub fn check(&self, work: &WorkList, options: &TransferOptions) -> Result<(), SubmitError> {
+        self.0.admit(work, options)
+    }
+
     /// Hands a transfer to the lane. The list can be submitted again while it is in flight.
     ///
     /// # Errors
     /// [`SubmitError::Full`] is the normal answer of a busy lane and gives the options back.
     pub fn submit(&self, work: &Arc<WorkList>, options: TransferOptions) -> Result<Transfer, SubmitError> {
         self.0.admit(work, &options)?;
+        let begun = self.0.shared.record.begin();
         let (transfer, completer) =
-            transfer(self.0.lane.shared().attention.clone(), options.observer.clone());
+            transfer(Listener::Lane(self.0.lane.shared().attention.clone()), options.observer.clone(), begun);
         let (work, route) = (Arc::clone(work), Arc::clone(&self.0));
         let submission = Submission { completer, work, options, route };
         match self.0.lane.shared().push(Command::Submit(submission)) {
@@ -152,6 +181,8 @@ impl Route {
             return Err(SendError::NotConnected);
         }
         if !shared.credits.take() {
+            // Any thread may be here: what it adds is no single writer's.
+            shared.refused_for_credit.fetch_add(1, Ordering::Relaxed);
             return Err(SendError::Full);
         }
         let message = OutgoingMessage { route: shared.key, bytes: MessageBytes::from(bytes), immediate };
@@ -165,6 +196,14 @@ impl Route {
     /// is taken. Returns at once; the first fault counts.
     pub fn fail(&self, fault: RouteFault) {
         let _ = self.0.shared.requested_fault.set(fault);
+        self.0.lane.shared().attention.raise();
+    }
+
+    /// The peer has said goodbye. As [`Route::fail`] with [`RouteFault::PeerDown`], only that what is posted in full may
+    /// still be answered for, at most for `patience`: the acknowledgements that the peer sent before it left may come later
+    /// than its goodbye, which took another way.
+    pub(crate) fn peer_left(&self, patience: Duration) {
+        let _ = self.0.shared.left.set(Instant::now() + patience);
         self.0.lane.shared().attention.raise();
     }
 
@@ -253,10 +292,16 @@ pub(crate) struct RouteShared {
     pub(crate) fault: OnceLock<RouteFault>,
     /// Set by a handle to take the route down.
     pub(crate) requested_fault: OnceLock<RouteFault>,
+    /// Set by a handle once the peer has said goodbye: until when what is outstanding may be answered for.
+    pub(crate) left: OnceLock<Instant>,
     /// No handle and no transfer is left.
     pub(crate) abandoned: AtomicBool,
     /// Messages that the peer has receives for and nobody has claimed.
     pub(crate) credits: Credits,
+    /// Messages given back for want of one.
+    refused_for_credit: AtomicU64,
+    /// What the lane counts of this route.
+    pub(crate) record: Record,
 }
 
 impl RouteShared {
@@ -265,6 +310,7 @@ impl RouteShared {
         addresses: Box<[QueuePairAddress]>,
         sges: u32,
         message_bytes: usize,
+        latencies: bool,
     ) -> Self {
         Self {
             key,
@@ -274,15 +320,29 @@ impl RouteShared {
             connected: AtomicBool::new(false),
             fault: OnceLock::new(),
             requested_fault: OnceLock::new(),
+            left: OnceLock::new(),
             abandoned: AtomicBool::new(false),
             credits: Credits::new(),
+            refused_for_credit: AtomicU64::new(0),
+            record: Record::new(latencies),
         }
+    }
+
+    /// Whether a handle wants the route taken down, now or later.
+    pub(crate) fn is_to_go(&self) -> bool {
+        self.requested_fault.get().is_some() || self.left.get().is_some()
+    }
+
+    /// What to call a `fault` that the lane finds: whatever it is, it comes of the peer's leaving once that has left.
+    pub(crate) fn cause(&self, fault: RouteFault) -> RouteFault {
+        self.left.get().map_or(fault, |_| RouteFault::PeerDown)
     }
 
     fn fault(&self, lane: &Lane) -> Option<RouteFault> {
         let of_lane = || lane.shared().fault().map(|fault: LaneFault| RouteFault::LaneEnded(fault));
         // Asked for counts as happened: the lane takes nothing more once it sees the request.
-        let asked_for = || self.requested_fault.get().copied();
+        let asked_for =
+            || self.left.get().map(|_| RouteFault::PeerDown).or_else(|| self.requested_fault.get().copied());
         match self.fault.get().copied() {
             // A broken connection has no cause of its own; who failed the route may know it.
             Some(RouteFault::Disconnected) => asked_for().or(Some(RouteFault::Disconnected)),

@@ -11,7 +11,7 @@ use pmd_core::{
     sync::{AtomicBool, Ordering},
 };
 
-use super::{command::Command, counters::CounterCells};
+use super::{command::Command, counters::Record};
 use crate::{backend::Waker, transfer::LaneFault};
 
 /// Makes a lane look at flags that are set beside its ring: cancel requests, faults, closed routes, shutdown. A flag
@@ -67,7 +67,7 @@ impl Attention {
 #[derive(Debug)]
 pub(crate) struct LaneShared {
     pub(crate) attention: Attention,
-    pub(crate) counters: CounterCells,
+    pub(crate) record: Record,
     /// Set when the lane is to end now.
     pub(crate) shutdown: AtomicBool,
     /// Set when no handle is left: the lane ends once its routes are closed.
@@ -80,10 +80,10 @@ pub(crate) struct LaneShared {
 }
 
 impl LaneShared {
-    pub(crate) fn new(waker: Waker, ring: Sender<Command>) -> Self {
+    pub(crate) fn new(waker: Waker, ring: Sender<Command>, latencies: bool) -> Self {
         Self {
             attention: Attention::new(waker),
-            counters: CounterCells::default(),
+            record: Record::new(latencies),
             shutdown: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             ring,

@@ -12,6 +12,7 @@ use pmd_core::{
         ReceiveRequest, SendRequest, SharedReceiveHandle,
     },
     queue::{self, HandleError, QueuePairLimits, QueuePairState, QueueProvider},
+    wire::Syndrome,
 };
 
 use super::{
@@ -24,6 +25,7 @@ use crate::{
         Backend, ConnectOptions, QueuePairAddress, QueuePairConfig, SetupError, SoftAddress, TcpAddress,
         Transport, Waker,
     },
+    security::KeyMismatch,
     transfer::DeviceFault,
 };
 
@@ -55,7 +57,7 @@ impl SoftBackend {
     /// The same, whose queue pairs are connected over TCP.
     ///
     /// # Errors
-    /// [`SetupError::NotListening`] for a device that was opened without [`DeviceConfig::tcp`](super::DeviceConfig::tcp);
+    /// [`SetupError::NotListening`] for a device that does not listen, by [`DeviceConfig::tcp`](super::DeviceConfig::tcp);
     /// else as [`SoftBackend::new`].
     pub fn over_tcp(device: &Device, domain: ProtectionDomain, tuning: Tuning) -> Result<Self, SetupError> {
         if device.hub().is_none() {
@@ -153,7 +155,8 @@ impl Backend for SoftBackend {
             }
             (QueuePairAddress::Tcp(remote), Transport::Tcp) => {
                 let poller = self.provider.hardware_mut().poller()?;
-                Joining::Tcp(Pending::connect(&device, endpoint.queue_pair, remote, (poller, queue_pair.0)))
+                let streams = (poller, queue_pair.0, options.source);
+                Joining::Tcp(Pending::connect(&device, endpoint.queue_pair, remote, streams))
             }
             _ => return Err(SetupError::OtherTransport { mine: self.transport }),
         };
@@ -185,6 +188,11 @@ impl Backend for SoftBackend {
     fn device_fault(&self, completion: &Completion) -> Option<DeviceFault> {
         let error = completion.result.err().filter(|error| !error.is_receive)?;
         DeviceFault::from_vendor(error.vendor)
+    }
+
+    fn key_mismatch(&self, completion: &Completion) -> Option<KeyMismatch> {
+        let error = completion.result.err().filter(|error| error.syndrome == Syndrome::RetryExceeded)?;
+        KeyMismatch::from_vendor(error.vendor)
     }
 
     #[inline]

@@ -31,6 +31,7 @@ use super::{
 use crate::{
     backend::{SetupError, SoftAddress, Waker},
     identity::DeviceId,
+    security::KeyMismatch,
 };
 
 /// This side of a connection to be.
@@ -86,6 +87,9 @@ pub(crate) enum LinkFault {
         /// The peer.
         device: DeviceId,
     },
+    /// The keys of both sides differ.
+    #[error(transparent)]
+    Keys(KeyMismatch),
     /// A system call failed.
     #[error("connecting over shared memory: {call} failed")]
     System {
@@ -129,6 +133,17 @@ impl Device {
         };
         pending.begin()?;
         Ok(pending)
+    }
+}
+
+impl Device {
+    /// Connects to the socket of a peer's device, which a link over shared memory needs, unless that was done. It stays
+    /// connected until the peer's device is gone.
+    ///
+    /// # Errors
+    /// ECONNREFUSED when nobody of this user listens there.
+    pub(crate) fn reach_out(&self, peer: DeviceId) -> Result<(), Errno> {
+        self.exchange().lock().reach_out(self, peer).map(drop)
     }
 }
 
@@ -291,6 +306,10 @@ impl From<LinkFault> for SetupError {
     fn from(fault: LinkFault) -> Self {
         match fault {
             LinkFault::PeerGone { device } => Self::PeerGone { device },
+            // Found while it connects, never before.
+            LinkFault::Keys(mismatch) => {
+                Self::System { call: "connecting over TCP", source: io::Error::other(mismatch) }
+            }
             LinkFault::System { call, source } => Self::System { call, source },
         }
     }

@@ -4,7 +4,7 @@
 use std::{
     fmt, io,
     os::fd::{AsFd, BorrowedFd},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Instant,
 };
 
@@ -21,7 +21,10 @@ use super::{
     segment::Segment,
     tcp::{Hub, TcpConfig},
 };
-use crate::identity::{DeviceId, HostId};
+use crate::{
+    identity::{DeviceId, HostId},
+    security::Security,
+};
 
 /// How a soft HCA behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +47,12 @@ pub struct DeviceConfig {
     pub process_memory: bool,
     /// Bytes of each of the four packet rings of a connected queue pair; a power of two, 4 KiB to 64 MiB.
     pub ring_bytes: u32,
-    /// Be reached over TCP too; without it only peers of the same host reach the device.
+    /// Be reached over TCP too; without it only peers of the same host reach the device, until
+    /// [`Device::listen_over_tcp`].
     pub tcp: Option<TcpConfig>,
+    /// Who may connect over TCP, and whether what it carries is encrypted. Within the host nobody is asked for a key: there it
+    /// takes the same user.
+    pub security: Security,
 }
 
 impl Default for DeviceConfig {
@@ -58,6 +65,7 @@ impl Default for DeviceConfig {
             process_memory: true,
             ring_bytes: 128 << 10,
             tcp: None,
+            security: Security::default(),
         }
     }
 }
@@ -82,7 +90,7 @@ struct Inner {
     arenas: Arenas,
     memories: Memories,
     exchange: ExchangeCell,
-    hub: Option<Hub>,
+    hub: OnceLock<Hub>,
     next_domain: AtomicU32,
     /// Process that opened it.
     owner: u32,
@@ -138,14 +146,11 @@ impl Device {
     /// [`OpenError`], when the system is short of something.
     pub fn open(config: DeviceConfig) -> Result<Self, OpenError> {
         check_ring_bytes(config.ring_bytes)?;
-        check_streams(config.tcp)?;
         let id = DeviceId::random().map_err(OpenError::system("getrandom"))?;
         let host = HostId::current().map_err(OpenError::system("reading this host's identity"))?;
         let token = Token::random().map_err(OpenError::system("getrandom"))?;
         let (segment, file) = Segment::create().map_err(OpenError::system("memfd_create"))?;
         let exchange = Exchange::open(id, file).map_err(OpenError::system("listening on a socket"))?;
-        let hub = config.tcp.map(|tcp| Hub::open(id, tcp.listen)).transpose();
-        let hub = hub.map_err(OpenError::system("listening on a TCP port"))?;
         if config.process_memory {
             permit_process_memory();
         }
@@ -159,13 +164,32 @@ impl Device {
             arenas: Arenas::default(),
             memories: Memories::default(),
             exchange: ExchangeCell::new(exchange),
-            hub,
+            hub: OnceLock::new(),
             next_domain: AtomicU32::new(1),
             owner: std::process::id(),
             opened: Instant::now(),
             serviced: AtomicU64::new(0),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let device = Self { inner: Arc::new(inner) };
+        if let Some(tcp) = device.config().tcp {
+            device.listen_over_tcp(tcp)?;
+        }
+        Ok(device)
+    }
+
+    /// Is reached over TCP too from now on, if it was not before; see [`DeviceConfig::tcp`].
+    ///
+    /// # Errors
+    /// [`OpenError`]; the device goes on as it was.
+    pub fn listen_over_tcp(&self, tcp: TcpConfig) -> Result<(), OpenError> {
+        check_streams(tcp)?;
+        if self.hub().is_none() {
+            let hub = Hub::open(self.id(), tcp, self.config().security.clone());
+            let hub = hub.map_err(OpenError::system("listening on a TCP port"))?;
+            // Of two threads that come here at once one was first, and its port is the one.
+            let _ = self.inner.hub.set(hub);
+        }
+        Ok(())
     }
 
     /// This incarnation of the device. Peers need it, in a [`SoftAddress`](crate::backend::SoftAddress).
@@ -202,7 +226,7 @@ impl Device {
     /// thread is at it already, that one does the work.
     pub(crate) fn service(&self) {
         self.inner.exchange.service(self);
-        if self.inner.hub.as_ref().is_some_and(Hub::service) {
+        if self.hub().is_some_and(Hub::service) {
             // The engine that it concerns may be asleep in another thread.
             self.seats().wake_all();
         }
@@ -235,7 +259,7 @@ impl Device {
 
     /// Where it is reached over TCP.
     pub(crate) fn hub(&self) -> Option<&Hub> {
-        self.inner.hub.as_ref()
+        self.inner.hub.get()
     }
 
     pub(super) fn seats(&self) -> &Seats {
@@ -272,6 +296,7 @@ impl Drop for Inner {
         // Seats hold the device, so the last engine has gone before.
         if self.is_owner() {
             self.regions.segment().close();
+            self.hub.get().into_iter().for_each(Hub::see_off);
         }
     }
 }
@@ -281,8 +306,8 @@ fn check_ring_bytes(bytes: u32) -> Result<(), OpenError> {
     if fits { Ok(()) } else { Err(OpenError::RingBytes { bytes }) }
 }
 
-fn check_streams(tcp: Option<TcpConfig>) -> Result<(), OpenError> {
-    let streams = tcp.map_or(1, |tcp| tcp.streams);
+fn check_streams(tcp: TcpConfig) -> Result<(), OpenError> {
+    let streams = tcp.streams;
     if (1..=16).contains(&streams) { Ok(()) } else { Err(OpenError::Streams { streams }) }
 }
 

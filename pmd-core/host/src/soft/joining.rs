@@ -1,6 +1,7 @@
 //! A queue pair's connection that is not complete yet, over whatever carries it.
 
 use super::{Link, PendingLink, Quiet, connect::LinkFault, tcp::Pending};
+use crate::security::KeyMismatch;
 
 /// A connection that is not complete yet. Dropping it gives it up.
 #[derive(Debug)]
@@ -23,6 +24,14 @@ impl Joining {
                 let parts = pending.poll()?;
                 Ok(parts.map(|(rings, carrier)| Link::over_tcp(rings, carrier)))
             }
+        }
+    }
+
+    /// Why the other side may have stayed away, as far as it is known: who knocks without the key may be anybody.
+    pub(crate) fn mismatch(&self) -> Option<KeyMismatch> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Tcp(pending) => pending.mismatch(),
         }
     }
 

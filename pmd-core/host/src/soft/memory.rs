@@ -14,7 +14,7 @@ use nix::{
     sys::{
         memfd::{MFdFlags, memfd_create},
         mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap},
-        stat::fstat,
+        stat::{Mode, fchmod, fstat},
     },
 };
 use pmd_core::accelerator::{AcceleratorError, Pinned};
@@ -125,13 +125,14 @@ pub(super) fn pieces(start: u64, bytes: u64) -> impl Iterator<Item = (u64, u64)>
 }
 
 /// Creates a memory file of `length` bytes (`huge`: of 2 MiB pages), zeroed, nameless but for `label` in /proc.
-/// It has no storage yet.
+/// It has no storage yet. Nobody but this user can open it again by a descriptor's name in /proc.
 pub(crate) fn memory_file(label: &CStr, length: usize, huge: bool) -> Result<OwnedFd, Errno> {
     let mut flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     if huge {
         flags |= MFdFlags::MFD_HUGETLB | MFdFlags::MFD_HUGE_2MB;
     }
     let file = memfd_create(label, flags)?;
+    fchmod(&file, Mode::S_IRUSR | Mode::S_IWUSR)?;
     nix::unistd::ftruncate(&file, i64::try_from(length).map_err(|_| Errno::EFBIG)?)?;
     Ok(file)
 }

@@ -1,5 +1,7 @@
 //! Why a transfer, a route or a lane failed; why a submission, a wait or a send was refused.
 
+use std::time::Duration;
+
 use pmd_core::{
     memory::RemoteAddress,
     provider::{CompletionError, CompletionQueueError, PostError},
@@ -8,6 +10,7 @@ use pmd_core::{
 use thiserror::Error;
 
 use super::{DeviceFault, TransferOptions};
+use crate::security::KeyMismatch;
 
 /// Why a transfer did not happen as a whole. When it is reported the transfer is quiet: nothing of it is outstanding
 /// and nothing more is posted. Bytes of entries that had completed before are where they went.
@@ -56,6 +59,15 @@ pub enum TransferError {
     /// The peer is gone.
     #[error("the peer is down: connect a new route to its successor")]
     PeerDown,
+    /// Nothing was heard from the peer for longer than the bound: its host is gone, or the network between. Unlike a peer
+    /// that is known to be gone it may live on.
+    #[error(
+        "nothing was heard from the peer for {silence:?}: its host or the network is down; link again once it is back"
+    )]
+    PeerSilent {
+        /// How long.
+        silence: Duration,
+    },
     /// Something else took the route down while this transfer was on it.
     #[error("flushed with its route: {cause}")]
     Flushed {
@@ -87,7 +99,7 @@ impl TransferError {
     #[must_use]
     pub const fn is_route_down(&self) -> bool {
         match self {
-            Self::PeerDown | Self::RouteClosed | Self::Flushed { .. } => true,
+            Self::PeerDown | Self::PeerSilent { .. } | Self::RouteClosed | Self::Flushed { .. } => true,
             Self::Failed { syndrome, .. } | Self::NotificationFailed { syndrome, .. } => {
                 is_unanswered(*syndrome)
             }
@@ -109,6 +121,12 @@ pub enum RouteFault {
     /// The control plane says that the peer is gone.
     #[error("the peer is down")]
     PeerDown,
+    /// The control plane has heard nothing from the peer for longer than the bound.
+    #[error("nothing was heard from the peer for {silence:?}")]
+    PeerSilent {
+        /// How long.
+        silence: Duration,
+    },
     /// A work request of another transfer, a message or a receive failed.
     #[error("a work request on the same route failed: {syndrome} (vendor code {vendor:#04x})")]
     WorkRequest {
@@ -120,6 +138,9 @@ pub enum RouteFault {
     /// A work request of another transfer had memory of an accelerator on a side and could not be carried out.
     #[error("a work request on the same route failed: {0}")]
     Device(DeviceFault),
+    /// The connection never came about: the pre-shared keys of both sides differ.
+    #[error("no connection: {0}")]
+    Keys(KeyMismatch),
     /// Its queue pairs were taken down although no request had failed: a peer that goes while nothing is outstanding
     /// leaves only flushed requests behind.
     #[error("the connection broke: the peer closed its end or died, or the device took the queue pair down")]
@@ -160,7 +181,7 @@ impl RouteFault {
     #[must_use]
     pub const fn is_disconnect(&self) -> bool {
         match self {
-            Self::PeerDown | Self::Disconnected | Self::Closed => true,
+            Self::PeerDown | Self::PeerSilent { .. } | Self::Disconnected | Self::Closed => true,
             Self::WorkRequest { syndrome, .. } => is_unanswered(*syndrome),
             _ => false,
         }
@@ -171,6 +192,7 @@ impl RouteFault {
     pub const fn transfer_error(self) -> TransferError {
         match self {
             Self::PeerDown => TransferError::PeerDown,
+            Self::PeerSilent { silence } => TransferError::PeerSilent { silence },
             Self::Closed => TransferError::RouteClosed,
             Self::LaneEnded(fault) => TransferError::LaneEnded { fault },
             cause => TransferError::Flushed { cause },

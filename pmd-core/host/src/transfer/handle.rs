@@ -6,7 +6,7 @@ use std::{
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
     time::Instant,
@@ -137,15 +137,48 @@ struct Shared {
     slot: CompletionSlot<Result<Outcome, TransferError>>,
     /// Who waits, if anybody does.
     waiter: AtomicWaker,
-    /// Makes the lane look at cancel requests.
-    attention: Attention,
+    /// Looks at cancel requests.
+    listener: Listener,
     observer: Option<Observer>,
+    /// When it was submitted, where that is of interest.
+    begun: Option<Instant>,
 }
 
-/// A pending transfer: the application's end and the lane's.
-pub(crate) fn transfer(attention: Attention, observer: Option<Observer>) -> (Transfer, Completer) {
-    let shared =
-        Arc::new(Shared { slot: CompletionSlot::new(), waiter: AtomicWaker::new(), attention, observer });
+/// Who looks at cancel requests.
+#[derive(Clone, Debug)]
+pub(crate) enum Listener {
+    /// The lane that has the transfer.
+    Lane(Attention),
+    /// Another; nobody, once that is gone and has failed all transfers.
+    Other(Weak<dyn Stopper>),
+}
+
+/// Looks at cancel requests of the transfers that it has; on any thread, and without waiting.
+pub(crate) trait Stopper: fmt::Debug + Send + Sync {
+    fn look(&self);
+}
+
+impl Listener {
+    fn raise(&self) {
+        match self {
+            Self::Lane(attention) => attention.raise(),
+            Self::Other(stopper) => {
+                if let Some(stopper) = stopper.upgrade() {
+                    stopper.look();
+                }
+            }
+        }
+    }
+}
+
+/// A pending transfer: the application's end and that of whoever carries it out.
+pub(crate) fn transfer(
+    listener: Listener,
+    observer: Option<Observer>,
+    begun: Option<Instant>,
+) -> (Transfer, Completer) {
+    let (slot, waiter) = (CompletionSlot::new(), AtomicWaker::new());
+    let shared = Arc::new(Shared { slot, waiter, listener, observer, begun });
     (Transfer { shared: Arc::clone(&shared) }, Completer { shared })
 }
 
@@ -185,7 +218,7 @@ impl Transfer {
     /// Asks the lane to stop the transfer and returns at once. The outcome tells whether it did.
     pub fn request_cancel(&self) {
         self.shared.slot.request_cancel();
-        self.shared.attention.raise();
+        self.shared.listener.raise();
     }
 
     /// Stops the transfer and waits until it is quiet: when this returns nothing of it is outstanding and nothing
@@ -246,6 +279,12 @@ impl Completer {
     #[inline]
     pub(crate) fn cancel_requested(&self) -> bool {
         self.shared.slot.cancel_requested()
+    }
+
+    /// When the transfer was submitted, where latencies are counted.
+    #[inline]
+    pub(crate) fn begun(&self) -> Option<Instant> {
+        self.shared.begun
     }
 
     /// Leaves the outcome and wakes who waits. The transfer is quiet.

@@ -24,6 +24,6 @@ pub use handle::{
     CancelOutcome, KeepAlive, Notification, Observer, Outcome, Priority, Transfer, TransferEnd,
     TransferObserver, TransferOptions,
 };
-pub(crate) use handle::{Completer, transfer};
+pub(crate) use handle::{Completer, Listener, Stopper, transfer};
 pub use spares::{Lent, Spare, Spares};
 pub use work_list::{Direction, Entry, LocalPiece, WorkBuffers, WorkList, WorkListLimits};

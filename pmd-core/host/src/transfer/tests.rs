@@ -208,7 +208,8 @@ fn errors_tell_a_route_that_broke_from_a_request_that_was_wrong() {
         // Whatever took the route down, the others on it lost their way and did nothing wrong.
         assert!(fault.transfer_error().is_route_down(), "{syndrome}");
     }
-    let disconnects = [RouteFault::PeerDown, RouteFault::Disconnected, RouteFault::Closed];
+    let silent = RouteFault::PeerSilent { silence: std::time::Duration::from_secs(5) };
+    let disconnects = [RouteFault::PeerDown, silent, RouteFault::Disconnected, RouteFault::Closed];
     assert!(disconnects.iter().all(|fault| fault.is_disconnect() && fault.transfer_error().is_route_down()));
     let others = [RouteFault::Unresponsive, RouteFault::HandlerPanicked, RouteFault::Protocol];
     assert!(others.iter().all(|fault| !fault.is_disconnect() && fault.transfer_error().is_route_down()));

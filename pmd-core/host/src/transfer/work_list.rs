@@ -2,6 +2,8 @@
 //!
 //! Built once by the planner above (keys and block tables become pieces), then posted any number of times by lanes.
 
+use std::ops::Range;
+
 use pmd_core::memory::{LocalKey, RemoteAddress, RemoteKey, Sge};
 
 use super::{Lent, Spare};
@@ -118,6 +120,21 @@ impl WorkList {
     #[must_use]
     pub const fn widest(&self) -> u16 {
         self.widest
+    }
+
+    /// The plan of some of its entries, by their places.
+    pub(crate) fn part(&self, places: Range<usize>) -> Self {
+        let entries = &self.entries()[places];
+        let first = entries.first().map_or(0, |entry| entry.first_sge);
+        let end = entries.last().map_or(0, |entry| entry.first_sge + u32::from(entry.sge_count));
+        let moved = entries.iter().map(|entry| Entry { first_sge: entry.first_sge - first, ..*entry });
+        let buffers = WorkBuffers {
+            entries: moved.collect(),
+            sges: self.sges()[first as usize..end as usize].to_vec(),
+        };
+        let bytes = entries.iter().map(|entry| u64::from(entry.length)).sum();
+        let widest = entries.iter().map(|entry| entry.sge_count).max().unwrap_or(0);
+        Self { direction: self.direction, buffers: Lent::own(buffers), bytes, widest }
     }
 
     /// The local pieces of one entry of this list.

@@ -21,6 +21,7 @@ pub(super) fn play(context: &Context, part: &str) {
     match part {
         "stream" => stream_in_error(context),
         "full" => full_device(context),
+        part if part.starts_with("nic-") => return super::nic::play(context, part),
         part if part.starts_with("af-") => return super::af::play(context, part),
         part => return super::kv::play(context, part),
     }

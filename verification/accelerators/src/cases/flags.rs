@@ -7,6 +7,7 @@ pub(super) const CASES: &[Case] = &[
     case("flags::the_host_holds_and_lets_go_of_a_stream", host_to_stream),
     case("flags::a_stream_tells_the_host_in_its_turn", stream_to_host),
     case("flags::a_larger_value_lets_go_too", larger),
+    case("flags::the_largest_value_lets_everyone_go", largest),
     case("flags::streams_pass_a_value_to_each_other", between_streams),
     case("flags::a_dropped_flag_is_not_anothers_while_a_stream_uses_it", dropped),
     case("flags::a_new_flag_is_zero_and_its_own", fresh),
@@ -55,6 +56,21 @@ fn larger(context: &Context) -> Outcome {
     context.wait(&*event);
     stream.wait_value(&flag, 3).expect("waiting for what has long been");
     context.finish(&*stream);
+    Ok(())
+}
+
+fn largest(context: &Context) -> Outcome {
+    let (stream, flag) = (context.stream(), context.accelerator.flag().expect("a flag"));
+    for value in [1, 1 << 62, u64::MAX >> 1, u64::MAX] {
+        stream.wait_value(&flag, value).expect("waiting");
+    }
+    let event = stream.record().expect("recording");
+    flag.store(u64::MAX);
+    context.wait(&*event);
+    assert_eq!(flag.load(), u64::MAX);
+    flag.store(0);
+    stream.signal(&flag, u64::MAX).expect("signalling");
+    context.until("the flag", || flag.load() == u64::MAX);
     Ok(())
 }
 

@@ -9,10 +9,14 @@ mod faults;
 mod flags;
 pub(crate) mod kv;
 mod memory;
+mod nic;
 pub(crate) mod processes;
 mod streams;
 
-use crate::context::{Context, Outcome};
+use crate::{
+    context::{Context, Outcome},
+    way::Way,
+};
 
 /// One case.
 #[derive(Clone, Copy)]
@@ -37,8 +41,9 @@ impl Case {
     }
 }
 
-/// All of them, those first on which others build.
-pub(crate) fn all() -> impl Iterator<Item = Case> {
+/// All of them, those first on which others build; over a NIC its own instead.
+pub(crate) fn all(nic: Option<Way>) -> impl Iterator<Item = Case> {
+    let over_nics = nic::CASES.into_iter().flatten().copied().filter(move |_| nic.is_some());
     let groups = [
         memory::CASES,
         copies::CASES,
@@ -50,5 +55,6 @@ pub(crate) fn all() -> impl Iterator<Item = Case> {
         processes::CASES,
         faults::CASES,
     ];
-    groups.into_iter().chain(kv::CASES).chain([af::CASES]).flatten().copied()
+    let others = groups.into_iter().chain(kv::CASES).chain([af::CASES, af::graphs::CASES]).flatten().copied();
+    others.filter(move |_| nic.is_none()).chain(over_nics)
 }

@@ -6,7 +6,7 @@ use pmd_core::accelerator::{AcceleratorError, AcceleratorKind, DeviceMemory, Sha
 use super::{Case, case, faults};
 use crate::{
     child::{Child, answer, handle_of, line_of, order},
-    context::{Context, Outcome, Skip, address, pattern},
+    context::{Context, Outcome, Skip, address, copy, pattern, to_host},
     measure,
 };
 
@@ -14,6 +14,7 @@ pub(super) const CASES: &[Case] = &[
     case("processes::what_is_shared_is_read_and_written_from_both_sides", both_ways),
     case("processes::a_part_of_an_allocation_is_shared_as_a_part", part),
     case("processes::opened_twice_it_closes_once_at_a_time", twice),
+    case("processes::memory_is_closed_by_who_lets_a_stream_go_on_that_copies_it", closed_while_waiting),
     case("processes::handles_of_others_are_foreign", foreign),
     case("processes::a_killed_owners_memory_is_gone_for_who_comes_later", killed_owner),
     case("processes::freed_memory_is_gone_for_who_comes_later", freed),
@@ -137,6 +138,22 @@ fn twice(context: &Context) -> Outcome {
     let third = context.accelerator.import(&handle).expect("opening it once more");
     assert!(context.download(&*third, 0, LENGTH) == pattern(OWNERS, LENGTH));
     drop(third);
+    child.succeeds();
+    Ok(())
+}
+
+fn closed_while_waiting(context: &Context) -> Outcome {
+    let (child, handle) = owner(context)?;
+    let memory = context.accelerator.import(&handle).expect("opening");
+    let (stream, go) = (context.stream(), context.accelerator.flag().expect("a flag"));
+    let copied = context.pinned(&[0; LENGTH]);
+    stream.wait_value(&go, 1).expect("a wait");
+    copy(&*stream, to_host(address(&*memory), copied.address(), LENGTH));
+    // What waited for the copy here would wait for ever.
+    drop(memory);
+    go.store(1);
+    context.finish(&*stream);
+    assert!(copied.read() == pattern(OWNERS, LENGTH), "closed too early");
     child.succeeds();
     Ok(())
 }

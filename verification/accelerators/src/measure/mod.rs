@@ -112,7 +112,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitC
         }
     };
     let patience = Duration::from_secs(options.patience);
-    let context = Context { name: options.accelerator, accelerator, patience };
+    let context = Context { name: options.accelerator, accelerator, patience, nic: None };
     let mut report = Report::new(&context, options.iterations);
     for workload in options.size.workloads() {
         match Bench::new(&context, workload, options.iterations) {

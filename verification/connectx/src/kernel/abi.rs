@@ -69,6 +69,7 @@ pub(super) mod method {
     pub(crate) const QUERY_PORT: (u16, u16) = (0, 2);
     pub(crate) const GET_CONTEXT: (u16, u16) = (0, 3);
     pub(crate) const MR_DESTROY: (u16, u16) = (7, 1);
+    pub(crate) const REG_DMABUF_MR: (u16, u16) = (7, 4);
     pub(crate) const AH_DESTROY: (u16, u16) = (6, 0);
     pub(crate) const CQ_CREATE: (u16, u16) = (3, 0);
     pub(crate) const CQ_DESTROY: (u16, u16) = (3, 1);
@@ -102,6 +103,16 @@ pub(super) mod attribute {
 
     /// The only attribute of the `DESTROY` methods of regions, address handles and asynchronous event files.
     pub(crate) const ONLY: u16 = 0;
+
+    pub(crate) const DMABUF_HANDLE: u16 = 0;
+    pub(crate) const DMABUF_DOMAIN: u16 = 1;
+    pub(crate) const DMABUF_OFFSET: u16 = 2;
+    pub(crate) const DMABUF_LENGTH: u16 = 3;
+    pub(crate) const DMABUF_VIRTUAL_START: u16 = 4;
+    pub(crate) const DMABUF_DESCRIPTOR: u16 = 5;
+    pub(crate) const DMABUF_ACCESS: u16 = 6;
+    pub(crate) const DMABUF_RESPONSE_LOCAL_KEY: u16 = 7;
+    pub(crate) const DMABUF_RESPONSE_REMOTE_KEY: u16 = 8;
 
     pub(crate) const CQ_HANDLE: u16 = 0;
     pub(crate) const CQ_ENTRIES: u16 = 1;

@@ -123,6 +123,7 @@ pub(super) fn execute(context: &Context, request: &Request) -> Result<(), Comman
         _ if !context.is_allocated() => Err(CommandError::NoContext),
         method::QUERY_PORT => query::port_by_ioctl(context, request),
         method::ASYNC_EVENT_ALLOC => events::create_asynchronous(context, request),
+        method::REG_DMABUF_MR => region::register_dma_buf(context, request),
         method::MR_DESTROY => region::deregister_handle(context, request.value32(attribute::ONLY)?),
         method::AH_DESTROY => super::address::destroy_handle(context, request.value32(attribute::ONLY)?),
         method::CQ_CREATE => completion_queue::create_by_ioctl(context, request),

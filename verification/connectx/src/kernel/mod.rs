@@ -14,8 +14,9 @@
 //!
 //! Called by [`crate::shim`] with descriptors that are the device's, and by the service thread ([`events`]).
 //!
-//! What this kernel does not have is refused: DEVX, on-demand paging, memory windows, device memory, multicast, XRC,
-//! work queues and flow steering, signatures, resizing of completion queues.
+//! What this kernel does not have is refused: DEVX, on-demand paging, memory windows, memory of the device itself,
+//! multicast, XRC, work queues and flow steering, signatures, resizing of completion queues. Memory of accelerators it
+//! reaches as [`crate::config::DeviceMemory`] says.
 
 mod abi;
 mod address;
@@ -24,6 +25,7 @@ mod command;
 mod completion_queue;
 mod context;
 mod descriptors;
+mod device_memory;
 mod error;
 pub mod events;
 mod ioctl;

@@ -3,14 +3,16 @@
 use std::fs;
 
 use super::{
-    abi::access,
+    abi::{access, attribute, method},
     command::{Call, Reply},
     context::Context,
+    device_memory::View,
     error::CommandError,
+    ioctl::Request,
     memory::{Answer, Fields},
     objects::{Kind, Object},
 };
-use crate::{dma::DmaFault, state::MemoryRegion};
+use crate::{config::DeviceMemory, dma::DmaFault, state::MemoryRegion};
 
 /// Bits of a page offset.
 const PAGE_MASK: u64 = 0xfff;
@@ -37,13 +39,31 @@ impl Memory {
 
     /// As the kernel does when it pins pages: the range has to be mapped, and writable where anybody may write.
     fn check(&self, access: u32) -> Result<(), CommandError> {
+        let end = self.check_range()?;
+        let writes = access::LOCAL_WRITE | access::REMOTE_WRITE | access::REMOTE_ATOMIC;
+        check_mapped(self.start, end, access & writes != 0)
+    }
+
+    /// Where it ends. Bytes keep their places in pages.
+    fn check_range(&self) -> Result<u64, CommandError> {
         let end = self.start.checked_add(self.length).filter(|_| self.length > 0);
         let end = end.ok_or(CommandError::Invalid { what: "length of a region", value: self.length })?;
         if (self.start ^ self.virtual_start) & PAGE_MASK != 0 {
             return Err(CommandError::Invalid { what: "page offset of a region", value: self.virtual_start });
         }
-        let writes = access::LOCAL_WRITE | access::REMOTE_WRITE | access::REMOTE_ATOMIC;
-        check_mapped(self.start, end, access & writes != 0)
+        Ok(end)
+    }
+
+    /// The same bytes in a view of an accelerator's memory that begins `offset` bytes before them.
+    fn within(self, view: &View, offset: u64) -> Result<Self, CommandError> {
+        let memory = Self { start: view.first.wrapping_add(offset), ..self };
+        let fits = offset.checked_add(self.length).is_some_and(|end| end <= view.length);
+        memory.check_range()?;
+        if fits {
+            Ok(memory)
+        } else {
+            Err(CommandError::Invalid { what: "range of a dma-buf", value: offset })
+        }
     }
 }
 
@@ -82,7 +102,53 @@ pub(super) fn register(context: &Context, call: &Call) -> Result<Reply, CommandE
     let memory = Memory::parse(&mut fields)?;
     let (domain, access) = (fields.u32()?, fields.u32()?);
     check_access(access)?;
-    memory.check(access)?;
+    let (memory, view) = pinned(context, memory, access)?;
+    let (handle, key) = add(context, domain, access, memory, view)?;
+    Ok(Reply::core(Answer::default().u32(&[handle, key, key])))
+}
+
+/// `UVERBS_METHOD_REG_DMABUF_MR`.
+pub(super) fn register_dma_buf(context: &Context, request: &Request) -> Result<(), CommandError> {
+    if context.device().config.device_memory != DeviceMemory::DmaBuf {
+        let (object, method) = method::REG_DMABUF_MR;
+        return Err(CommandError::UnknownMethod { object, method });
+    }
+    let (offset, length) =
+        (request.value(attribute::DMABUF_OFFSET)?, request.value(attribute::DMABUF_LENGTH)?);
+    let virtual_start = request.value(attribute::DMABUF_VIRTUAL_START)?;
+    let access = request.value32(attribute::DMABUF_ACCESS)?;
+    check_access(access)?;
+    let view = View::of_descriptor(request.value32(attribute::DMABUF_DESCRIPTOR)?.cast_signed())?;
+    let memory = Memory { start: 0, length, virtual_start }.within(&view, offset)?;
+    let domain = request.value32(attribute::DMABUF_DOMAIN)?;
+    let (handle, key) = add(context, domain, access, memory, Some(view))?;
+    let answer = Answer::default().u32(&[key]);
+    request.room(attribute::DMABUF_RESPONSE_LOCAL_KEY).fill(&answer)?;
+    request.room(attribute::DMABUF_RESPONSE_REMOTE_KEY).fill(&answer)?;
+    request.name(attribute::DMABUF_HANDLE, handle)
+}
+
+/// Where the device finds memory that was named by its address.
+fn pinned(context: &Context, memory: Memory, access: u32) -> Result<(Memory, Option<View>), CommandError> {
+    let refused = match memory.check(access) {
+        Err(refused @ CommandError::Fault(_)) => refused,
+        checked => return checked.map(|()| (memory, None)),
+    };
+    if context.device().config.device_memory != DeviceMemory::Peer {
+        return Err(refused);
+    }
+    let Some((view, offset)) = View::at(memory.start)? else { return Err(refused) };
+    Ok((memory.within(&view, offset)?, Some(view)))
+}
+
+/// A new region: its handle and its key.
+fn add(
+    context: &Context,
+    domain: u32,
+    access: u32,
+    memory: Memory,
+    view: Option<View>,
+) -> Result<(u32, u32), CommandError> {
     let mut objects = context.objects();
     let domain = objects.find(Kind::Domain, domain)?.number;
     let owner = context.device().process;
@@ -94,11 +160,14 @@ pub(super) fn register(context: &Context, call: &Call) -> Result<Reply, CommandE
         start: memory.start,
         length: memory.length,
         virtual_start: memory.virtual_start,
+        view: view.as_ref().map_or(0, |view| view.first),
+        view_length: view.as_ref().map_or(0, |view| view.length),
         ..MemoryRegion::default()
     });
     let key = region.ok_or(CommandError::Full("memory region"))?.key;
-    let handle = objects.add(Kind::MemoryRegion, Object { number: key, ..Object::default() });
-    Ok(Reply::core(Answer::default().u32(&[handle, key, key])))
+    // From here on the region has the view.
+    std::mem::forget(view);
+    Ok((objects.add(Kind::MemoryRegion, Object { number: key, ..Object::default() }), key))
 }
 
 /// `ib_uverbs_rereg_mr`. The key stays.
@@ -117,6 +186,9 @@ pub(super) fn register_again(context: &Context, call: &Call) -> Result<Reply, Co
     let mut tables = context.device().lock();
     let region = tables.regions.find_mut(key);
     let region = region.ok_or(CommandError::NoObject { kind: Kind::MemoryRegion.name(), handle })?;
+    if region.view != 0 {
+        return Err(CommandError::Unsupported("registering an accelerator's memory again"));
+    }
     let changed = changed(*region, changes, memory, domain, access);
     check_access(changed.access)?;
     Memory { start: changed.start, length: changed.length, virtual_start: changed.virtual_start }
@@ -156,7 +228,10 @@ pub(super) fn deregister_handle(context: &Context, handle: u32) -> Result<(), Co
 
 /// Frees a region. When this returns the device moves no more bytes of it.
 pub(super) fn remove(context: &Context, key: u32) {
-    context.device().lock().regions.remove(key);
+    let removed = context.device().lock().regions.remove(key);
+    if let Some(MemoryRegion { view: first @ 1.., view_length: length, .. }) = removed {
+        drop(View { first, length });
+    }
 }
 
 /// Index and tag; never a key below 0x200, where the special ones are (0x100 ends scatter lists).

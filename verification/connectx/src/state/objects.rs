@@ -58,6 +58,10 @@ pub struct MemoryRegion {
     pub length: u64,
     /// Address by which work requests name the first byte.
     pub virtual_start: u64,
+    /// Where the owner's process has an accelerator's memory mapped for the device; 0 for other memory.
+    pub view: u64,
+    /// Bytes of that mapping.
+    pub view_length: u64,
     /// A peer's SEND_INVAL took the key away.
     pub invalidated: bool,
 }

@@ -130,6 +130,12 @@ impl Answers {
     }
 }
 
+/// Both sides of a layer. The server's first: what the worker agrees on when it captures is the offered buffer then.
+fn layer(worker: &Worker, server: &Server, key: u64) -> (Pushing, Answers) {
+    let answers = Answers::new(server, key);
+    (Pushing::new(worker, key), answers)
+}
+
 /// What a round pushes.
 pub(crate) fn content(round: usize) -> Vec<u8> {
     (0..BYTES as usize).map(|at| (at * 7 + at / 251 + round * 13 + round / 256) as u8).collect()
@@ -166,7 +172,7 @@ fn replay(layers: &[(Pushing, Answers)], rounds: usize) {
 case!(graphs_on_both_sides_replay_thousands_of_times, [], {
     let server = server();
     let worker = worker(server.local_address().unwrap());
-    let layers = [(Pushing::new(&worker, 1), Answers::new(&server, 1))];
+    let layers = [layer(&worker, &server, 1)];
     replay(&layers, 2000);
     drop((layers, worker, server));
     assert_nothing_left();
@@ -175,8 +181,7 @@ case!(graphs_on_both_sides_replay_thousands_of_times, [], {
 case!(graphs_of_several_exchanges_overlap_in_several_streams, [], {
     let server = server();
     let worker = worker(server.local_address().unwrap());
-    let layers: Vec<_> =
-        (1..=4).map(|key| (Pushing::new(&worker, key), Answers::new(&server, key))).collect();
+    let layers: Vec<_> = (1..=4).map(|key| layer(&worker, &server, key)).collect();
     replay(&layers, 100);
     drop((layers, worker, server));
     assert_nothing_left();
@@ -185,7 +190,7 @@ case!(graphs_of_several_exchanges_overlap_in_several_streams, [], {
 case!(a_worker_that_closes_and_objects_that_go_leave_no_launch_waiting, [], {
     let server = server();
     let worker = worker(server.local_address().unwrap());
-    let (pushing, answers) = (Pushing::new(&worker, 1), Answers::new(&server, 1));
+    let (pushing, answers) = layer(&worker, &server, 1);
     let (sent, mut found) = (content(5), vec![0; BYTES as usize]);
     answers.launch();
     pushing.launch(&sent, &mut found);
@@ -207,7 +212,7 @@ case!(a_worker_that_closes_and_objects_that_go_leave_no_launch_waiting, [], {
 case!(a_stream_that_fails_holds_up_no_other_for_ever, ["FAKE_DEVICE_FAULTS" = "stream@60=700"], {
     let server = server();
     let worker = worker(server.local_address().unwrap());
-    let (pushing, answers) = (Pushing::new(&worker, 1), Answers::new(&server, 1));
+    let (pushing, answers) = layer(&worker, &server, 1);
     let (sent, mut found) = (content(5), vec![0; BYTES as usize]);
     for _ in 0..10 {
         answers.launch();

@@ -2,6 +2,7 @@
 //! library path.
 #![allow(unsafe_code)] // copies between plain addresses, launches graphs
 
+mod devices;
 mod graphs;
 mod killed;
 #[allow(dead_code, unused_imports, reason = "cases use a part")]

@@ -71,8 +71,7 @@ class Memories {
 #ifdef PMD_AF_WITH_TORCH
     return tensor.is_cuda() ? static_cast<int32_t>(tensor.get_device()) : -1;
 #else
-    (void)tensor;
-    return -1;
+    return tensor.device();
 #endif
   }
 
@@ -114,7 +113,8 @@ class Described {
     entry.tensor.device_type = DeviceTypeOf(tensor);
     entry.tensor.device_id = tensor.is_cuda() ? static_cast<int32_t>(tensor.get_device()) : 0;
 #else
-    entry.tensor.device_type = 1;
+    entry.tensor.device_type = tensor.device() < 0 ? 1 : 2;
+    entry.tensor.device_id = tensor.device() < 0 ? 0 : tensor.device();
 #endif
     entry.tensor.dimensions = static_cast<int32_t>(shapes_.back().size());
     entry.tensor.type_code = type.code;
@@ -148,7 +148,8 @@ inline Tensor FromDescription(const pmd_af_tensor &tensor) {
   }
   throw dmlc::Error("a tensor of a type that torch does not have");
 #else
-  return Tensor::from_blob(tensor.data, sizes, ScalarType{tensor.type_code, tensor.type_bits});
+  const int32_t device = tensor.device_type == 1 ? -1 : tensor.device_id;
+  return Tensor::from_blob(tensor.data, sizes, ScalarType{tensor.type_code, tensor.type_bits}, device);
 #endif
 }
 

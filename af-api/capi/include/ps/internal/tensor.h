@@ -46,7 +46,7 @@ constexpr ScalarType kDouble{2, 64};
 constexpr ScalarType kBFloat16{4, 16};
 constexpr ScalarType kBool{6, 8};
 
-// A tensor without gaps, in memory of the host. Copies are the same tensor.
+// A tensor without gaps, in memory of the host or of a device. Copies are the same tensor.
 class Tensor {
  public:
   // Undefined.
@@ -66,9 +66,11 @@ class Tensor {
     return tensor;
   }
 
-  // Memory of the caller's, who keeps it for as long as a copy of the tensor lives.
-  static Tensor from_blob(void *memory, const std::vector<int64_t> &sizes, ScalarType type) {
+  // Memory of the caller's, who keeps it for as long as a copy of the tensor lives: of the host, or of that device of the
+  // process's first accelerator.
+  static Tensor from_blob(void *memory, const std::vector<int64_t> &sizes, ScalarType type, int32_t device = -1) {
     Tensor tensor;
+    tensor.device_ = device;
     tensor.type_ = type;
     tensor.sizes_ = sizes;
     tensor.memory_ = std::shared_ptr<void>(memory, [](void *) {});
@@ -85,6 +87,8 @@ class Tensor {
   int64_t size(int64_t dimension) const { return sizes_.at(static_cast<std::size_t>(dimension)); }
   const std::vector<int64_t> &sizes() const { return sizes_; }
   ScalarType scalar_type() const { return type_; }
+  // Number of its device; negative: memory of the host.
+  int32_t device() const { return device_; }
   std::size_t itemsize() const { return type_.bits / 8U; }
   std::size_t element_size() const { return itemsize(); }
   std::size_t nbytes() const { return static_cast<std::size_t>(numel()) * itemsize(); }
@@ -101,6 +105,7 @@ class Tensor {
 
  private:
   ScalarType type_;
+  int32_t device_ = -1;
   std::vector<int64_t> sizes_;
   std::shared_ptr<void> memory_;
 };

@@ -21,7 +21,7 @@ use self::{output::Summary, protocol::Report};
 pub(crate) use self::{server::run as serve, worker::run as work};
 use crate::{
     Outcome,
-    cluster::{Cluster, Place, Size},
+    cluster::{Cluster, Directory, Place, Size},
     options::Common,
 };
 
@@ -38,6 +38,8 @@ pub(crate) struct Arguments {
     /// Print one JSON object as the last line instead of a table.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    directory: Directory,
     #[command(flatten)]
     common: Common,
 }
@@ -118,10 +120,10 @@ impl Shape {
 
 /// Runs the whole benchmark.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    let Arguments { size, shape, json, common } = arguments;
+    let Arguments { size, shape, json, directory, common } = arguments;
     let common = common.for_processes(size.workers + size.servers);
     let child_arguments = [shape.arguments(), common.arguments()].concat();
-    let mut cluster = Cluster::start(*size, "bench-server", "bench-worker", &child_arguments)?;
+    let mut cluster = Cluster::start(*size, directory, "bench-server", "bench-worker", &child_arguments)?;
     let reports: Vec<Report> = cluster.reports()?;
     cluster.finish()?;
     let summary = Summary::of(*size, shape, common.device_name(), &reports);

@@ -9,13 +9,20 @@ use af_api::{
 };
 
 use super::{RoleArguments, Shape, content::Content, protocol::VERIFIED};
-use crate::{Outcome, child::Lifeline, cluster, failure::Failure, memory::Room, options::PATIENCE};
+use crate::{
+    Outcome,
+    child::Lifeline,
+    cluster,
+    failure::Failure,
+    memory::Room,
+    options::{LOOPBACK, PATIENCE},
+};
 
 /// Runs a server: every worker's iterations, then it waits to be let go.
 pub(crate) fn run(arguments: &RoleArguments) -> Outcome {
     let RoleArguments { place, shape, common } = arguments;
     let lifeline = Lifeline::watch();
-    let mut member = cluster::Server::join(place, *common)?;
+    let mut member = cluster::Server::join(place, *common, LOOPBACK)?;
     let (server, room) = (&member.server, &mut member.room);
     let mut answers = Answers { rank: place.rank, shape, server, room, by_worker: HashMap::new() };
     for _ in 0..u64::from(shape.rounds()) * u64::from(place.size.workers) {

@@ -14,6 +14,7 @@
 //! As many push-pulls are in flight as there are stages: a worker waits for a stage's result of one layer when it is that
 //! stage's turn in the next.
 
+mod hosts;
 mod model;
 mod server;
 mod worker;
@@ -22,10 +23,14 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub(crate) use self::{server::run as serve, worker::run as work};
+pub(crate) use self::{
+    hosts::{SchedulerArguments, ServerArguments, WorkerArguments, schedule, serve_alone, work_alone},
+    server::run as serve,
+    worker::run as work,
+};
 use crate::{
     Outcome,
-    cluster::{Cluster, Place, Size},
+    cluster::{Cluster, Directory, Place, Size},
     options::Common,
     report,
     statistics::Statistics,
@@ -45,6 +50,8 @@ pub(crate) struct Arguments {
     /// Print one JSON object as the last line instead of a table.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    directory: Directory,
     #[command(flatten)]
     common: Common,
 }
@@ -124,17 +131,17 @@ fn key(stage: u32, worker: u32, pull: bool) -> u64 {
 
 /// Runs the whole demo.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    let Arguments { workers, servers, shape, json, common } = *arguments;
+    let Arguments { workers, servers, shape, json, ref directory, common } = *arguments;
     let common = common.for_processes(workers + servers);
     let child_arguments = [shape.arguments(), common.arguments()].concat();
     let size = Size { workers, servers };
-    let mut cluster = Cluster::start(size, "demo-server", "demo-worker", &child_arguments)?;
+    let mut cluster = Cluster::start(size, directory, "demo-server", "demo-worker", &child_arguments)?;
     let reports: Vec<Report> = cluster.reports()?;
     cluster.finish()?;
     if json {
         println!("{}", summary(size, &shape, common.device_name(), &reports));
     } else {
-        println!("{}", text(size, &shape, &reports));
+        println!("{}", text(size, &shape, 0, &reports));
     }
     Ok(())
 }
@@ -148,9 +155,10 @@ fn seconds(reports: &[Report]) -> f64 {
     reports.iter().map(|report| report.seconds).fold(0.0, f64::max)
 }
 
-fn text(size: Size, shape: &Shape, reports: &[Report]) -> String {
+/// A row for each report; `first` is the rank of the first one's worker.
+fn text(size: Size, shape: &Shape, first: u32, reports: &[Report]) -> String {
     let Shape { layers, stages, rows, columns } = shape;
-    let cells = |(rank, report): (usize, &Report)| {
+    let cells = |(rank, report): (u32, &Report)| {
         let figures = [format!("worker {rank}"), shape.steps().to_string(), report.compared.to_string()];
         let rest = [format!("{:.2}", report.seconds), report.transport.clone(), "yes".to_owned()];
         figures.into_iter().chain(report.steps.cells()).chain(rest).collect()
@@ -168,7 +176,7 @@ fn text(size: Size, shape: &Shape, reports: &[Report]) -> String {
         "transport",
         "verified",
     ];
-    let table = report::table(&header, &reports.iter().enumerate().map(cells).collect::<Vec<_>>());
+    let table = report::table(&header, &(first..).zip(reports).map(cells).collect::<Vec<_>>());
     format!(
         "{layers} layers x {stages} stages, activations [{rows}, {columns}] bf16, {} workers x {} servers, {:.1} MB\n\n{table}",
         size.workers,

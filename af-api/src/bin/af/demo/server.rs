@@ -3,29 +3,44 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    net::SocketAddr,
     slice,
     time::Instant,
 };
 
 use af_api::{
-    server::{Gather, Pushed, Request, Response, Server},
+    server::{Pushed, Request, Response, Server},
     tensor::{DataType, Layout, Tensor},
 };
 
 use super::{RoleArguments, Shape, model};
-use crate::{Outcome, child::Lifeline, cluster, failure::Failure, memory::Room, options::PATIENCE};
+use crate::{
+    Outcome,
+    child::Lifeline,
+    cluster,
+    failure::Failure,
+    memory::Room,
+    options::{LOOPBACK, PATIENCE},
+};
 
-/// Runs a server: a batch for each layer and stage, then it waits to be let go.
+/// Runs a server: all layers, then it waits to be let go.
 pub(crate) fn run(arguments: &RoleArguments) -> Outcome {
-    let RoleArguments { place, shape, common } = arguments;
     let lifeline = Lifeline::watch();
-    let mut member = cluster::Server::join(place, *common)?;
-    let (server, room) = (&member.server, &mut member.room);
+    let member = serve(arguments, LOOPBACK)?;
+    lifeline.wait_for_release();
+    member.leave()
+}
+
+/// Takes the place of a server that listens at `listen`, and answers a batch for each layer and stage.
+pub(super) fn serve(arguments: &RoleArguments, listen: SocketAddr) -> Result<cluster::Server, Failure> {
+    let RoleArguments { place, shape, common } = arguments;
+    let mut member = cluster::Server::join(place, *common, listen)?;
+    let (node, server, room) = (&member.node, &member.server, &mut member.room);
     let mut results = Results { shape, server, room, by_origin: HashMap::new() };
     for step in 0..shape.steps() {
         let (layer, stage) = (step / shape.stages, step % shape.stages);
         let model = model::Layer::new(place.rank, layer, stage, shape.columns as usize);
-        let batch = results.server.batch(Gather::All, Some(Instant::now() + PATIENCE))?;
+        let batch = cluster::batch(results.server, node)?;
         for request in batch {
             if request.tag() != step {
                 return Err(Failure::OutOfStep {
@@ -38,8 +53,7 @@ pub(crate) fn run(arguments: &RoleArguments) -> Outcome {
         }
     }
     results.finish()?;
-    lifeline.wait_for_release();
-    member.leave()
+    Ok(member)
 }
 
 /// Tensors that results are in, and the last response from each.

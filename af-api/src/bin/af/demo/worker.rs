@@ -24,9 +24,16 @@ use crate::{
 
 /// Runs a worker: all layers, then it says what it saw.
 pub(crate) fn run(arguments: &RoleArguments) -> Outcome {
-    let RoleArguments { place, shape, common } = arguments;
     // A worker ends by itself, or with its parent.
     let _lifeline = Lifeline::watch();
+    let (report, member) = work(arguments)?;
+    child::say(&report);
+    member.leave()
+}
+
+/// Takes the place of a worker and goes through all layers.
+pub(super) fn work(arguments: &RoleArguments) -> Result<(Report, cluster::Worker), Failure> {
+    let RoleArguments { place, shape, common } = arguments;
     let mut member = cluster::Worker::join(place, *common)?;
     let mut stages = (0..shape.stages)
         .map(|stage| Stage::new(&member, shape, (place.rank, place.size.servers), stage))
@@ -42,8 +49,7 @@ pub(crate) fn run(arguments: &RoleArguments) -> Outcome {
     stages.iter_mut().try_for_each(|stage| stage.finish(&mut member.room, &mut reference))?;
     let seconds = begun.elapsed().as_secs_f64();
     let steps = Statistics::of(stages.iter().flat_map(|stage| stage.times.iter().copied()));
-    child::say(&Report { transport: member.transport(), steps, seconds, compared: reference.compared });
-    member.leave()
+    Ok((Report { transport: member.transport(), steps, seconds, compared: reference.compared }, member))
 }
 
 /// One stage's tensors, and what is in flight with them.

@@ -93,7 +93,7 @@ impl Report<'_> {
 
     /// Where this process's blocks are.
     fn memory(&self) -> String {
-        let Place { device, in_host_memory } = self.arguments.place;
+        let Place { device, in_host_memory, .. } = self.arguments.place;
         let device = device.filter(|_| !in_host_memory);
         device.map_or_else(|| self.arguments.shape.memory_name().to_owned(), |device| device.to_string())
     }

@@ -6,7 +6,7 @@ use std::{
     io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -17,26 +17,32 @@ use kv_api::{
     planner::{BlockMap, Selection},
 };
 use pmd_host::{
+    backend::Transport,
     control::RequestError,
-    endpoint::{EndpointConfig, Peer},
+    endpoint::{EndpointConfig, Peer, RailReport},
+    metadata::Metadata,
+    rail::RailState,
     region::RegionPath,
 };
 
 use super::{
     content::digests,
     file_failure,
-    protocol::{Ask, Contents, DECODE_CACHE, DecodeSays, Landed, PREFILL_CACHE, Row, encode},
+    protocol::{Ask, Contents, DECODE_CACHE, DecodeSays, Landed, PREFILL_CACHE, Rail, Row, encode},
 };
 use crate::{
     Outcome, child,
     failure::Failure,
     memory::{MemoryOption, OwnedCache},
-    options::{Common, PATIENCE, Place},
+    options::{Common, PATIENCE, Place, tell_metrics},
     pattern::Pattern,
 };
 
 /// What the cache holds before each way across, so that a byte that did not arrive is seen.
 const NOTHING: u8 = 0xee;
+
+/// How long rails may take to come up.
+const RAILS_PATIENCE: Duration = Duration::from_secs(20);
 
 /// `kv role decode`.
 #[derive(Debug, Args)]
@@ -69,39 +75,65 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     child::watch_lifeline(|| std::process::exit(1));
     let config = arguments.common.endpoint("decode", None);
     let say = Box::new(|said| child::say(&said));
-    fetch(arguments.connect, config, arguments.place, arguments.output.as_deref(), say)?;
+    fetch(&Whence::Address(arguments.connect), config, arguments.place, arguments.output.as_deref(), say)?;
     child::say(&DecodeSays::Done);
     Ok(())
 }
 
-/// Gets the cache of the prefill process at `address` in every way there is. Every step and row is told to `say`.
+/// Where the prefill process is.
+pub(super) enum Whence {
+    Address(SocketAddr),
+    /// What it is called in a directory.
+    Name {
+        directory: Arc<dyn Metadata>,
+        name: String,
+    },
+}
+
+/// Gets the cache of the prefill process in every way there is, which is without pushes where only this end reaches its
+/// own. Every step and row is told to `say`.
 pub(super) fn fetch(
-    address: SocketAddr,
+    whence: &Whence,
     config: EndpointConfig,
     place: Place,
     output: Option<&Path>,
     say: Box<dyn Fn(DecodeSays)>,
 ) -> Outcome {
-    let mut decode = Decode::connect(address, config, place, say)?;
-    decode.pull()?;
-    decode.pull_shuffled_blocks()?;
-    decode.pull_layers()?;
-    decode.push()?;
-    decode.push_layers()?;
-    decode.settle()?;
+    let mut decode = Decode::connect(whence, config, place, say)?;
+    let moved = decode.every_way();
+    // What became of rails is worth telling above all when not everything went well.
+    decode.tell_rails();
+    moved?;
     output.map_or(Ok(()), |path| decode.write(path))
 }
 
 impl Decode {
+    fn every_way(&mut self) -> Outcome {
+        self.pull()?;
+        self.pull_shuffled_blocks()?;
+        self.pull_layers()?;
+        if self.is_reached() {
+            self.push()?;
+            self.push_layers()?;
+        }
+        self.settle()
+    }
+
     fn connect(
-        address: SocketAddr,
+        whence: &Whence,
         mut config: EndpointConfig,
         place: Place,
         say: Box<dyn Fn(DecodeSays)>,
     ) -> Result<Self, Failure> {
         let accelerator = place.open(&mut config)?;
+        let rails = config.rails.count;
         let engine = Engine::open(config)?;
-        let peer = engine.connect(address)?;
+        tell_metrics(engine.endpoint());
+        let peer = match whence {
+            Whence::Address(address) => engine.connect(*address)?,
+            Whence::Name { directory, name } => engine.connect_to(directory.as_ref(), name, PATIENCE)?,
+        };
+        wait_for_rails(&peer, rails)?;
         let remote = engine.remote_cache(&peer, PREFILL_CACHE, PATIENCE)?;
         let contents = engine.ask(&peer, encode(&Ask::Contents), PATIENCE)?;
         let contents = decode_answer(&contents)?;
@@ -147,6 +179,21 @@ impl Decode {
         let took = begun.elapsed();
         let found = self.digests()?;
         self.report("pull layers", "read", took, work_requests, &found)
+    }
+
+    /// Whether the prefill process can write into this cache; says why it cannot.
+    fn is_reached(&self) -> bool {
+        let (cache, transport) = (self.owned.cache(), self.peer.transport());
+        if cache.path(transport) != Some(RegionPath::Staged) {
+            return true;
+        }
+        let reasons: Vec<String> = cache.refusals(transport).iter().map(ToString::to_string).collect();
+        eprintln!(
+            "kv: no push, for no peer reaches this cache over {}: {}",
+            transport.name(),
+            reasons.join("; ")
+        );
+        false
     }
 
     fn push(&mut self) -> Outcome {
@@ -206,6 +253,14 @@ impl Decode {
             }
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    fn tell_rails(&self) {
+        let rail = |report: RailReport| {
+            let RailReport { number, state, lives, bytes, chunks, .. } = report;
+            Rail { rail: number, state: state.name().to_owned(), lives, bytes, chunks }
+        };
+        (self.say)(DecodeSays::Rails(self.peer.rail_reports().into_iter().map(rail).collect()));
     }
 
     fn whole(&self) -> Selection<'static> {
@@ -296,6 +351,32 @@ impl Decode {
         let meaningful = &bytes[..self.contents.length.min(bytes.len() as u64) as usize];
         let written = File::create(path).and_then(|mut file| file.write_all(meaningful));
         written.map_err(file_failure("output file", path))
+    }
+}
+
+/// Waits until all rails are up; goes on without those that are not in time, and says so.
+fn wait_for_rails(peer: &Peer, wanted: usize) -> Outcome {
+    if wanted == 0 {
+        return Ok(());
+    }
+    let transport = peer.transport();
+    if transport != Transport::Tcp {
+        return Err(Failure::NoRailsOver { transport: transport.name() });
+    }
+    let deadline = Instant::now() + RAILS_PATIENCE;
+    loop {
+        let reports = peer.rail_reports();
+        let up = reports.iter().filter(|report| report.state == RailState::Up).count();
+        if up >= wanted {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            eprintln!(
+                "kv: {up} of {wanted} rails are up by now: going on with those, and with others once they are"
+            );
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

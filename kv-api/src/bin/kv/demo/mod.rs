@@ -64,6 +64,9 @@ pub(crate) struct Arguments {
     /// Which process's cache is on the device.
     #[arg(long, value_enum, default_value_t, requires = "device")]
     device_end: End,
+    /// Page-lock the driver's shared memory for the device: copies between the two then go without the processor.
+    #[arg(long, requires = "device")]
+    pin_arenas: bool,
 }
 
 /// `--device-end`.
@@ -82,7 +85,7 @@ impl Arguments {
     /// Where the cache of one process is.
     fn place(&self, end: End) -> Place {
         let in_host_memory = self.device.is_some() && self.device_end != End::Both && self.device_end != end;
-        Place { device: self.device, in_host_memory }
+        Place { device: self.device, in_host_memory, pin_arenas: self.pin_arenas }
     }
 }
 
@@ -109,6 +112,8 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
         match decode.hear(PATIENCE)? {
             DecodeSays::Step(step) => progress.set_message(format!("decode: {step}")),
             DecodeSays::Row(row) => rows.push(row),
+            // The demo's processes have none.
+            DecodeSays::Rails(_) => {}
             DecodeSays::Done => break,
         }
     }

@@ -26,7 +26,7 @@ use crate::{
     Outcome, child,
     failure::Failure,
     memory::{MemoryOption, OwnedCache},
-    options::{Common, LOOPBACK, PATIENCE, Place},
+    options::{Common, LOOPBACK, PATIENCE, Place, tell_metrics},
 };
 
 /// `kv role prefill`.
@@ -109,6 +109,7 @@ impl Prefill {
             contents: Arc::clone(&contents),
         };
         let engine = Engine::open_with(config, Some(Box::new(desk)))?;
+        tell_metrics(engine.endpoint());
         let mut owned = OwnedCache::at(
             &engine,
             PREFILL_CACHE,

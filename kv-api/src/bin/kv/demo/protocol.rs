@@ -17,8 +17,23 @@ pub(super) enum DecodeSays {
     Step(String),
     /// What it has measured and verified.
     Row(Row),
+    /// How the rails to the prefill process stand, if it has any.
+    Rails(Vec<Rail>),
     /// Nothing more comes.
     Done,
+}
+
+/// A rail to the prefill process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Rail {
+    pub(super) rail: u16,
+    /// `up`, or what else it is.
+    pub(super) state: String,
+    /// Times that it was opened.
+    pub(super) lives: u32,
+    /// What the decode process pulled over it; pushes are counted at the other end.
+    pub(super) bytes: u64,
+    pub(super) chunks: u64,
 }
 
 /// One way across.

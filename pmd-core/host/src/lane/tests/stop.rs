@@ -1,5 +1,7 @@
 //! Cancel, deadline, PeerDown, close: nothing is outstanding once the outcome is given.
 
+use pmd_core::wire::Syndrome;
+
 use super::*;
 use crate::transfer::{CancelOutcome, KeepAlive, RouteFault, SubmitError, TransferError};
 
@@ -161,6 +163,65 @@ fn peer_down_fails_everything_on_its_route_only() {
     assert!(rig.finish(&survivor).is_ok());
     assert_eq!(route.fault(), Some(RouteFault::PeerDown));
     assert_eq!(other.fault(), None);
+}
+
+#[test]
+fn what_is_posted_when_a_peer_leaves_may_still_be_answered_for() {
+    let mut rig = Rig::new(LaneConfig::default());
+    let route = rig.route_with_slots(64);
+    rig.net.script(0, |script| script.frozen = true);
+    let (posted, long) = (submit(&route, &list(3)), submit(&route, &list(10_000)));
+    rig.turns(5);
+    route.peer_left(Duration::from_secs(60));
+    let before = rig.net.posts(0).len();
+    assert_eq!(activity(&mut rig), 0, "nothing more is posted");
+    let refused = route.submit(&list(1), TransferOptions::default());
+    assert!(matches!(refused, Err(SubmitError::RouteFailed(RouteFault::PeerDown))));
+    assert_eq!(route.fault(), Some(RouteFault::PeerDown));
+    assert_eq!(rig.net.with(0, |device| device.stops), [0, 0, 0], "its queue pair lives on");
+    assert_eq!(rig.driver.run_until(&posted, Some(Instant::now())), Err(WaitError::Timeout));
+    rig.net.script(0, |script| script.frozen = false);
+    assert!(rig.finish(&posted).is_ok());
+    assert_eq!(rig.finish(&long), Err(WaitError::Failed(TransferError::PeerDown)));
+    rig.turns(2);
+    assert_eq!(rig.net.with(0, |device| device.stops), [1, 0, 0], "until the last answer");
+    assert_eq!(rig.net.posts(0).len(), before);
+}
+
+#[test]
+fn a_peer_that_left_is_not_waited_for_longer_than_that() {
+    let mut rig = Rig::new(LaneConfig::default());
+    let (route, other) = (rig.route(1), rig.route(1));
+    rig.net.script(0, |script| script.frozen = true);
+    let (transfer, stopped) = (submit(&route, &list(3)), submit(&other, &list(3)));
+    rig.turns(5);
+    route.peer_left(Duration::from_millis(5));
+    assert_eq!(rig.finish(&transfer), Err(WaitError::Failed(TransferError::PeerDown)));
+    // Who does not want to wait need not.
+    other.peer_left(Duration::from_secs(600));
+    rig.turns(5);
+    other.fail(RouteFault::Closed);
+    assert_eq!(rig.finish(&stopped), Err(WaitError::Failed(TransferError::PeerDown)));
+    assert_eq!(rig.net.with(0, |device| device.stops), [2, 0, 0]);
+    assert_eq!(activity(&mut rig), 0);
+}
+
+/// The requests before the one that the device gave up have been carried out.
+#[test]
+fn the_end_of_the_connection_to_a_peer_that_left_is_no_news() {
+    let mut rig = Rig::new(LaneConfig::default());
+    let route = rig.route(1);
+    rig.net.script(0, |script| (script.frozen, script.poison) = (true, Some((100, Syndrome::RetryExceeded))));
+    let [done, lost, behind] = [0, 100, 200].map(|base| submit(&route, &list_at(base, 3, 1)));
+    rig.turns(5);
+    route.peer_left(Duration::from_secs(60));
+    rig.turns(5);
+    rig.net.script(0, |script| script.frozen = false);
+    assert!(rig.finish(&done).is_ok());
+    for transfer in [&lost, &behind] {
+        assert_eq!(rig.finish(transfer), Err(WaitError::Failed(TransferError::PeerDown)));
+    }
+    assert_eq!(route.fault(), Some(RouteFault::PeerDown));
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub(super) struct Active {
     pub(super) work: Arc<WorkList>,
     pub(super) notification: Option<Notification>,
     pub(super) notify: Notify,
+    /// The notification has found no credit at least once.
+    pub(super) waits_for_credit: bool,
     pub(super) deadline: Option<Instant>,
     /// By when what is outstanding is to have finished, once the transfer is being stopped.
     pub(super) grace_by: Option<Instant>,
@@ -63,6 +65,7 @@ impl Active {
             completer,
             notify: if options.notify.is_some() { Notify::Wanted } else { Notify::None },
             notification: options.notify,
+            waits_for_credit: false,
             deadline: options.deadline,
             grace_by: None,
             route: route.shared.key.index,

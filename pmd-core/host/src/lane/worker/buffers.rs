@@ -12,7 +12,7 @@ use crate::lane::MessageMemory;
 pub(super) const STAGED: u32 = 16;
 
 /// One buffer per receive and staged message, each of `stride` bytes.
-pub(super) struct Buffers {
+pub(in crate::lane) struct Buffers {
     memory: Box<dyn MessageMemory>,
     stride: usize,
     receives: u32,
@@ -29,7 +29,7 @@ impl Buffers {
     }
 
     /// Bytes to allocate, `None` when they cannot be counted.
-    pub(super) fn bytes_for(receives: u32, message_bytes: usize) -> Option<usize> {
+    pub(in crate::lane) fn bytes_for(receives: u32, message_bytes: usize) -> Option<usize> {
         let stride = message_bytes.checked_add(HEADER_BYTES + 64).map(|_| Self::stride(message_bytes))?;
         // A message is one scatter entry, whose length is 32 bits.
         u32::try_from(stride).ok()?;

@@ -31,7 +31,12 @@ impl<B: Backend> Worker<B> {
         }
         match completion.result {
             Ok(_) => self.settle(id.queue, id.sequence, None),
-            Err(error) => self.send_failed(id, error, self.backend.device_fault(completion))?,
+            Err(error) => {
+                let device = self.backend.device_fault(completion);
+                let keys = self.backend.key_mismatch(completion);
+                let fault = keys.map_or_else(|| RouteFault::of(error, device), RouteFault::Keys);
+                self.send_failed(id, (error, device), fault)?;
+            }
         }
         Ok(())
     }
@@ -47,6 +52,7 @@ impl<B: Backend> Worker<B> {
 
     #[inline]
     fn settle_part(&mut self, route: u32, part: Segment, failure: Option<TransferError>) {
+        self.both(route).add(Counter::Settled, u64::from(part.count));
         match part.owner {
             Owner::Transfer(transfer) => {
                 self.note_landed(transfer, part, failure);
@@ -92,29 +98,36 @@ impl<B: Backend> Worker<B> {
     fn send_failed(
         &mut self,
         id: WorkId,
-        error: CompletionError,
-        device: Option<DeviceFault>,
+        (error, device): (CompletionError, Option<DeviceFault>),
+        found: RouteFault,
     ) -> Result<(), LaneFault> {
         let Some(queue) = self.queues.find(id.queue) else { return Ok(()) };
         let index = queue.route;
-        let fault = self.routes.find(index).and_then(|route| route.fault);
-        if let Some(fault) = fault {
+        self.both(index).failed_completion(error.syndrome);
+        if let Some(fault) = self.routes.find(index).and_then(|route| route.fault) {
             self.settle(id.queue, id.sequence, Some(fault.transfer_error()));
             return Ok(());
         }
-        let fault = RouteFault::of(error, device);
+        let fault = self.routes.find(index).map_or(found, |route| route.shared.cause(found));
         // Before any outcome is given: whoever learns of the failure finds the route down.
         if let Some(route) = self.routes.find(index) {
             let _ = route.shared.fault.set(fault);
         }
-        if error.syndrome == Syndrome::Flushed {
+        if matches!(fault, RouteFault::Keys(_)) {
+            // Nothing was carried out, and no entry is to blame.
+            self.settle(id.queue, id.sequence, Some(fault.transfer_error()));
+        } else if error.syndrome == Syndrome::Flushed {
             // The device took the queue pair down by itself. Whether unsignalled requests before this one were
             // carried out is not known.
             self.settle(id.queue, id.sequence, Some(fault.transfer_error()));
         } else {
             // A reliable connection carries requests out in order: those before the failed one are done.
             self.settle(id.queue, id.sequence.wrapping_sub(1), None);
-            self.blame(id, error, device);
+            if fault == found {
+                self.blame(id, error, device);
+            } else {
+                self.settle(id.queue, id.sequence, Some(fault.transfer_error()));
+            }
         }
         self.fail_route(index, fault)
     }
@@ -160,17 +173,20 @@ impl<B: Backend> Worker<B> {
         let Some(active) = self.transfers.remove(transfer) else { return };
         if let Some(route) = self.routes.find_mut(active.route) {
             route.transfers -= 1;
+            if route.transfers == 0 && route.shared.left.get().is_some() {
+                self.shared.attention.raise();
+            }
         }
+        let both = self.both(active.route);
         let bytes = active.work.bytes();
         // The peer has been told that the bytes are there: a stop that comes after that stops nothing.
         let outcome = match active.failure.filter(|_| active.notify != Notify::Done) {
             None => {
-                self.count(Counter::Transfers, 1);
-                self.count(Counter::Bytes, bytes);
+                both.succeeded(active.work.direction(), bytes, active.completer.begun());
                 Ok(Outcome { bytes })
             }
             Some(error) => {
-                self.count(Counter::FailedTransfers, 1);
+                both.add(Counter::FailedTransfers, 1);
                 Err(error)
             }
         };

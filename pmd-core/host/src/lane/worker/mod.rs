@@ -28,14 +28,12 @@ use std::{
 
 use pmd_core::{provider::Completion, ring::mpsc::Receiver};
 
-pub(in crate::lane) use self::messages::HEADER_BYTES;
-use self::{
-    active::Active, buffers::Buffers, messages::Messages, slab::Slab, turns::Turns, window::QueuePair,
-};
+use self::{active::Active, messages::Messages, slab::Slab, turns::Turns, window::QueuePair};
+pub(in crate::lane) use self::{buffers::Buffers, messages::HEADER_BYTES};
 use super::{
     LaneConfig,
     command::{Command, Reply},
-    counters::Counter,
+    counters::{Both, Counter, Record},
     route::RouteShared,
     shared::LaneShared,
 };
@@ -205,7 +203,7 @@ impl<B: Backend> Worker<B> {
             route.end(fault);
         }
         for active in transfers.drain() {
-            shared.counters.add(Counter::FailedTransfers, 1);
+            shared.record.counters.add(Counter::FailedTransfers, 1);
             let error = active.failure.unwrap_or(TransferError::LaneEnded { fault });
             active.completer.complete(Err(error), active.landed);
         }
@@ -217,7 +215,7 @@ impl<B: Backend> Worker<B> {
 
     #[inline]
     fn count(&self, counter: Counter, amount: u64) {
-        self.shared.counters.add(counter, amount);
+        self.shared.record.counters.add(counter, amount);
     }
 
     /// Whether a command waits and could be taken.
@@ -258,6 +256,13 @@ impl<B: Backend> Worker<B> {
         Ok(found > 0)
     }
 
+    /// Where things are counted that concern this route.
+    #[inline]
+    fn both(&self, route: u32) -> Both<'_> {
+        let of_route = self.routes.find(route).map(|route| &route.shared.record);
+        Both { lane: &self.shared.record, route: of_route }
+    }
+
     /// Makes sure that the route is looked at in the next round of posting.
     fn make_ready(&mut self, index: u32) {
         let Some(route) = self.routes.find_mut(index) else { return };
@@ -288,6 +293,12 @@ impl RouteState {
             closing: None,
             closed: false,
         }
+    }
+
+    /// Where things are counted that concern it and its lane.
+    #[inline]
+    fn both<'a>(&'a self, lane: &'a Record) -> Both<'a> {
+        Both { lane, route: Some(&self.shared.record) }
     }
 
     /// Whether anything waits to be posted.

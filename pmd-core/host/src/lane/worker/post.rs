@@ -6,6 +6,8 @@
 //! posted when it can be full, or when it holds all there is, or when the queue pair has nothing to do: a queue that
 //! is drained a little at a time does not make for many small doorbells.
 
+use std::mem;
+
 use pmd_core::provider::{Operation, Payload, PostError, SendFlags, SendRequest};
 
 use super::{
@@ -17,7 +19,7 @@ use super::{
 };
 use crate::{
     backend::Backend,
-    lane::{LaneConfig, command::OutgoingMessage, counters::Counter},
+    lane::{LaneConfig, command::OutgoingMessage, counters::Posted},
     transfer::{Direction, LaneFault, RouteFault, TransferError},
 };
 
@@ -67,18 +69,16 @@ impl<B: Backend> Worker<B> {
             scratch,
             config,
             posted: 0,
-            messages: 0,
+            counts: Posted::default(),
             refused: None,
         };
         let result = batch.fill(position == 0);
-        let Batch { posted, messages, refused, .. } = batch;
+        let Batch { posted, counts, refused, .. } = batch;
         if posted > 0 {
             let handle = queue.handle;
             backend.ring_send(handle);
-            shared.counters.add(Counter::Doorbells, 1);
-            shared.counters.add(Counter::WorkRequests, u64::from(posted));
-            shared.counters.add(Counter::MessagesSent, u64::from(messages));
         }
+        route.both(&shared.record).posted(&counts);
         if let Some(transfer) = refused {
             self.advance(transfer);
         }
@@ -99,8 +99,8 @@ struct Batch<'a, B> {
     config: &'a LaneConfig,
     /// Work requests so far.
     posted: u32,
-    /// Messages among them.
-    messages: u32,
+    /// What they are.
+    counts: Posted,
     /// A transfer that the back end refused; it ends the batch.
     refused: Option<u32>,
 }
@@ -183,7 +183,10 @@ impl<B: Backend> Batch<'_, B> {
                 self.route.shared.credits.give(1);
             }
             match posted {
-                Ok(()) => self.posted += 1,
+                Ok(()) => {
+                    self.posted += 1;
+                    self.counts.entry(active.work.direction(), rider.is_some());
+                }
                 Err(PostError::QueueFull { .. }) if !self.queue.window.is_empty() => return Posting::Full,
                 Err(error) => return Posting::Refused(error),
             }
@@ -192,7 +195,6 @@ impl<B: Backend> Batch<'_, B> {
             active.outstanding += 1;
             if rider.is_some() {
                 active.notify = Notify::Riding;
-                self.messages += 1;
             }
         }
         self.route.running.pop_front();
@@ -223,6 +225,7 @@ impl<B: Backend> Batch<'_, B> {
         self.backend.post_send(self.queue.handle, &request).map_err(RouteFault::Refused)?;
         self.queue.window.push(Owner::Filler, 0, true);
         self.posted += 1;
+        self.counts.nops += 1;
         Ok(())
     }
 
@@ -254,6 +257,7 @@ impl<B: Backend> Batch<'_, B> {
         let Some(notification) = active.notification.take() else { return Ok(true) };
         if !self.route.messages.account.take_reserved() && !self.route.shared.credits.take() {
             active.notification = Some(notification);
+            self.counts.credit_waits += u32::from(!mem::replace(&mut active.waits_for_credit, true));
             return Ok(false);
         }
         let owner = |staged| Owner::Notification { transfer, staged };
@@ -309,7 +313,7 @@ impl<B: Backend> Batch<'_, B> {
         }
         self.queue.window.push(owner(staged), 0, true);
         self.posted += 1;
-        self.messages += 1;
+        self.counts.sends += 1;
         Ok(true)
     }
 }

@@ -20,11 +20,12 @@ impl<B: Backend> Worker<B> {
             return Ok(());
         }
         if let Err(error) = completion.result {
+            route.both(&self.shared.record).failed_completion(error.syndrome);
             let fault = RouteFault::of(error, None);
             return self.fail_route(index, fault);
         }
         let result = self.take_message(index, id, completion);
-        self.count(Counter::MessagesReceived, 1);
+        self.both(index).add(Counter::MessagesReceived, 1);
         match result {
             Ok(()) => Ok(()),
             Err(fault) => self.fail_route(index, fault),

@@ -16,6 +16,7 @@ use crate::{
     lane::{
         MINIMUM_RECEIVES, RouteConfig, RouteError, RouteId,
         command::{Command, OutgoingMessage, SetupCommand, Submission},
+        counters::Counter,
         route::{RouteKey, RouteShared},
     },
     transfer::{LaneFault, RouteFault, TransferError},
@@ -40,6 +41,7 @@ impl<B: Backend> Worker<B> {
         };
         let mut active = Active::new(submission, route.queues.len());
         route.transfers += 1;
+        route.both(&self.shared.record).add(Counter::Admitted, 1);
         if active.notification.is_some() {
             // So that queueing it, later, does not allocate.
             route.messages.notifications.reserve(route.transfers as usize);
@@ -111,7 +113,13 @@ impl<B: Backend> Worker<B> {
         self.route_count += 1;
         let key = RouteKey { index: self.routes.next_index(), id: RouteId(self.route_count) };
         let (queues, addresses) = self.create_queues(key.index, queue_pairs, &message_queue, &sizes)?;
-        let shared = Arc::new(RouteShared::new(key, addresses.into(), sizes.sges, message_bytes));
+        let shared = Arc::new(RouteShared::new(
+            key,
+            addresses.into(),
+            sizes.sges,
+            message_bytes,
+            self.config.latencies,
+        ));
         let messages = Messages::new(handler, buffers, message_receives, inline_limit);
         self.scratch.reserve(message_bytes + HEADER_BYTES);
         self.ready.reserve(self.routes.len() + 1);
@@ -240,7 +248,8 @@ impl RouteState {
     /// Why the route takes no more work, if it does not.
     fn refusal(&self) -> Option<RouteFault> {
         let closing = self.closed || self.closing.is_some();
-        self.fault.or_else(|| closing.then_some(RouteFault::Closed))
+        let left = || self.shared.left.get().map(|_| RouteFault::PeerDown);
+        self.fault.or_else(left).or_else(|| closing.then_some(RouteFault::Closed))
     }
 }
 

@@ -37,18 +37,13 @@ impl<B: Backend> Worker<B> {
         for transfer in self.transfers.indexes(|active| active.completer.cancel_requested()) {
             self.stop_transfer(transfer, TransferError::Cancelled);
         }
-        let asked = self.routes.indexes(|route| {
-            route.fault.is_none() && !route.closed && route.shared.requested_fault.get().is_some()
-        });
+        let asked =
+            self.routes.indexes(|route| route.fault.is_none() && !route.closed && route.shared.is_to_go());
         if !asked.is_empty() {
             self.take_in_last_words()?;
         }
         for index in asked {
-            let requested =
-                self.routes.find(index).and_then(|route| route.shared.requested_fault.get().copied());
-            if let Some(fault) = requested {
-                self.fail_route(index, fault)?;
-            }
+            self.take_down(index)?;
         }
         if !drained {
             self.shared.attention.raise();
@@ -68,6 +63,36 @@ impl<B: Backend> Worker<B> {
             if !self.poll()? {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// Fails a route as a handle asked for; one whose peer has said goodbye only when nothing of a transfer is outstanding on
+    /// it any more.
+    #[cold]
+    fn take_down(&mut self, index: u32) -> Result<(), LaneFault> {
+        let Some(route) = self.routes.find(index) else { return Ok(()) };
+        let (requested, left) =
+            (route.shared.requested_fault.get().copied(), route.shared.left.get().copied());
+        match (requested, left) {
+            (Some(fault), _) => self.fail_route(index, fault),
+            (None, Some(until)) => self.let_finish(index, until),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// Posts no more transfers of a route whose peer has left, and waits for the completions of what is posted in full. The
+    /// last of them raises attention again.
+    fn let_finish(&mut self, index: u32, until: Instant) -> Result<(), LaneFault> {
+        let fault = RouteFault::PeerDown;
+        let Some(route) = self.routes.find_mut(index) else { return Ok(()) };
+        let _ = route.shared.fault.set(fault);
+        route.running.clear();
+        route.messages.give_up(|_| true);
+        self.stop_unposted(index, fault);
+        match self.routes.find(index) {
+            Some(route) if route.transfers > 0 && Instant::now() < until => self.note_timer(until),
+            _ => self.fail_route(index, fault)?,
         }
         Ok(())
     }
@@ -103,6 +128,7 @@ impl<B: Backend> Worker<B> {
         if route.fault.is_some() || route.closed {
             return Ok(());
         }
+        let fault = route.shared.cause(fault);
         route.fault = Some(fault);
         let _ = route.shared.fault.set(fault);
         route.running.clear();
@@ -110,7 +136,12 @@ impl<B: Backend> Worker<B> {
         for queue in route.queues.clone() {
             self.fail_queue(queue)?;
         }
-        // What is posted in full may still have moved: its completions tell.
+        self.stop_unposted(index, fault);
+        Ok(())
+    }
+
+    /// Fails the transfers of a route that are not posted in full. What is may still have moved: its completions tell.
+    fn stop_unposted(&mut self, index: u32, fault: RouteFault) {
         for transfer in self.transfers.indexes(|active| active.route == index) {
             if let Some(active) = self.transfers.find_mut(transfer)
                 && active.has_unposted()
@@ -119,7 +150,6 @@ impl<B: Backend> Worker<B> {
             }
             self.advance(transfer);
         }
-        Ok(())
     }
 
     /// Moves a queue pair to the error state and waits, in later turns, for its flush completions.
@@ -185,6 +215,11 @@ impl<B: Backend> Worker<B> {
                 self.fail_route(active.route, RouteFault::Unresponsive)?;
             }
         }
+        let gone =
+            |route: &super::RouteState| route.fault.is_none() && passed(route.shared.left.get().copied());
+        for index in self.routes.indexes(gone) {
+            self.fail_route(index, RouteFault::PeerDown)?;
+        }
         for queue in self.queues.indexes(|queue| passed(queue.drain_by)) {
             if self.queues.find(queue).is_some_and(|queue| !queue.window.is_empty()) {
                 self.reset_queue(queue)?;
@@ -202,7 +237,9 @@ impl<B: Backend> Worker<B> {
     fn earliest_timer(&self, now: Instant) -> Option<Instant> {
         let of_transfers = self.transfers.iter().flat_map(|(_, active)| [active.deadline, active.grace_by]);
         let of_queues = self.queues.iter().map(|(_, queue)| queue.drain_by);
-        let of_routes = self.routes.iter().map(|(_, route)| route.closing.as_ref().map(|closing| closing.by));
+        let of_routes = self.routes.iter().flat_map(|(_, route)| {
+            [route.closing.as_ref().map(|closing| closing.by), route.shared.left.get().copied()]
+        });
         of_transfers.chain(of_queues).chain(of_routes).flatten().filter(|&at| at > now).min()
     }
 

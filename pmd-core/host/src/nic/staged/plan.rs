@@ -97,8 +97,11 @@ impl<B: Backend> StagedBackend<B> {
     fn plan(&mut self, place: usize) -> bool {
         let mut any = false;
         for at in 0..self.lines[place].items.len() {
-            let is_open = |item: &Item| !item.complete && item.error.is_none();
-            while !self.lines[place].failed && is_open(&self.lines[place].items[at]) {
+            // What is behind a request that has failed is not begun.
+            if self.lines[place].failed || self.lines[place].items[at].error.is_some() {
+                return any;
+            }
+            while !self.lines[place].items[at].complete {
                 match self.plan_part(place, at) {
                     Ok(part) => {
                         let item = &mut self.lines[place].items[at];
@@ -204,6 +207,9 @@ impl<B: Backend> StagedBackend<B> {
         let handle = self.lines[place].handle;
         let mut refused = None;
         'line: for (at, item) in self.lines[place].items.iter_mut().enumerate() {
+            if item.error.is_some() {
+                break;
+            }
             for index in 0..item.parts.len() {
                 match item.parts[index].state {
                     State::Ready => {}
@@ -243,18 +249,16 @@ impl<B: Backend> StagedBackend<B> {
         any || refused.is_some()
     }
 
-    /// Gives out what has ended, from the oldest on.
+    /// Gives out what has ended, from the oldest on. Of a request that has failed nobody is told before those in front of it
+    /// have ended as they would have, and of what its failure flushes nobody before it is told: the first failure that is
+    /// seen is the one that says why.
     fn end(&mut self, place: usize) -> bool {
         let Self { inner, lines, lifts, ready, busy, .. } = self;
         let line = &mut lines[place];
-        if !line.failed && line.items.iter().any(|item| item.error.is_some()) {
-            line.failed = true;
-            // What is posted comes back flushed. Where the device does not obey, whoever sees the failure resets it.
-            let _ = inner.fail(line.handle);
-        }
-        let failed = line.failed;
+        let mut given_up = line.failed;
         for item in &mut line.items {
-            if failed {
+            given_up |= item.error.is_some();
+            if given_up {
                 item.give_up_unposted();
             }
             for part in item.parts.iter_mut().filter(|part| matches!(part.state, State::Over)) {
@@ -266,6 +270,7 @@ impl<B: Backend> StagedBackend<B> {
         let mut faults = Vec::new();
         let mut any = false;
         while let Some(item) = line.items.front() {
+            let failed = line.failed || item.error.is_some();
             if !item.is_quiet() || !failed && !item.complete {
                 break;
             }
@@ -273,6 +278,11 @@ impl<B: Backend> StagedBackend<B> {
             faults.extend(item.fault.map(|fault| (item.id, fault)));
             line.items.pop_front();
             any = true;
+            if failed && !line.failed {
+                line.failed = true;
+                // What is posted comes back flushed. Where the device does not obey, whoever sees the failure resets it.
+                let _ = inner.fail(line.handle);
+            }
         }
         *busy -= usize::from(any && line.items.is_empty());
         faults.into_iter().for_each(|(id, fault)| self.remember(id, fault));

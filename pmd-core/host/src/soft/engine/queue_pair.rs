@@ -19,7 +19,10 @@ use super::{
     requester::Requester,
     responder::{Ended, Responder},
 };
-use crate::soft::{Joining, Link, Quiet};
+use crate::{
+    security::KeyMismatch,
+    soft::{Joining, Link, Quiet, connect::LinkFault},
+};
 
 /// Polls without news between two looks at whether the peer is there.
 const LIVENESS_TURNS: u32 = 64;
@@ -295,8 +298,19 @@ impl QueuePair {
                 self.run(pass);
             }
             Ok(None) if Instant::now() < *deadline => {}
-            Ok(None) | Err(_) => self.fail(Syndrome::RetryExceeded),
+            Err(LinkFault::Keys(mismatch)) => self.refuse(Some(mismatch)),
+            Ok(None) | Err(_) => {
+                let mismatch = link.mismatch();
+                self.refuse(mismatch);
+            }
         }
+    }
+
+    /// There will be no link; why, if it is the keys.
+    #[cold]
+    fn refuse(&mut self, mismatch: Option<KeyMismatch>) {
+        self.requester.set_mismatch(mismatch);
+        self.fail(Syndrome::RetryExceeded);
     }
 
     /// Completes what is left, once no peer moves bytes for this queue pair.

@@ -186,8 +186,8 @@ impl Carrier {
             poller.remove(&socket);
             hub.linger(socket, rest);
         };
-        let (stream, rest) = wire.into_rest(consumed);
-        linger(stream.into_socket(), rest);
+        let (socket, rest) = wire.into_rest(consumed);
+        linger(socket, rest);
         asking.into_sockets().chain(serving.into_sockets()).for_each(|socket| linger(socket, Vec::new()));
     }
 }

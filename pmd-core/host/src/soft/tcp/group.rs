@@ -227,6 +227,9 @@ impl Group {
                     return Err(BadRecord::OutOfTurn.into());
                 }
             }
+            if bulk.stream.forged {
+                return Err(BadRecord::Forged.into());
+            }
             if bulk.stream.ended {
                 ended.get_or_insert_with(Instant::now);
             }

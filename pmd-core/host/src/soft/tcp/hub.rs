@@ -1,7 +1,7 @@
 //! A device's listener, the streams that came over it and wait to be taken, and the streams that are on their way out.
 //!
 //! Serviced as the exchange is: by whichever engine has time, never waiting. A stream says hello within
-//! [`HELLO_TIME`] and is then kept for the queue pair that it names until that takes it, at most [`OFFER_TIME`]. Nothing
+//! [`HELLO_TIME`], with a key the first message of a handshake that verifies, and is then kept for the queue pair that it names until that takes it, at most [`OFFER_TIME`]. Nothing
 //! else of what it sends is read here, and nothing is allocated for it beyond its entry. Of both kinds there is a bounded
 //! number, of which the oldest is hung up on for a new one; who is hung up on before it was answered tries again.
 
@@ -11,24 +11,30 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Mutex, MutexGuard, PoisonError, TryLockError},
+    thread,
     time::{Duration, Instant},
 };
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::{
-    record::{HELLO, Hello},
+    TcpConfig,
+    greeting::{GREETING, refusal},
+    record::{BadRecord, HELLO, Hello, Protection},
     socket::{self, Accepted},
     stream::Stream,
 };
-use crate::{identity::DeviceId, soft::exchange::Pair};
+use crate::{
+    identity::DeviceId,
+    outage::{self, LAST_WORDS},
+    security::{Answering, KeyMismatch, NoiseFault, PreSharedKey, Security},
+    soft::exchange::Pair,
+};
 
 /// Time for a hello.
 const HELLO_TIME: Duration = Duration::from_secs(3);
 /// Time for a queue pair to take the streams that are meant for it.
 const OFFER_TIME: Duration = Duration::from_secs(20);
-/// Time for the other end to take what was left, and to close.
-const LINGER_TIME: Duration = Duration::from_secs(5);
 /// Streams without a hello.
 const MOST_ANONYMOUS: usize = 256;
 /// Streams that wait to be taken.
@@ -37,8 +43,12 @@ const MOST_OFFERED: usize = 4096;
 const LISTENER: u64 = 0;
 /// Connections taken in one round.
 const ACCEPTS: usize = 64;
+/// Refusals that are remembered.
+const MOST_REFUSED: usize = 64;
 /// Time between two looks at the times of others.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Time between two looks at what has arrived, while a device closes.
+const STEP: Duration = Duration::from_millis(2);
 /// Rounds of one service: a new connection is found in the first, its hello in the second.
 const ROUNDS: usize = 4;
 
@@ -47,6 +57,8 @@ const ROUNDS: usize = 4;
 pub(crate) struct Hub {
     device: DeviceId,
     address: SocketAddr,
+    streams: u8,
+    security: Security,
     poll: Epoll,
     state: Mutex<State>,
 }
@@ -61,6 +73,8 @@ struct State {
     /// Oldest first.
     offered: VecDeque<Offered>,
     lingering: HashMap<u64, Lingering>,
+    /// Who was refused for its key, in whose name, and when; oldest first.
+    refused: VecDeque<(Pair, KeyMismatch, Instant)>,
     /// When the times were last looked at.
     looked: Instant,
     /// The listener is not polled for now.
@@ -70,9 +84,17 @@ struct State {
 #[derive(Debug)]
 struct Anonymous {
     stream: Stream,
-    bytes: [u8; HELLO],
+    bytes: [u8; GREETING],
     have: usize,
     since: Instant,
+}
+
+/// A stream that said hello.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) stream: Stream,
+    /// Where there is a key; its first message has verified.
+    pub(super) handshake: Option<Answering>,
 }
 
 /// Streams of one connection that a peer makes.
@@ -81,7 +103,7 @@ pub(super) struct Offered {
     pub(super) hello: Hello,
     pair: Pair,
     /// By index.
-    pub(super) streams: Vec<Option<Stream>>,
+    pub(super) streams: Vec<Option<Arrival>>,
     since: Instant,
 }
 
@@ -94,9 +116,9 @@ struct Lingering {
 }
 
 impl Hub {
-    /// Listens at `address`, for `device`.
-    pub(crate) fn open(device: DeviceId, address: SocketAddr) -> io::Result<Self> {
-        let (listener, address) = socket::listen_at(address)?;
+    /// Listens as `tcp` says, for `device`.
+    pub(crate) fn open(device: DeviceId, tcp: TcpConfig, security: Security) -> io::Result<Self> {
+        let (listener, address) = socket::listen_at(tcp.listen)?;
         let poll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         poll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, LISTENER))?;
         let state = State {
@@ -106,15 +128,27 @@ impl Hub {
             arrivals: VecDeque::new(),
             offered: VecDeque::new(),
             lingering: HashMap::new(),
+            refused: VecDeque::new(),
             looked: Instant::now(),
             paused: false,
         };
-        Ok(Self { device, address, poll, state: Mutex::new(state) })
+        let streams = tcp.streams;
+        Ok(Self { device, address, streams, security, poll, state: Mutex::new(state) })
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Streams for large messages of either side, where this device connects.
+    pub(super) fn streams(&self) -> u8 {
+        self.streams
+    }
+
+    /// What peers must know, and how their data goes.
+    pub(super) fn security(&self) -> &Security {
+        &self.security
     }
 
     /// Takes in what has come, unless another thread is at it. Whether there is something new for a queue pair.
@@ -141,17 +175,11 @@ impl Hub {
         complete
     }
 
-    /// Takes the connection that came last for `pair`; earlier ones are given up.
-    pub(super) fn claim(&self, pair: Pair) -> Option<Offered> {
+    /// Takes the connection that came last for `pair`, and how the key of one differed that knocked in its name; earlier ones
+    /// are given up.
+    pub(super) fn claim(&self, pair: Pair) -> (Option<Offered>, Option<KeyMismatch>) {
         let mut state = self.lock();
-        let last = state.offered.iter().rposition(|offered| offered.pair == pair && offered.is_complete())?;
-        let claimed = state.offered.remove(last);
-        let mut index = 0;
-        state.offered.retain(|offered| {
-            index += 1;
-            index > last || offered.pair != pair
-        });
-        claimed
+        (state.claim(pair), state.take_refused(pair))
     }
 
     /// Sends `rest` and closes the socket once the other end has: what a queue pair says last must not be lost because it
@@ -163,10 +191,24 @@ impl Hub {
         if self.poll.add(&socket, EpollEvent::new(flags, tag)).is_err() {
             return;
         }
-        let until = Instant::now() + LINGER_TIME;
+        let until = Instant::now() + LAST_WORDS;
         let mut lingering = Lingering { stream: Stream::new(socket), rest, sent: 0, until };
         if !lingering.is_over() {
             state.lingering.insert(tag, lingering);
+        }
+    }
+
+    /// Waits until what queue pairs have said last is with the other hosts. For the end of the device: no engine is left to
+    /// see to it.
+    pub(crate) fn see_off(&self) {
+        loop {
+            let (mut state, now) = (self.lock(), Instant::now());
+            state.lingering.retain(|_, lingering| now < lingering.until && !lingering.has_arrived());
+            if state.lingering.is_empty() {
+                return;
+            }
+            drop(state);
+            thread::sleep(STEP);
         }
     }
 
@@ -183,9 +225,13 @@ impl Hub {
             return false;
         }
         let Some(anonymous) = state.anonymous.get_mut(&tag) else { return false };
-        match anonymous.hear() {
+        match anonymous.hear(self.security.key.as_ref()) {
             Heard::More => false,
-            Heard::Hello(hello) => self.admit(state, tag, hello),
+            Heard::Hello(hello, handshake) => self.admit(state, tag, (hello, handshake)),
+            Heard::Stranger(hello) => {
+                self.refuse(state, tag, &hello);
+                false
+            }
             Heard::Nonsense => {
                 state.anonymous.remove(&tag);
                 false
@@ -206,7 +252,7 @@ impl Hub {
             let tag = state.tag();
             if self.poll.add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, tag)).is_ok() {
                 let stream = Stream::new(socket);
-                let anonymous = Anonymous { stream, bytes: [0; HELLO], have: 0, since: Instant::now() };
+                let anonymous = Anonymous { stream, bytes: [0; GREETING], have: 0, since: Instant::now() };
                 state.anonymous.insert(tag, anonymous);
                 state.arrivals.push_back(tag);
             }
@@ -221,7 +267,7 @@ impl Hub {
     }
 
     /// Keeps a stream that said hello. Whether its connection is complete by that.
-    fn admit(&self, state: &mut State, tag: u64, hello: Hello) -> bool {
+    fn admit(&self, state: &mut State, tag: u64, (hello, handshake): (Hello, Option<Answering>)) -> bool {
         let Some(Anonymous { stream, .. }) = state.anonymous.remove(&tag) else { return false };
         if hello.peer_device != self.device {
             return false;
@@ -232,7 +278,29 @@ impl Hub {
         let same = |offered: &Offered| offered.pair == pair && offered.hello.serial == hello.serial;
         let index = state.offered.iter().position(same);
         let index = index.unwrap_or_else(|| state.make_room(Offered::new(hello, pair)));
-        state.offered[index].put(&hello, stream)
+        state.offered[index].put(&hello, Arrival { stream, handshake })
+    }
+
+    /// Hangs up on one whose key is not this side's, and says so to one that knows whom it has reached.
+    fn refuse(&self, state: &mut State, tag: u64, theirs: &Hello) {
+        let Some(Anonymous { mut stream, .. }) = state.anonymous.remove(&tag) else { return };
+        if theirs.peer_device != self.device {
+            return;
+        }
+        let ours = Hello {
+            protection: Protection::of(&self.security),
+            device: self.device,
+            peer_device: theirs.device,
+            queue_pair: theirs.peer_queue_pair,
+            peer_queue_pair: theirs.queue_pair,
+            ..*theirs
+        };
+        // All that it has said was read, so this arrives before the end; there is room, it is the first that is sent.
+        stream.writable = true;
+        stream.send(&refusal(ours, theirs));
+        let pair = Pair { mine: ours.queue_pair, device: theirs.device, theirs: theirs.queue_pair };
+        let keyed = [&ours, theirs].map(|hello| hello.protection.is_keyed());
+        state.note_refused(pair, KeyMismatch::of(keyed[0], keyed[1]));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -251,6 +319,30 @@ impl State {
     fn tag(&mut self) -> u64 {
         self.next_tag += 1;
         self.next_tag
+    }
+
+    fn claim(&mut self, pair: Pair) -> Option<Offered> {
+        let last = self.offered.iter().rposition(|offered| offered.pair == pair && offered.is_complete())?;
+        let claimed = self.offered.remove(last);
+        let mut index = 0;
+        self.offered.retain(|offered| {
+            index += 1;
+            index > last || offered.pair != pair
+        });
+        claimed
+    }
+
+    fn take_refused(&mut self, pair: Pair) -> Option<KeyMismatch> {
+        let index = self.refused.iter().rposition(|(of, ..)| *of == pair)?;
+        self.refused.remove(index).map(|(_, mismatch, _)| mismatch)
+    }
+
+    fn note_refused(&mut self, pair: Pair, mismatch: KeyMismatch) {
+        self.refused.retain(|(of, ..)| *of != pair);
+        while self.refused.len() >= MOST_REFUSED {
+            self.refused.pop_front();
+        }
+        self.refused.push_back((pair, mismatch, Instant::now()));
     }
 
     fn drop_oldest(&mut self) {
@@ -280,6 +372,7 @@ impl State {
         self.arrivals.retain(|tag| self.anonymous.contains_key(tag));
         self.offered.retain(|offered| now.duration_since(offered.since) < OFFER_TIME);
         self.lingering.retain(|_, lingering| now < lingering.until);
+        self.refused.retain(|(_, _, since)| now.duration_since(*since) < OFFER_TIME);
         true
     }
 }
@@ -287,18 +380,57 @@ impl State {
 /// What an anonymous stream has said.
 enum Heard {
     More,
-    Hello(Hello),
+    Hello(Hello, Option<Answering>),
+    /// A hello of one that has another key, or a key where this side has none, or none where this side has one.
+    Stranger(Hello),
     Nonsense,
 }
 
 impl Anonymous {
-    fn hear(&mut self) -> Heard {
+    /// Hears a hello, and what belongs to it where there is a key. Nothing that follows is read here.
+    fn hear(&mut self, key: Option<&PreSharedKey>) -> Heard {
         self.stream.readable = true;
-        self.have += self.stream.receive(&mut self.bytes[self.have..]);
-        if self.have < HELLO {
+        self.receive(HELLO);
+        let is_keyed = match self.hello() {
+            None => false,
+            Some(Ok(hello)) => hello.protection.is_keyed(),
+            Some(Err(_)) => return Heard::Nonsense,
+        };
+        if is_keyed {
+            self.receive(GREETING);
+        }
+        let length = if is_keyed { GREETING } else { HELLO };
+        if self.have < length {
             return if self.stream.ended { Heard::Nonsense } else { Heard::More };
         }
-        Hello::parse(&self.bytes).map_or(Heard::Nonsense, Heard::Hello)
+        self.understand(key).unwrap_or(Heard::Nonsense)
+    }
+
+    fn receive(&mut self, length: usize) {
+        if self.have < length {
+            self.have += self.stream.receive(&mut self.bytes[self.have..length]);
+        }
+    }
+
+    /// The hello, once it is there.
+    fn hello(&self) -> Option<Result<Hello, BadRecord>> {
+        self.bytes[..self.have].first_chunk().map(Hello::parse)
+    }
+
+    fn understand(&self, key: Option<&PreSharedKey>) -> Option<Heard> {
+        let hello = self.hello()?.ok()?;
+        match (key, hello.protection.is_keyed()) {
+            (None, false) => Some(Heard::Hello(hello, None)),
+            (Some(key), true) => {
+                let (said, first) = self.bytes.split_first_chunk::<HELLO>()?;
+                Some(match Answering::hear(key, said, first.first_chunk()?) {
+                    Ok(handshake) => Heard::Hello(hello, Some(handshake)),
+                    Err(NoiseFault::Refused) => Heard::Stranger(hello),
+                    Err(NoiseFault::Unavailable) => Heard::Nonsense,
+                })
+            }
+            _ => Some(Heard::Stranger(hello)),
+        }
     }
 }
 
@@ -309,10 +441,11 @@ impl Offered {
     }
 
     /// Takes a stream of the connection; whether it is complete by that.
-    fn put(&mut self, hello: &Hello, mut stream: Stream) -> bool {
-        stream.readable = true;
+    fn put(&mut self, hello: &Hello, mut arrival: Arrival) -> bool {
+        arrival.stream.readable = true;
+        let is_alike = Hello { stream: self.hello.stream, ..*hello } == self.hello;
         match self.streams.get_mut(usize::from(hello.stream)) {
-            Some(place @ None) if hello.streams == self.hello.streams => *place = Some(stream),
+            Some(place @ None) if is_alike => *place = Some(arrival),
             _ => {}
         }
         self.is_complete()
@@ -344,5 +477,11 @@ impl Lingering {
             }
         }
         self.stream.ended
+    }
+
+    /// Goes on; whether all that was left is with the other host, or nobody is there to take it.
+    fn has_arrived(&mut self) -> bool {
+        (self.stream.readable, self.stream.writable) = (true, true);
+        self.is_over() || self.sent == self.rest.len() && outage::has_arrived(&self.stream)
     }
 }

@@ -16,6 +16,8 @@
 //! | `stream`, `socket` | one socket, never waited for |
 //! | `hub` | a device's listener: streams that came, and streams on their way out |
 //! | `pending` | connecting |
+//! | `greeting` | what is said on a stream before its first record: hellos, handshakes |
+//! | `seal` | sealed records of one stream |
 //! | `wire` | packets |
 //! | `group` | large messages, striped |
 //! | `carrier` | the three of them as a link's carrier |
@@ -43,9 +45,11 @@
 //!
 //! # Framing
 //! Every stream begins with a hello of 64 bytes in either direction that is needed; after that all bytes belong to
-//! records: a head that tells the length, and that many bytes. Records of the wire are shorter than 64 KiB. A handshake
-//! that agrees on keys has its place between the hellos and the first record, and sealing a record changes its length
-//! only; today nothing is sealed.
+//! records: a head that tells the length, and that many bytes. Records of the wire are shorter than 64 KiB. With a key
+//! ([`DeviceConfig::security`](super::DeviceConfig::security)) a handshake on each stream comes between hellos and records.
+//! Then, unless both sides have switched that off, a stream's bytes are sealed: callers see the same bytes, and below them they
+//! are gathered, encrypted and sent in records of up to 32 KiB, and the other way round, through buffers that each stream has
+//! for that (192 KiB), two copies more on either side. Where they are not sealed nothing is different but one test.
 //!
 //! Before the hello is whole and names a queue pair of this device nothing is kept of a stream but its 64 bytes. Every
 //! length is checked before anything is done with it, and no length makes anything be allocated: rings have the size that
@@ -58,14 +62,15 @@
 //!            hub has nobody                     Ready
 //!  Pending --dial, hello--> hello heard ------------------> Linked --close--> lingering --both ends closed--> gone
 //!     ^            |                                           |
-//!     '--- lost ---'      refused: PeerGone                    '-- the wire ends: RetryExceeded, flushed
+//!     '--- lost ---'      refused: PeerGone, Keys              '-- the wire ends: RetryExceeded, flushed
 //! ```
 //! Of two queue pairs the one with the lower (device, number) dials. The other one gives no link out before it has heard
 //! `Ready`, so streams of an earlier attempt, which nobody reads any more, are never taken for a connection. A queue pair
 //! that is reset closes its streams, and connects with new ones: no packet of before can come.
 //!
-//! A queue pair that closes has its last words (refusals, `Fatal`) sent by the hub, which then waits for the other end to
-//! close, at most 5 seconds: a socket that is closed with something unread would take them back. A peer finds the end of
+//! A queue pair that closes has its last words (acknowledgements, refusals, `Fatal`) sent by the hub, which then waits for
+//! the other end to close, at most 5 seconds: a socket that is closed with something unread would take them back. A device
+//! that closes waits until the other host has them, as long at most. A peer finds the end of
 //! its wire behind all that was sent before, and fails once it has looked at that; a peer whose process was killed looks
 //! the same. A host that vanished is noticed by TCP's keep-alives within half a minute, and by the control plane earlier.
 //!
@@ -87,15 +92,16 @@
 //! Failing or resetting a queue pair closes its streams at once, so nothing is written for it afterwards.
 //!
 //! # What there is not yet
-//! Memory of accelerators (requests with it fail as on a device without accelerators), sealing, and a choice of TCP by
-//! itself: it is used where it is asked for.
+//! Memory of accelerators (requests with it fail as on a device without accelerators).
 
 mod carrier;
+mod greeting;
 mod group;
 mod hub;
 mod pending;
 mod poller;
 mod record;
+mod seal;
 mod socket;
 mod stream;
 #[cfg(test)]

@@ -7,12 +7,15 @@
 //!  <----------------------------------------------------
 //!  Ready on the wire, linked --------------------------> linked
 //! ```
+//! With a key there is a handshake on each stream, see [`greeting`](super::greeting). Who connects and is refused for its key
+//! gives up at once. Who is connected to goes on waiting: whoever knocks with another key need not be the peer.
 //! Streams that the other side hangs up on before it has answered, or that it loses, are dialled again until the time for
 //! connecting is over. A port at which nobody listens says that the peer is gone.
 
 use std::{
     cmp::Ordering,
     io,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,14 +24,16 @@ use nix::errno::Errno;
 
 use super::{
     carrier::{Carrier, LinkRings, Sockets, lines},
+    greeting::{Answerer, Caller, State},
     hub::{Hub, Offered},
     poller::Poller,
-    record::{HELLO, Hello, WIRE_HEAD, WireHead, WireKind},
+    record::{Hello, Protection},
     socket,
     stream::Stream,
 };
 use crate::{
     backend::TcpAddress,
+    security::{KeyMismatch, NoiseFault, PreSharedKey},
     soft::{Device, connect::LinkFault, exchange::Pair},
 };
 
@@ -43,6 +48,8 @@ pub(crate) struct Pending {
     /// Names the queue pair to the poller.
     tag: u32,
     remote: TcpAddress,
+    /// This host's address that streams leave from.
+    source: Option<IpAddr>,
     pair: Pair,
     role: Role,
 }
@@ -52,7 +59,7 @@ enum Role {
     /// This side connects.
     Dialling(Option<Dialled>, Instant),
     /// The other side does.
-    Answering(Option<Answered>),
+    Answering(Option<Answered>, Option<KeyMismatch>),
     /// Both sides.
     Alone,
 }
@@ -61,51 +68,39 @@ enum Role {
 #[derive(Debug)]
 struct Dialled {
     hello: Hello,
-    /// With the bytes of its hello that are sent.
-    streams: Vec<(Stream, usize)>,
-    answer: [u8; HELLO],
-    have: usize,
+    callers: Vec<Caller>,
 }
 
 /// Streams that were offered, on which this side has said hello.
 #[derive(Debug)]
 struct Answered {
+    /// The peer's.
     hello: Hello,
-    streams: Vec<Stream>,
-    answer: [u8; HELLO],
-    sent: usize,
-    ready: [u8; WIRE_HEAD],
-    have: usize,
+    answerers: Vec<Answerer>,
 }
 
-/// What has become of streams.
-enum State<T> {
-    /// Nothing yet.
-    Waits,
-    /// They are of no use any more.
-    Lost,
-    /// The peer is not there, or not what it should be.
-    Gone,
-    /// They are connected.
-    Complete(T),
+/// Why streams were not dialled.
+enum NotDialled {
+    System(Errno),
+    Handshake(NoiseFault),
 }
 
 impl Pending {
     /// Begins to connect queue pair `queue_pair` of `device` to `remote`. The engine's `poller` will know the streams under
-    /// `tag`.
+    /// `tag`; those that are dialled here leave from `source`, or from where the system says.
     pub(crate) fn connect(
         device: &Device,
         queue_pair: u32,
         remote: &TcpAddress,
-        (poller, tag): (Arc<Poller>, u32),
+        (poller, tag, source): (Arc<Poller>, u32, Option<IpAddr>),
     ) -> Self {
         let role = match (device.id(), queue_pair).cmp(&(remote.device, remote.queue_pair)) {
             Ordering::Less => Role::Dialling(None, Instant::now()),
             Ordering::Equal => Role::Alone,
-            Ordering::Greater => Role::Answering(None),
+            Ordering::Greater => Role::Answering(None, None),
         };
         let pair = Pair { mine: queue_pair, device: remote.device, theirs: remote.queue_pair };
-        Self { device: device.clone(), poller, tag, remote: *remote, pair, role }
+        Self { device: device.clone(), poller, tag, remote: *remote, source, pair, role }
     }
 
     /// Goes on as far as possible without waiting, and gives the link's parts once it is complete.
@@ -122,37 +117,49 @@ impl Pending {
                 let alone = Carrier::alone(device.clone(), self.pair.mine, ring_lines);
                 return alone.map(Some).map_err(failed);
             }
-            Role::Dialling(..) => self.dial(ring_lines)?,
-            Role::Answering(_) => self.answer(hub, ring_lines),
+            Role::Dialling(..) => self.dial(hub, ring_lines)?,
+            Role::Answering(..) => self.answer(hub, ring_lines),
         };
         let Some(sockets) = sockets else { return Ok(None) };
         let ends = (device, self.pair.theirs);
         Carrier::connected(ends, sockets, (&self.poller, self.tag)).map(Some).map_err(failed)
     }
 
-    fn dial(&mut self, lines: u32) -> Result<Option<Sockets>, LinkFault> {
-        let (gone, hello) = (self.gone(), self.hello(lines)?);
+    /// How the key of the last one differed that knocked in the peer's name. It may have been anybody, so it is waited on.
+    pub(crate) fn mismatch(&self) -> Option<KeyMismatch> {
+        match self.role {
+            Role::Answering(_, mismatch) => mismatch,
+            Role::Dialling(..) | Role::Alone => None,
+        }
+    }
+
+    fn dial(&mut self, hub: &Hub, lines: u32) -> Result<Option<Sockets>, LinkFault> {
+        let (gone, hello) = (self.gone(), self.hello(hub, lines)?);
         let Role::Dialling(dialled, next) = &mut self.role else { return Ok(None) };
         if dialled.is_none() {
             if Instant::now() < *next {
                 return Ok(None);
             }
-            *dialled = match Dialled::new(hello, &self.remote) {
+            *dialled = match Dialled::new(hello, (self.source, &self.remote), hub.security().key.as_ref()) {
                 Ok(dialled) => Some(dialled),
-                Err(Errno::ECONNREFUSED) => return Err(gone),
-                Err(source) => return Err(LinkFault::System { call: "connect", source: source.into() }),
+                Err(NotDialled::System(Errno::ECONNREFUSED)) => return Err(gone),
+                Err(NotDialled::System(source)) => {
+                    return Err(LinkFault::System { call: "bind or connect", source: source.into() });
+                }
+                Err(NotDialled::Handshake(fault)) => return Err(failed(fault)),
             };
         }
         match dialled.as_mut().map_or(State::Waits, Dialled::go_on) {
             State::Waits => Ok(None),
             State::Gone => Err(gone),
+            State::Refused(mismatch) => Err(LinkFault::Keys(mismatch)),
             State::Lost => {
                 (*dialled, *next) = (None, Instant::now() + AGAIN);
                 Ok(None)
             }
             State::Complete(theirs) => {
-                let Some(Dialled { streams, .. }) = dialled.take() else { return Ok(None) };
-                let streams = streams.into_iter().map(|(stream, _)| stream).collect();
+                let Some(Dialled { callers, .. }) = dialled.take() else { return Ok(None) };
+                let streams = callers.into_iter().map(|caller| caller.stream).collect();
                 let lines = lines.min(theirs.lines);
                 Ok(Sockets::of(streams, lines, true))
             }
@@ -161,10 +168,14 @@ impl Pending {
 
     fn answer(&mut self, hub: &Hub, lines: u32) -> Option<Sockets> {
         let (device, pair) = (self.device.id(), self.pair);
-        let Role::Answering(answered) = &mut self.role else { return None };
-        if let Some(offered) = hub.claim(pair) {
+        let Role::Answering(answered, mismatch) = &mut self.role else { return None };
+        let (offered, refused) = hub.claim(pair);
+        *mismatch = refused.or(*mismatch);
+        if let Some(offered) = offered {
+            let ours = Protection::of(hub.security());
             let hello = Hello {
                 lines,
+                protection: ours.max(offered.hello.protection),
                 device,
                 peer_device: pair.device,
                 queue_pair: pair.mine,
@@ -176,25 +187,26 @@ impl Pending {
         }
         match answered.as_mut().map_or(State::Waits, Answered::go_on) {
             State::Waits => None,
-            State::Lost | State::Gone => {
+            State::Lost | State::Gone | State::Refused(_) => {
                 *answered = None;
                 None
             }
             State::Complete(()) => {
-                let Answered { hello, streams, .. } = answered.take()?;
+                let Answered { hello, answerers } = answered.take()?;
+                let streams = answerers.into_iter().map(Answerer::into_stream).collect();
                 Sockets::of(streams, lines.min(hello.lines), false)
             }
         }
     }
 
-    fn hello(&self, lines: u32) -> Result<Hello, LinkFault> {
+    fn hello(&self, hub: &Hub, lines: u32) -> Result<Hello, LinkFault> {
         let mut serial = [0; 8];
         getrandom::fill(&mut serial).map_err(failed)?;
-        let streams = self.device.config().tcp.as_ref().map_or(1, |tcp| tcp.streams);
         Ok(Hello {
             stream: 0,
-            streams,
+            streams: hub.streams(),
             lines,
+            protection: Protection::of(hub.security()),
             serial: u64::from_le_bytes(serial),
             device: self.device.id(),
             peer_device: self.pair.device,
@@ -209,72 +221,81 @@ impl Pending {
 }
 
 impl Dialled {
-    fn new(hello: Hello, remote: &TcpAddress) -> Result<Self, Errno> {
-        let dial = |_| socket::connect_to(remote.socket).map(|socket| (Stream::new(socket), 0));
-        let streams = (0..hello.count()).map(dial).collect::<Result<_, _>>()?;
-        Ok(Self { hello, streams, answer: [0; HELLO], have: 0 })
+    fn new(
+        hello: Hello,
+        (source, remote): (Option<IpAddr>, &TcpAddress),
+        key: Option<&PreSharedKey>,
+    ) -> Result<Self, NotDialled> {
+        let dial = |stream| {
+            let socket = socket::connect_to(remote.socket, source).map_err(NotDialled::System)?;
+            let hello = Hello { stream: stream as u8, ..hello };
+            Caller::new(Stream::new(socket), hello, key).map_err(NotDialled::Handshake)
+        };
+        let callers = (0..hello.count()).map(dial).collect::<Result<_, _>>()?;
+        Ok(Self { hello, callers })
     }
 
     fn go_on(&mut self) -> State<Hello> {
-        for index in 0..self.streams.len() {
-            let (stream, sent) = &mut self.streams[index];
-            if *sent == HELLO {
+        let mut greeted = true;
+        for caller in &mut self.callers {
+            if caller.is_greeted() {
                 continue;
             }
-            match stream.fault() {
+            match caller.stream.fault() {
                 None => {}
                 Some(Errno::ECONNREFUSED) => return State::Gone,
                 Some(_) => return State::Lost,
             }
-            let bytes = Hello { stream: index as u8, ..self.hello }.to_bytes();
-            stream.writable = true;
-            *sent += stream.send(&bytes[*sent..]);
+            greeted &= caller.greet();
         }
-        if self.streams.iter().any(|(_, sent)| *sent < HELLO) { State::Waits } else { self.hear() }
+        if greeted { self.hear() } else { State::Waits }
     }
 
-    /// Hears the answer, and says that it was heard.
+    /// Hears the answers, and says that they were heard.
     fn hear(&mut self) -> State<Hello> {
-        let Some((wire, _)) = self.streams.first_mut() else { return State::Lost };
-        wire.readable = true;
-        self.have += wire.receive(&mut self.answer[self.have..]);
-        if self.have < HELLO {
-            return if wire.ended { State::Lost } else { State::Waits };
-        }
         let ours = self.hello;
-        let is_it = |theirs: &Hello| {
-            (theirs.serial, theirs.device, theirs.queue_pair)
-                == (ours.serial, ours.peer_device, ours.peer_queue_pair)
-        };
-        let Some(theirs) = Hello::parse(&self.answer).ok().filter(is_it) else { return State::Gone };
-        let ready = WireHead { kind: WireKind::Ready, length: 0, position: 0 };
-        wire.writable = true;
-        // Eight bytes always have room behind a hello.
-        if wire.send(&ready.to_bytes()) == WIRE_HEAD { State::Complete(theirs) } else { State::Lost }
+        let mut answer = None;
+        for (stream, caller) in self.callers.iter_mut().enumerate() {
+            match caller.hear() {
+                State::Waits => return State::Waits,
+                State::Lost => return State::Lost,
+                State::Gone => return State::Gone,
+                State::Refused(mismatch) => return State::Refused(mismatch),
+                State::Complete(Some(theirs))
+                    if theirs.protection.is_keyed() != ours.protection.is_keyed() =>
+                {
+                    let keyed = [ours, theirs].map(|hello| hello.protection.is_keyed());
+                    return State::Refused(KeyMismatch::of(keyed[0], keyed[1]));
+                }
+                State::Complete(Some(theirs)) if !ours.is_answered_by(&theirs, stream) => return State::Gone,
+                State::Complete(theirs) => answer = answer.or(theirs),
+            }
+        }
+        let Some(theirs) = answer else { return State::Gone };
+        let confirmed = self.callers.iter_mut().all(|caller| caller.confirm(theirs.protection));
+        if confirmed { State::Complete(theirs) } else { State::Lost }
     }
 }
 
 impl Answered {
     fn new(offered: Offered, hello: &Hello) -> Option<Self> {
         let theirs = offered.hello;
-        let streams = offered.streams.into_iter().collect::<Option<Vec<_>>>()?;
-        let answer = hello.to_bytes();
-        Some(Self { hello: theirs, streams, answer, sent: 0, ready: [0; WIRE_HEAD], have: 0 })
+        let arrivals = offered.streams.into_iter().collect::<Option<Vec<_>>>()?;
+        let answer = |(stream, arrival)| Answerer::new(arrival, Hello { stream: stream as u8, ..*hello });
+        let answerers = arrivals.into_iter().enumerate().map(answer).collect::<Result<_, _>>().ok()?;
+        Some(Self { hello: theirs, answerers })
     }
 
     fn go_on(&mut self) -> State<()> {
-        let Some(wire) = self.streams.first_mut() else { return State::Lost };
-        (wire.readable, wire.writable) = (true, true);
-        if self.sent < HELLO {
-            self.sent += wire.send(&self.answer[self.sent..]);
+        let mut waits = false;
+        for answerer in &mut self.answerers {
+            match answerer.go_on() {
+                State::Complete(()) => {}
+                State::Waits => waits = true,
+                over => return over,
+            }
         }
-        self.have += wire.receive(&mut self.ready[self.have..]);
-        match WireHead::parse(&self.ready) {
-            _ if self.have < WIRE_HEAD && wire.ended => State::Lost,
-            _ if self.have < WIRE_HEAD => State::Waits,
-            Ok(WireHead { kind: WireKind::Ready, .. }) => State::Complete(()),
-            _ => State::Lost,
-        }
+        if waits { State::Waits } else { State::Complete(()) }
     }
 }
 

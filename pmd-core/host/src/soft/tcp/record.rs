@@ -8,12 +8,16 @@
 //! | 8..10 | version | [`VERSION`] |
 //! | 10 | stream | which of the connection's streams this is: 0 is the wire |
 //! | 11 | streams | bulk streams of either side; the connection has twice as many and one |
-//! | 12..16 | lines | lines of the sender's rings |
+//! | 12..15 | lines | lines of the sender's rings |
+//! | 15 | protection | [`Protection`] that the sender has or wants |
 //! | 16..24 | serial | ties the streams of one connection together; random |
 //! | 24..40 | device | the sender's |
 //! | 40..56 | peer device | the receiver's |
 //! | 56..60 | queue pair | the sender's |
 //! | 60..64 | peer queue pair | the receiver's |
+//!
+//! With a key the first message of a handshake follows the hello on every stream, and hellos of the side that is connected
+//! to are inside of the second: see [`greeting`](super::greeting).
 //!
 //! Record of the wire: a head of [`WIRE_HEAD`] bytes, then the body.
 //!
@@ -35,7 +39,7 @@
 
 use thiserror::Error;
 
-use crate::identity::DeviceId;
+use crate::{identity::DeviceId, security::Security};
 
 /// Bytes of a hello.
 pub(super) const HELLO: usize = 64;
@@ -52,7 +56,7 @@ const LINES: std::ops::RangeInclusive<u32> = 64..=1 << 20;
 
 const MAGIC: [u8; 8] = *b"pmd-tcp\n";
 /// Version of hello, records, and the packets in them. Both sides must have the same.
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 
 /// First bytes of either direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +64,24 @@ pub(super) struct Hello {
     pub(super) stream: u8,
     pub(super) streams: u8,
     pub(super) lines: u32,
+    pub(super) protection: Protection,
     pub(super) serial: u64,
     pub(super) device: DeviceId,
     pub(super) peer_device: DeviceId,
     pub(super) queue_pair: u32,
     pub(super) peer_queue_pair: u32,
+}
+
+/// What keeps strangers out of a stream. The greater one of both sides' holds, unless only one side has a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Protection {
+    /// There is no key.
+    Nothing = 0,
+    /// Who connects has proven that it has the key; records are in the clear.
+    Proof = 1,
+    /// Records are sealed too.
+    Sealed = 2,
 }
 
 /// What a record of the wire is.
@@ -124,6 +141,25 @@ pub(crate) enum BadRecord {
     /// A record whose time has not come, or is over.
     #[error("record out of turn")]
     OutOfTurn,
+    /// A sealed record that does not verify: somebody changed it, cut it, or sent it again.
+    #[error("a sealed record does not verify")]
+    Forged,
+}
+
+impl Protection {
+    /// What a side with these settings has or wants.
+    pub(super) fn of(security: &Security) -> Self {
+        match (&security.key, security.seal_data) {
+            (None, _) => Self::Nothing,
+            (Some(_), false) => Self::Proof,
+            (Some(_), true) => Self::Sealed,
+        }
+    }
+
+    /// Whether there is a key.
+    pub(super) fn is_keyed(self) -> bool {
+        self != Self::Nothing
+    }
 }
 
 impl Hello {
@@ -132,7 +168,8 @@ impl Hello {
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
         (bytes[10], bytes[11]) = (self.stream, self.streams);
-        bytes[12..16].copy_from_slice(&self.lines.to_le_bytes());
+        bytes[12..15].copy_from_slice(&self.lines.to_le_bytes()[..3]);
+        bytes[15] = self.protection as u8;
         bytes[16..24].copy_from_slice(&self.serial.to_le_bytes());
         bytes[24..40].copy_from_slice(&self.device.0);
         bytes[40..56].copy_from_slice(&self.peer_device.0);
@@ -153,10 +190,13 @@ impl Hello {
         serial.copy_from_slice(&bytes[16..24]);
         device.copy_from_slice(&bytes[24..40]);
         peer_device.copy_from_slice(&bytes[40..56]);
+        let protection = [Protection::Nothing, Protection::Proof, Protection::Sealed];
+        let unknown = BadRecord::Field { field: "protection", value: bytes[15].into() };
         let hello = Self {
             stream: bytes[10],
             streams: bytes[11],
-            lines: word(bytes, 12),
+            lines: word(bytes, 12) & 0xff_ffff,
+            protection: *protection.get(usize::from(bytes[15])).ok_or(unknown)?,
             serial: u64::from_le_bytes(serial),
             device: DeviceId(device),
             peer_device: DeviceId(peer_device),
@@ -178,6 +218,15 @@ impl Hello {
             return field("number of lines", self.lines.into());
         }
         Ok(())
+    }
+
+    /// Whether this is what `stream` of a connection may be answered with that was begun with this hello.
+    pub(super) fn is_answered_by(&self, theirs: &Self, stream: usize) -> bool {
+        (theirs.serial, theirs.device, theirs.queue_pair)
+            == (self.serial, self.peer_device, self.peer_queue_pair)
+            && usize::from(theirs.stream) == stream
+            && theirs.protection.is_keyed() == self.protection.is_keyed()
+            && theirs.protection >= self.protection
     }
 
     /// Streams of the connection.

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // takes ownership of descriptors that the kernel hands over as numbers
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
@@ -13,6 +13,8 @@ use nix::{
         connect, getsockname, getsockopt, listen, setsockopt, shutdown, socket, sockopt,
     },
 };
+
+use crate::outage::go_on_soon;
 
 /// Connections that may wait to be accepted; the kernel lowers it to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -80,10 +82,16 @@ pub(super) fn accept(listener: &OwnedFd) -> Accepted {
     }
 }
 
-/// Begins to connect.
-pub(super) fn connect_to(address: SocketAddr) -> Result<OwnedFd, Errno> {
+/// Begins to connect, from an address of this host where one is given.
+pub(super) fn connect_to(address: SocketAddr, source: Option<IpAddr>) -> Result<OwnedFd, Errno> {
     let socket = unconnected(&address)?;
     configure(&socket);
+    if let Some(source) = source {
+        // The port is taken when the other end is known, so that it need not be free towards all others. A system that does
+        // not know this takes one at once.
+        let _ = setsockopt(&socket, sockopt::IpBindAddressNoPort, &true);
+        bind(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(source, 0)))?;
+    }
     match connect(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
         Ok(()) | Err(Errno::EINPROGRESS) => Ok(socket),
         Err(error) => Err(error),
@@ -111,11 +119,12 @@ fn unconnected(address: &SocketAddr) -> Result<OwnedFd, Errno> {
     socket(family, SockType::Stream, flags, SockProtocol::Tcp)
 }
 
-/// Small records go at once, and a host that vanishes is noticed. None of it fails on a socket of this kind.
+/// Small records go at once, a host that vanishes is noticed, and a link that comes back is used. None of it fails on a socket of this kind.
 fn configure(socket: &OwnedFd) {
     let _ = setsockopt(socket, sockopt::TcpNoDelay, &true);
     let _ = setsockopt(socket, sockopt::KeepAlive, &true);
     let _ = setsockopt(socket, sockopt::TcpKeepIdle, &KEEP_ALIVE);
     let _ = setsockopt(socket, sockopt::TcpKeepInterval, &KEEP_ALIVE);
     let _ = setsockopt(socket, sockopt::TcpKeepCount, &KEEP_ALIVE_COUNT);
+    go_on_soon(socket);
 }

@@ -12,7 +12,8 @@ use std::{
 use libc::iovec;
 use nix::errno::Errno;
 
-use super::socket;
+use super::{seal::Seal, socket};
+use crate::security::Cipher;
 
 /// A connected socket, or one that is being connected.
 #[derive(Debug)]
@@ -24,16 +25,33 @@ pub(super) struct Stream {
     pub(super) writable: bool,
     /// The other end closed it, or it broke: nothing more comes.
     pub(super) ended: bool,
+    /// It ended because a sealed record did not verify.
+    pub(super) forged: bool,
+    /// Seals and opens what goes over it, where data is encrypted.
+    seal: Option<Box<Seal>>,
 }
 
 impl Stream {
     /// A socket that is not blocking.
     pub(super) fn new(socket: OwnedFd) -> Self {
-        Self { socket, readable: true, writable: true, ended: false }
+        Self { socket, readable: true, writable: true, ended: false, forged: false, seal: None }
+    }
+
+    /// From now on all that is sent and received is sealed.
+    pub(super) fn seal(&mut self, cipher: Box<Cipher>) {
+        self.seal = Some(Box::new(Seal::new(cipher)));
     }
 
     pub(super) fn into_socket(self) -> OwnedFd {
         self.socket
+    }
+
+    /// The socket, and what is to be sent over it for `rest`, of which callers were not told that it was sent.
+    pub(super) fn into_rest(self, rest: Vec<u8>) -> (OwnedFd, Vec<u8>) {
+        match self.seal {
+            None => (self.socket, rest),
+            Some(seal) => (self.socket, seal.into_rest(&rest)),
+        }
     }
 
     /// Takes what is there, as much as has room. 0 when nothing is, or nothing ever will be: see [`Stream::ended`].
@@ -41,6 +59,18 @@ impl Stream {
     /// # Safety
     /// Each entry is memory that may be written for its length.
     pub(super) unsafe fn receive_into(&mut self, parts: &[iovec]) -> usize {
+        if self.seal.is_some() {
+            // SAFETY: passed on.
+            return unsafe { self.receive_sealed(parts) };
+        }
+        // SAFETY: passed on.
+        unsafe { self.receive_clear(parts) }
+    }
+
+    /// # Safety
+    /// As [`Stream::receive_into`].
+    #[inline]
+    unsafe fn receive_clear(&mut self, parts: &[iovec]) -> usize {
         while self.readable {
             // SAFETY: the list is as long as stated; the entries are the caller's promise.
             let taken = unsafe { libc::readv(self.socket.as_raw_fd(), parts.as_ptr(), parts.len() as i32) };
@@ -67,6 +97,18 @@ impl Stream {
     /// # Safety
     /// Each entry is memory that may be read for its length.
     pub(super) unsafe fn send_from(&mut self, parts: &[iovec]) -> usize {
+        if self.seal.is_some() {
+            // SAFETY: passed on.
+            return unsafe { self.send_sealed(parts) };
+        }
+        // SAFETY: passed on.
+        unsafe { self.send_clear(parts) }
+    }
+
+    /// # Safety
+    /// As [`Stream::send_from`].
+    #[inline]
+    unsafe fn send_clear(&mut self, parts: &[iovec]) -> usize {
         while self.writable && !self.ended {
             // SAFETY: all zeroes is a message header without anything.
             let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -91,6 +133,65 @@ impl Stream {
         let part = iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
         // SAFETY: the slice is borrowed.
         unsafe { self.send_from(&[part]) }
+    }
+
+    /// Gives out what was opened, and opens what is there. [`Stream::readable`] stays while anything is left to open.
+    ///
+    /// # Safety
+    /// As [`Stream::receive_into`].
+    #[inline(never)]
+    unsafe fn receive_sealed(&mut self, parts: &[iovec]) -> usize {
+        let Some(mut seal) = self.seal.take() else { return 0 };
+        let mut given = 0;
+        while self.readable {
+            match seal.open() {
+                Ok(true) => {
+                    // SAFETY: passed on.
+                    given = unsafe { seal.give(parts) };
+                    break;
+                }
+                Ok(false) => {
+                    let room = seal.room();
+                    let part = iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+                    // SAFETY: the room is borrowed for writing.
+                    let taken = unsafe { self.receive_clear(&[part]) };
+                    seal.note_received(taken);
+                }
+                Err(_) => {
+                    self.forged = true;
+                    self.end();
+                }
+            }
+        }
+        self.seal = Some(seal);
+        given
+    }
+
+    /// Seals a record and sends it. Its bytes are reported when all of it is with the kernel.
+    ///
+    /// # Safety
+    /// As [`Stream::send_from`].
+    #[inline(never)]
+    unsafe fn send_sealed(&mut self, parts: &[iovec]) -> usize {
+        let Some(mut seal) = self.seal.take() else { return 0 };
+        let mut reported = 0;
+        while self.writable && !self.ended && reported == 0 {
+            // SAFETY: passed on.
+            match unsafe { seal.prepare(parts) } {
+                Ok(true) => {
+                    let unsent = seal.unsent();
+                    let part = iovec { iov_base: unsent.as_ptr().cast_mut().cast(), iov_len: unsent.len() };
+                    // SAFETY: the record is borrowed.
+                    let sent = unsafe { self.send_clear(&[part]) };
+                    reported = seal.note_sent(sent).unwrap_or(0);
+                }
+                Ok(false) => break,
+                // Its keys are used up.
+                Err(_) => self.end(),
+            }
+        }
+        self.seal = Some(seal);
+        reported
     }
 
     /// Says that nothing more comes from here.

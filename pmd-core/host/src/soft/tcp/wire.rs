@@ -5,6 +5,8 @@
 //! same at both ends. A packet's lines are free again at the sender when the peer has consumed the packet; so the peer
 //! always has room for what comes, its wire is always read, and nothing on it waits for anything.
 
+use std::os::fd::OwnedFd;
+
 use pmd_core::ring::packet::{Consumer, Corrupt, Producer, Refused};
 use thiserror::Error;
 
@@ -98,6 +100,9 @@ impl Wire {
         self.rings.responses_in.acknowledge(consumed.1)?;
         for _ in 0..CALLS {
             if self.incoming.fill(&mut self.stream) == 0 {
+                if self.stream.forged {
+                    return Err(BadRecord::Forged.into());
+                }
                 break;
             }
             while let Some((head, body)) = self.incoming.next()? {
@@ -109,7 +114,7 @@ impl Wire {
 
     /// Sends what is in the outgoing rings, as far as the socket has room, and says how much was `consumed`.
     pub(super) fn transmit(&mut self, consumed: Consumed) {
-        while self.stream.writable {
+        while self.stream.writable && !self.stream.ended {
             if self.outgoing.is_empty() && !self.collect(consumed) {
                 break;
             }
@@ -117,13 +122,13 @@ impl Wire {
         }
     }
 
-    /// All that is left to be sent, and the socket.
-    pub(super) fn into_rest(mut self, consumed: Consumed) -> (Stream, Vec<u8>) {
+    /// The socket, and all that is left to be sent over it.
+    pub(super) fn into_rest(mut self, consumed: Consumed) -> (OwnedFd, Vec<u8>) {
         let mut rest = self.outgoing.bytes[self.outgoing.sent..].to_vec();
         while self.collect(consumed) {
             rest.extend_from_slice(&self.outgoing.bytes);
         }
-        (self.stream, rest)
+        self.stream.into_rest(rest)
     }
 
     /// Collects records to be sent, nothing being left of those before. Whether there are any.

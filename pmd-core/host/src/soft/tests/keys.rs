@@ -2,6 +2,8 @@
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::*;
 use crate::region::RegionPath;
 
@@ -155,4 +157,48 @@ fn pages_are_filled_in_by_calls_of_bounded_size() {
         }
         assert_eq!(next, start + bytes);
     }
+}
+
+#[test]
+fn memory_is_private_to_the_user_and_sockets_have_no_path() {
+    let device = open();
+    let arena = device.allocate(4096, ArenaOptions::default()).unwrap();
+    let mut found = 0;
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap().flatten() {
+        let Ok(target) = std::fs::read_link(entry.path()) else { continue };
+        if !target.to_string_lossy().starts_with("/memfd:pmd-") {
+            continue;
+        }
+        // Other tests close theirs meanwhile.
+        let Ok(metadata) = std::fs::metadata(entry.path()) else { continue };
+        if std::fs::read_link(entry.path()).is_ok_and(|again| again == target) {
+            assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{target:?}");
+            found += 1;
+        }
+    }
+    assert!(found > 0, "there is a segment at least");
+    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
+    let own: Vec<_> = sockets.lines().filter(|line| line.contains(&device.id().to_string())).collect();
+    assert!(!own.is_empty() && own.iter().all(|line| line.contains(" @pmd-")), "{own:?}");
+    drop(arena);
+}
+
+#[test]
+fn keys_are_drawn_anew_and_spread_over_all_random_bits() {
+    let device = open();
+    let mut memory = vec![0_u8; 4096];
+    let mut bits = (0, u32::MAX);
+    let mut all = std::collections::HashSet::new();
+    for _ in 0..200 {
+        // SAFETY: nothing is transferred; the region goes before the memory.
+        let region = unsafe {
+            device.register(memory.as_mut_ptr() as u64, 4096, Access::all(), ProtectionDomain::default())
+        };
+        let key = region.unwrap().remote_address(0).unwrap().key.0;
+        bits = (bits.0 | key >> 16, bits.1 & key >> 16);
+        all.insert(key >> 16);
+    }
+    // By chance once in far more runs than there will be.
+    assert_eq!(bits, (0xffff, 0), "each of 16 bits was seen set and not set");
+    assert!(all.len() > 150, "{}", all.len());
 }

@@ -4,7 +4,7 @@
 mod faults;
 mod moves;
 mod peers;
-mod stage;
+pub(super) mod stage;
 
 pub(super) use peers::nothing_left;
 

@@ -13,10 +13,10 @@ use pmd_host::{
     accelerator::wait_for,
     endpoint::{Peer, RegisterError},
     region::RegionPath,
-    soft,
+    soft::{self, ArenaOptions, DeviceConfig},
 };
 
-use super::stage::{PLACES, Place, cache, connect, done, engine, patience, read};
+use super::stage::{PLACES, Place, cache, connect, done, engine, engine_with, patience, read};
 use crate::{
     cases::{Case, case},
     context::{Context, Outcome, Random, address, copy, pattern, within},
@@ -27,6 +27,7 @@ pub(super) const CASES: &[Case] = &[
     case("kv::other_block_sizes_and_ranks_get_every_head_of_every_token", reslicing),
     case("kv::layers_arrive_behind_the_stream_that_computes_them", layers),
     case("kv::tensors_in_memories_of_their_own", tensors),
+    case("kv::arenas_are_page_locked_where_that_is_asked_for", pins),
     case("kv::memory_that_cannot_be_a_cache_is_refused", refusals),
 ];
 
@@ -282,6 +283,25 @@ fn tensors(context: &Context) -> Outcome {
     for (memory, wanted) in tensors.iter().zip(source.bytes.chunks_exact(layer)) {
         assert!(context.download(&**memory, 512, layer) == wanted);
         assert_eq!(context.download(&**memory, 0, 512), [7; 512]);
+    }
+    Ok(())
+}
+
+fn pins(context: &Context) -> Outcome {
+    context.counts()?;
+    let locked = || context.counts().map_or(0, |counts| counts.registered);
+    for pin_arenas in [false, true] {
+        let soft = DeviceConfig { pin_arenas, ..DeviceConfig::default() };
+        let engine = engine_with(context, "pins", soft);
+        let before = locked();
+        let layout = CacheLayout::new(1, 1, 4, 4096).expect("a layout");
+        let caches: Vec<Cache> = (0..3)
+            .map(|number| engine.allocate_cache(&number.to_string(), layout, ArenaOptions::default()))
+            .collect::<Result<_, _>>()
+            .expect("caches");
+        assert_eq!(locked() - before, if pin_arenas { 3 } else { 0 });
+        drop(caches);
+        context.until("arenas to be unlocked", || locked() == before);
     }
     Ok(())
 }

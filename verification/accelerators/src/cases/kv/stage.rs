@@ -22,7 +22,7 @@ use crate::context::Context;
 
 /// Which side's memory a cache is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(in crate::cases) enum Place {
     Device,
     Host,
 }
@@ -32,7 +32,12 @@ pub(super) const PLACES: [(Place, Place); 3] =
     [(Place::Device, Place::Device), (Place::Device, Place::Host), (Place::Host, Place::Device)];
 
 /// An engine that listens and drives the accelerator.
-pub(super) fn engine(context: &Context, name: &str) -> Engine {
+pub(in crate::cases) fn engine(context: &Context, name: &str) -> Engine {
+    engine_with(context, name, DeviceConfig::default())
+}
+
+/// The same, whose soft HCA is configured otherwise.
+pub(super) fn engine_with(context: &Context, name: &str, soft: DeviceConfig) -> Engine {
     let accelerators = Accelerators::new(vec![Arc::clone(&context.accelerator)]);
     Engine::open(EndpointConfig {
         name: name.to_owned(),
@@ -40,25 +45,26 @@ pub(super) fn engine(context: &Context, name: &str) -> Engine {
         // A loaded machine is silent for long; a process that ends closes its connection.
         down_after: context.patience,
         patience: context.patience,
-        soft: DeviceConfig { accelerators, ..DeviceConfig::default() },
+        transport: context.transport(),
+        soft: DeviceConfig { accelerators, ..soft },
         ..EndpointConfig::default()
     })
     .expect("an engine")
 }
 
 /// Where an engine listens.
-pub(super) fn address(engine: &Engine) -> SocketAddr {
+pub(in crate::cases) fn address(engine: &Engine) -> SocketAddr {
     engine.local_address().expect("it listens")
 }
 
 /// Connects two engines of this process: each as the other knows it.
-pub(super) fn connect(context: &Context, from: &Engine, to: &Engine) -> (Peer, Peer) {
+pub(in crate::cases) fn connect(context: &Context, from: &Engine, to: &Engine) -> (Peer, Peer) {
     let peer = from.connect(address(to)).expect("connecting");
     (peer, to.accept(context.patience).expect("the other side"))
 }
 
 /// A cache full of these bytes, its tensors one behind the other.
-pub(super) fn cache(
+pub(in crate::cases) fn cache(
     context: &Context,
     engine: &Engine,
     name: &str,
@@ -78,7 +84,7 @@ pub(super) fn cache(
 }
 
 /// Overwrites a cache that no transfer touches.
-pub(super) fn write(context: &Context, cache: &Cache, bytes: &[u8]) {
+pub(in crate::cases) fn write(context: &Context, cache: &Cache, bytes: &[u8]) {
     assert_eq!(bytes.len() as u64, cache.layout().total_bytes());
     match cache.memory() {
         CacheMemory::Device(memories) => context.upload(&*memories[0], 0, bytes),
@@ -88,7 +94,7 @@ pub(super) fn write(context: &Context, cache: &Cache, bytes: &[u8]) {
 }
 
 /// Everything in a cache that no transfer writes.
-pub(super) fn read(context: &Context, cache: &Cache) -> Vec<u8> {
+pub(in crate::cases) fn read(context: &Context, cache: &Cache) -> Vec<u8> {
     let length = cache.layout().total_bytes() as usize;
     match cache.memory() {
         CacheMemory::Device(memories) => context.download(&*memories[0], 0, length),
@@ -106,17 +112,17 @@ fn host(cache: &Cache) -> *mut u8 {
 }
 
 /// Posts a transfer and waits for its end.
-pub(super) fn outcome(context: &Context, prepared: &Prepared) -> Result<Outcome, WaitError> {
+pub(in crate::cases) fn outcome(context: &Context, prepared: &Prepared) -> Result<Outcome, WaitError> {
     prepared.post(None).expect("posting").wait(Some(Instant::now() + context.patience))
 }
 
 /// Posts a transfer, which must do what it should.
-pub(super) fn done(context: &Context, prepared: &Prepared) {
+pub(in crate::cases) fn done(context: &Context, prepared: &Prepared) {
     let outcome = outcome(context, prepared).expect("the transfer");
     assert_eq!(outcome.bytes, prepared.bytes());
 }
 
 /// How long a step of another engine's control thread may take.
-pub(super) fn patience(context: &Context) -> Duration {
+pub(in crate::cases) fn patience(context: &Context) -> Duration {
     context.patience
 }

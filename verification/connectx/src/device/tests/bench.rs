@@ -15,7 +15,7 @@ use pmd_core::{
 use tempfile::TempDir;
 
 use crate::{
-    config::{Config, Link, Mode, OnViolation},
+    config::{Config, DeviceMemory, Link, Mode, OnViolation},
     device::{Attributes, Device, ModifyQueuePair},
     state::{
         CompletionQueue, ConnectedPath, MemoryRegion, QueuePair, QueuePairKind, SharedReceiveQueue, state,
@@ -43,6 +43,7 @@ impl Fabric {
             ioctl: true,
             on_violation: OnViolation::Report,
             scatter_to_cqe: false,
+            device_memory: DeviceMemory::None,
             faults: String::new(),
         };
         Self { folder, config }
@@ -113,6 +114,7 @@ pub(super) fn register(device: &Device, length: usize, access: Access) -> Region
         length: length as u64,
         virtual_start: address,
         invalidated: false,
+        ..MemoryRegion::default()
     });
     Region { start, length, key: region.expect("room").key }
 }

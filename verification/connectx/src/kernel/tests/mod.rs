@@ -12,13 +12,14 @@ use super::{
     memory::Answer,
 };
 use crate::{
-    config::{Config, Link, Mode, OnViolation},
+    config::{Config, DeviceMemory, Link, Mode, OnViolation},
     device::Device,
     errno::Errno,
     kernel::registry::Registry,
     shim,
 };
 
+mod device_memory;
 mod events;
 mod garbage;
 mod objects;
@@ -36,6 +37,7 @@ fn config() -> &'static Config {
             ioctl: true,
             on_violation: OnViolation::Report,
             scatter_to_cqe: false,
+            device_memory: DeviceMemory::DmaBuf,
             faults: String::new(),
         }
     })

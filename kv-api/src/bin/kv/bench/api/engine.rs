@@ -13,7 +13,7 @@ use crate::{
     bench::PATIENCE,
     failure::Failure,
     memory::{Mirror, OwnedCache},
-    options::LOOPBACK,
+    options::{LOOPBACK, tell_metrics},
 };
 
 /// Name under which the peer's cache is looked up.
@@ -59,6 +59,7 @@ fn open(setup: &Setup, name: &str, listen: Option<SocketAddr>) -> Result<(Engine
     let mut config = setup.common.endpoint(name, listen);
     let accelerator = setup.place.open(&mut config)?;
     let engine = Engine::open(config)?;
+    tell_metrics(engine.endpoint());
     let owned =
         OwnedCache::at(&engine, name, setup.shape.layout()?, accelerator.as_ref(), setup.shape.memory)?;
     Ok((engine, owned))

@@ -109,3 +109,15 @@ fn receives_are_taken_in_order_and_shared_ones_along_their_links() {
     let taken: Vec<u16> = std::iter::from_fn(|| shared.take()).map(|slot| slot.index).collect();
     assert_eq!(taken, [0, 3, 1]);
 }
+
+#[test]
+fn queues_take_what_their_configuration_says() {
+    use crate::backend::QueuePairConfig;
+
+    let config = QueuePairConfig { send_slots: 100, receives: 20, sges: 5, ..QueuePairConfig::default() };
+    let send = SendRing::new(config.send_slots).unwrap();
+    let receive = ReceiveRing::own(config.receives, config.sges).unwrap();
+    let (slots, stride) = (send.count(), 1 << receive.memory().stride_shift);
+    assert_eq!((slots, receive.memory().wqe_count, stride), (128, 32, 128));
+    assert_eq!(config.queue_bytes(), 128 * 64 + 32 * 128 + (128 + 32) * 64);
+}

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     backend::SetupError,
+    security::KeyMismatch,
     soft::{Link, ProtectionDomain, Route},
     transfer::DeviceFault,
 };
@@ -71,6 +72,8 @@ struct Sending {
     moves: u32,
     /// What memory of an accelerator lacks, for the record with this sequence number, the first that failed so.
     lacks: Option<(u32, DeviceFault)>,
+    /// Why there was no link, if it was the keys.
+    mismatch: Option<KeyMismatch>,
 }
 
 /// How far the WQE at the head of the queue has come.
@@ -163,6 +166,7 @@ impl Requester {
             route: None,
             moves: 0,
             lacks: None,
+            mismatch: None,
         };
         Ok(Self { ring, sending })
     }
@@ -192,6 +196,12 @@ impl Requester {
         sending.waits_for_peer = false;
         sending.route = None;
         sending.lacks = None;
+        sending.mismatch = None;
+    }
+
+    /// Notes what the first request fails with beside its syndrome.
+    pub(super) fn set_mismatch(&mut self, mismatch: Option<KeyMismatch>) {
+        self.sending.mismatch = mismatch;
     }
 
     /// Whether WQEs are handed over and not begun to their end.

@@ -98,6 +98,9 @@ impl Sending {
     /// What the vendor's byte says of the record that was popped last.
     fn detail(&self, syndrome: Syndrome) -> u8 {
         let popped = self.outstanding.oldest().wrapping_sub(1);
+        if let Some(mismatch) = self.mismatch.filter(|_| syndrome == Syndrome::RetryExceeded) {
+            return mismatch.to_vendor();
+        }
         let lacks = self.lacks.filter(|(sequence, _)| *sequence == popped && syndrome != Syndrome::Flushed);
         lacks.map_or(0, |(_, fault)| fault.to_vendor())
     }

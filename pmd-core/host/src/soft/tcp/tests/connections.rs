@@ -95,6 +95,26 @@ fn a_port_without_a_listener_says_that_the_peer_is_gone() {
 }
 
 #[test]
+fn streams_leave_from_the_address_that_is_asked_for_and_from_none_that_this_host_lacks() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let remote = TcpAddress { socket: listener.local_addr().unwrap(), device: HIGHEST, queue_pair: THEIRS };
+    let asked: IpAddr = [127, 0, 0, 77].into();
+    let mut node = Node::new();
+    node.connect_from(Some(asked), remote);
+    listener.set_nonblocking(true).unwrap();
+    let (_stream, from) = within("a stream", || {
+        node.poll();
+        listener.accept().ok()
+    });
+    assert_eq!(from.ip(), asked);
+    // Kept for documentation (RFC 5737): nobody has it.
+    let mut node = Node::new();
+    node.connect_from(Some([192, 0, 2, 1].into()), remote);
+    node.post();
+    assert_eq!(node.failures(2), [(2, Syndrome::RetryExceeded), (1, Syndrome::Flushed)]);
+}
+
+#[test]
 fn an_address_of_another_transport_and_a_device_without_tcp_are_refused() {
     let mut node = Node::new();
     let plain = SoftDevice::open(DeviceConfig::default()).unwrap();

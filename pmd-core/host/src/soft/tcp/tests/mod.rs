@@ -3,12 +3,13 @@
 
 mod connections;
 mod hostile;
+mod keys;
 mod pressure;
 mod records;
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
 };
@@ -23,12 +24,13 @@ use pmd_core::{
 
 use super::{
     TcpConfig,
-    record::{HELLO, Hello, WIRE_HEAD, WireHead, WireKind},
+    record::{HELLO, Hello, Protection, WIRE_HEAD, WireHead, WireKind},
 };
 use crate::{
     backend::{Backend, ConnectOptions, QueuePairAddress, QueuePairConfig, TcpAddress},
     identity::DeviceId,
     region::Region,
+    security::Security,
     soft::{Device, DeviceConfig, ProtectionDomain, SoftBackend, Tuning},
 };
 
@@ -39,9 +41,9 @@ const THEIRS: u32 = 7;
 /// Lines of the rings of the devices here.
 const LINES: u32 = 64;
 
-fn open() -> Device {
+fn open(security: Security) -> Device {
     let tcp = Some(TcpConfig { listen: ([127, 0, 0, 1], 0).into(), streams: 1 });
-    Device::open(DeviceConfig { ring_bytes: 4096, tcp, ..DeviceConfig::default() }).unwrap()
+    Device::open(DeviceConfig { ring_bytes: 4096, tcp, security, ..DeviceConfig::default() }).unwrap()
 }
 
 /// Asks again until there is an answer.
@@ -65,9 +67,13 @@ struct Node {
 
 impl Node {
     fn new() -> Self {
-        let device = open();
+        Self::with(Security::default(), Tuning::default())
+    }
+
+    fn with(security: Security, tuning: Tuning) -> Self {
+        let device = open(security);
         let domain = ProtectionDomain::default();
-        let mut backend = SoftBackend::over_tcp(&device, domain, Tuning::default()).unwrap();
+        let mut backend = SoftBackend::over_tcp(&device, domain, tuning).unwrap();
         let queue_pair = backend.create_queue_pair(&QueuePairConfig::default()).unwrap();
         Self { device, backend, queue_pair }
     }
@@ -80,8 +86,13 @@ impl Node {
     }
 
     fn connect(&mut self, remote: TcpAddress) {
-        let remote = QueuePairAddress::Tcp(remote);
-        self.backend.connect(self.queue_pair, &remote, &ConnectOptions::default()).unwrap();
+        self.connect_from(None, remote);
+    }
+
+    fn connect_from(&mut self, source: Option<IpAddr>, remote: TcpAddress) {
+        let (remote, options) =
+            (QueuePairAddress::Tcp(remote), ConnectOptions { source, ..ConnectOptions::default() });
+        self.backend.connect(self.queue_pair, &remote, &options).unwrap();
     }
 
     fn send(&mut self, id: u64, operation: Operation<'_>) {
@@ -155,6 +166,7 @@ fn hello(device: DeviceId, node: &TcpAddress, stream: u8) -> Hello {
         stream,
         streams: 1,
         lines: LINES,
+        protection: Protection::Nothing,
         serial: 0x1234,
         device,
         peer_device: node.device,

@@ -10,7 +10,10 @@ fn good() -> Hello {
 
 #[test]
 fn hellos_are_read_as_written() {
-    assert_eq!(Hello::parse(&good().to_bytes()), Ok(good()));
+    for protection in [Protection::Nothing, Protection::Proof, Protection::Sealed] {
+        let hello = Hello { protection, lines: 1 << 20, ..good() };
+        assert_eq!(Hello::parse(&hello.to_bytes()), Ok(hello));
+    }
     assert_eq!(good().count(), 3);
 }
 
@@ -32,6 +35,9 @@ fn bad_hellos_are_named() {
     assert_eq!(field(Hello { lines: 63, ..good() }), ("number of lines", 63));
     assert_eq!(field(Hello { lines: 1 << 21, ..good() }), ("number of lines", 1 << 21));
     assert_eq!(field(Hello { lines: 0, ..good() }), ("number of lines", 0));
+    let mut bytes = good().to_bytes();
+    bytes[15] = 3;
+    assert_eq!(Hello::parse(&bytes), Err(BadRecord::Field { field: "protection", value: 3 }));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::trace::{Histogram, Summary};
+use crate::metrics::{Histogram, HistogramCells, Summary};
 
 fn of(durations: impl IntoIterator<Item = u64>) -> Histogram {
     let mut histogram = Histogram::default();
@@ -52,4 +52,24 @@ proptest! {
         let exact = durations[rank - 1];
         prop_assert!(told >= exact && told - exact <= exact / 16, "{} told for {}", told, exact);
     }
+}
+
+#[test]
+fn cells_hold_what_was_recorded() {
+    let (cells, mut plain) = (HistogramCells::default(), Histogram::default());
+    assert_eq!(cells.read(), plain);
+    for nanoseconds in (0..2000).map(|n| n * n * 37) {
+        cells.record(nanoseconds);
+        plain.record(nanoseconds);
+    }
+    assert_eq!(cells.read(), plain);
+}
+
+#[test]
+fn bounds_cut_at_octaves_and_their_parts() {
+    let histogram = of([0, 15, 16, 1023, 1024, 1279, 1280, 2047, 2048, u64::MAX]);
+    let whole: Vec<_> = histogram.up_to(10, 12, 0).collect();
+    assert_eq!(whole, [(1023, 4), (2047, 8), (4095, 9)]);
+    let quarters: Vec<_> = histogram.up_to(10, 11, 2).collect();
+    assert_eq!(quarters, [(1023, 4), (1279, 6), (1535, 7), (1791, 7), (2047, 8)]);
 }

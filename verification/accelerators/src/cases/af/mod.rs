@@ -2,6 +2,8 @@
 //! goes on, and nothing is left.
 #![allow(unsafe_code)] // copies tensors that no request uses, and frees memory that is in use
 
+pub(super) mod graphs;
+
 use std::{sync::Arc, time::Instant};
 
 use af_api::{
@@ -32,24 +34,26 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// Bytes of a tensor.
-const BYTES: usize = 200_000;
+pub(super) const BYTES: usize = 200_000;
 
-/// What is alive, with the page of flags that a crate makes at its first one and keeps.
-fn counts(context: &Context) -> Option<Counts> {
+/// What is alive, with what a crate makes at its first flag and its first stream, and keeps.
+pub(super) fn counts(context: &Context) -> Option<Counts> {
     drop(context.accelerator.flag().expect("a flag"));
+    context.finish(&*context.stream());
     context.counts().ok()
 }
 
-fn soon(context: &Context) -> Option<Instant> {
+pub(super) fn soon(context: &Context) -> Option<Instant> {
     Some(Instant::now() + context.patience)
 }
 
 /// A loaded machine is silent for long; a process that ends closes its connection.
 fn calm(context: &Context, endpoint: EndpointConfig) -> EndpointConfig {
-    EndpointConfig { down_after: context.patience, patience: context.patience, ..endpoint }
+    let (transport, patience) = (context.transport(), context.patience);
+    EndpointConfig { transport, down_after: patience, patience, ..endpoint }
 }
 
-fn server(context: &Context, rank: u32) -> Server {
+pub(super) fn server(context: &Context, rank: u32) -> Server {
     let identity = NodeIdentity { rank, instance: 0, epoch: 1 };
     let accelerator = Some(Arc::clone(&context.accelerator));
     let config = ServerConfig { identity, accelerator, device_areas: true, ..ServerConfig::default() };
@@ -57,7 +61,7 @@ fn server(context: &Context, rank: u32) -> Server {
     Server::open(ServerConfig { endpoint, ..config }).expect("a server")
 }
 
-fn worker(context: &Context, rank: u32, servers: &[(u32, String)]) -> Worker {
+pub(super) fn worker(context: &Context, rank: u32, servers: &[(u32, String)]) -> Worker {
     let identity = NodeIdentity { rank, instance: 0, epoch: 1 };
     let config = WorkerConfig {
         identity,
@@ -72,22 +76,22 @@ fn worker(context: &Context, rank: u32, servers: &[(u32, String)]) -> Worker {
     worker
 }
 
-fn place_of(server: &Server) -> String {
+pub(super) fn place_of(server: &Server) -> String {
     server.local_address().expect("it listens").to_string()
 }
 
 /// A tensor on the device, with these bytes.
-fn tensor(context: &Context, endpoint: &Endpoint, bytes: &[u8]) -> Tensor {
+pub(super) fn tensor(context: &Context, endpoint: &Endpoint, bytes: &[u8]) -> Tensor {
     let memory = Memory::of_device(endpoint, context.uploaded(bytes).into()).expect("memory");
     Tensor::new(&memory, 0, Layout::of_bytes(bytes.len() as u32)).expect("a tensor")
 }
 
-fn read(context: &Context, tensor: &Tensor) -> Vec<u8> {
+pub(super) fn read(context: &Context, tensor: &Tensor) -> Vec<u8> {
     // SAFETY: no request writes the tensor now.
     unsafe { Stager::new().download(tensor, soon(context)) }.expect("a copy")
 }
 
-fn cause(context: &Context, handle: &Handle) -> FailureCause {
+pub(super) fn cause(context: &Context, handle: &Handle) -> FailureCause {
     match handle.wait(soon(context)) {
         Err(WaitError::Failed(failure)) => failure.cause,
         other => panic!("{other:?}"),
@@ -95,7 +99,7 @@ fn cause(context: &Context, handle: &Handle) -> FailureCause {
 }
 
 /// The next request; that a worker is gone is passed over.
-fn next(context: &Context, server: &Server) -> Request {
+pub(super) fn next(context: &Context, server: &Server) -> Request {
     loop {
         match server.batch(Gather::Any, soon(context)) {
             Ok(mut batch) => return batch.remove(0),
@@ -106,7 +110,7 @@ fn next(context: &Context, server: &Server) -> Request {
 }
 
 /// Answers a request with what it pushed.
-fn echo(context: &Context, request: Request) {
+pub(super) fn echo(context: &Context, request: Request) {
     let pushed: Vec<_> = request.pushes().filter_map(|push| push.tensor().cloned()).collect();
     request.respond(&pushed).expect("a response").wait(soon(context)).expect("sent");
 }
@@ -143,6 +147,7 @@ fn both_ways(context: &Context) -> Outcome {
 pub(crate) fn play(context: &Context, part: &str) {
     match part {
         "af-server" => return serve(context),
+        "af-graph-server" => return graphs::serve(context),
         "af-worker" => return push(context),
         "af-failing" => failing(context),
         "af-full" => full_device(context),

@@ -1,0 +1,230 @@
+//! The thread that opens and closes rails, looks at the clock, and tells outcomes for threads that must not: all that a turn
+//! must not wait for.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, Weak,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
+};
+
+use super::{
+    Offer, Rails, RailsConfig,
+    turn::{End, Event},
+};
+use crate::{
+    backend::{ConnectOptions, QueuePairAddress, TcpAddress, Transport},
+    endpoint::{
+        EndpointConfig, EndpointError,
+        devices::Devices,
+        handshake::{self, RESERVED},
+    },
+    lane::{LaneError, MINIMUM_RECEIVES, Message, MessageHandler, Route, RouteConfig, RouteId},
+    rail::RailId,
+    transfer::RouteFault,
+};
+
+/// Messages on rails are probes, which have no bytes.
+const MESSAGE_BYTES: usize = 8;
+
+/// Longest sleep, should a clock stand.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// What the keeper is asked for.
+#[derive(Debug)]
+pub(super) enum Job {
+    Open(RailId),
+    Close(RailId),
+    /// Bring [`Event::Time`] at this time since the epoch.
+    Timer(Duration),
+    /// Tell outcomes.
+    Tell(Vec<End>),
+}
+
+/// Opens routes on the endpoint's devices.
+pub(super) struct Maker {
+    devices: Arc<Devices>,
+    transport: Transport,
+    config: EndpointConfig,
+}
+
+impl Maker {
+    pub(super) fn new(devices: &Arc<Devices>, transport: Transport, config: &EndpointConfig) -> Self {
+        Self { devices: Arc::clone(devices), transport, config: config.clone() }
+    }
+
+    pub(super) const fn rails(&self) -> &RailsConfig {
+        &self.config.rails
+    }
+
+    fn open(&self, number: u16, queue_pairs: usize, watch: Watch) -> Result<Route, EndpointError> {
+        let lane = usize::from(number) % self.config.lanes;
+        let lane = self.devices.lane(self.transport, lane, &self.config)?;
+        Ok(lane.open_route(RouteConfig {
+            queue_pairs,
+            config: self.config.queue_pair,
+            handler: Some(Box::new(watch)),
+            memory: Some(self.devices.message_registrar(self.transport)),
+            message_receives: MINIMUM_RECEIVES,
+            message_bytes: MESSAGE_BYTES,
+        })?)
+    }
+
+    /// This host's address of a rail.
+    fn address(&self, number: u16) -> Option<IpAddr> {
+        let ours = &self.config.rails.addresses;
+        ours.get(usize::from(number) % ours.len().max(1)).copied()
+    }
+
+    /// What the peer is to reach this end of a rail at.
+    fn addresses(&self, route: &Route, number: u16) -> Vec<QueuePairAddress> {
+        let address = self.address(number);
+        let on_rail = |queue_pair: &QueuePairAddress| match (*queue_pair, address) {
+            (QueuePairAddress::Tcp(TcpAddress { mut socket, device, queue_pair }), Some(address)) => {
+                socket.set_ip(address);
+                QueuePairAddress::Tcp(TcpAddress { socket, device, queue_pair })
+            }
+            (other, _) => other,
+        };
+        route.addresses().iter().map(on_rail).collect()
+    }
+}
+
+/// Sees a rail's route go down.
+struct Watch {
+    rails: Weak<Rails>,
+    rail: RailId,
+}
+
+impl MessageHandler for Watch {
+    fn message(&mut self, _: RouteId, _: Message<'_>) {}
+
+    fn down(&mut self, _: RouteId, _: RouteFault) {
+        if let Some(rails) = self.rails.upgrade() {
+            rails.happen(Event::Lost(self.rail));
+        }
+    }
+}
+
+/// Starts the thread; it ends when the rails are gone.
+pub(super) fn start(rails: Weak<Rails>, jobs: Receiver<Job>) -> Result<(), EndpointError> {
+    let run = move || run(&rails, &jobs);
+    let spawned = thread::Builder::new().name("pmd-rails".to_owned()).spawn(run);
+    Ok(spawned.map(drop).map_err(LaneError::Thread)?)
+}
+
+fn run(rails: &Weak<Rails>, jobs: &Receiver<Job>) {
+    let mut timer: Option<Duration> = None;
+    loop {
+        let now = || rails.upgrade().map(|rails| rails.now());
+        let left = timer.map(|at| now().map_or(Duration::ZERO, |now| at.saturating_sub(now)));
+        let mut job = jobs.recv_timeout(left.map_or(LONGEST, |left| left.min(LONGEST)));
+        if let Ok(Job::Tell(ends)) = job {
+            ends.into_iter().for_each(End::tell);
+            job = Err(RecvTimeoutError::Timeout);
+        }
+        let Some(rails) = rails.upgrade() else { return tell_rest(jobs) };
+        match job {
+            Ok(Job::Timer(at)) => timer = Some(at),
+            Ok(Job::Open(rail)) => rails.open(rail),
+            Ok(Job::Close(rail)) => rails.close(rail),
+            Err(RecvTimeoutError::Disconnected) => return,
+            Ok(Job::Tell(_)) | Err(RecvTimeoutError::Timeout) => {}
+        }
+        if timer.is_some_and(|at| at <= rails.now()) {
+            timer = None;
+            rails.happen(Event::Time);
+        }
+    }
+}
+
+/// The rails are gone, and nobody but this thread knows of these outcomes.
+fn tell_rest(jobs: &Receiver<Job>) {
+    for job in jobs.try_iter() {
+        if let Job::Tell(ends) = job {
+            ends.into_iter().for_each(End::tell);
+        }
+    }
+}
+
+impl Rails {
+    /// Opens a rail at both ends.
+    fn open(&self, rail: RailId) {
+        let opened = self.open_both(rail).is_ok();
+        self.happen(if opened { Event::Opened(rail) } else { Event::Lost(rail) });
+    }
+
+    fn open_both(&self, rail: RailId) -> Result<(), EndpointError> {
+        let maker = &self.maker;
+        let route = maker.open(rail.number, maker.config.queue_pairs, self.watch(rail))?;
+        self.keep(rail, &route);
+        let offer =
+            Offer { number: rail.number, life: rail.life, addresses: maker.addresses(&route, rail.number) };
+        let answer =
+            self.connection.request(RESERVED.offer, handshake::encode(&offer), maker.config.patience)?;
+        let theirs = handshake::decode::<Vec<QueuePairAddress>>(&answer)?;
+        self.connect(&route, theirs, rail.number)
+    }
+
+    /// Opens this end of a rail whose other end has these addresses, and tells this one's.
+    pub(super) fn open_ours(
+        &self,
+        rail: RailId,
+        theirs: &[QueuePairAddress],
+    ) -> Result<Vec<QueuePairAddress>, EndpointError> {
+        let limit = self.maker.config.queue_pairs.max(MOST_QUEUE_PAIRS);
+        if theirs.len() > limit {
+            return Err(EndpointError::Routes {
+                routes: 1,
+                queue_pairs: theirs.len(),
+                route_limit: 1,
+                queue_pair_limit: limit,
+            });
+        }
+        let route = self.maker.open(rail.number, theirs.len(), self.watch(rail))?;
+        self.keep(rail, &route);
+        self.connect(&route, theirs.to_vec(), rail.number)?;
+        Ok(self.maker.addresses(&route, rail.number))
+    }
+
+    fn connect(
+        &self,
+        route: &Route,
+        mut theirs: Vec<QueuePairAddress>,
+        number: u16,
+    ) -> Result<(), EndpointError> {
+        for address in &mut theirs {
+            *address = address.seen_from(self.connection.remote());
+        }
+        let connect = self.maker.config.connect;
+        let source = self.maker.address(number).or(connect.source);
+        Ok(route.connect(&theirs, &ConnectOptions { source, ..connect })?)
+    }
+
+    fn keep(&self, rail: RailId, route: &Route) {
+        if let Some(place) = self.routes().get_mut(usize::from(rail.number)) {
+            *place = Some((rail, route.clone()));
+        }
+    }
+
+    fn watch(&self, rail: RailId) -> Watch {
+        Watch { rails: self.this.clone(), rail }
+    }
+
+    /// Closes this end of a rail. When that returns everything on it has come back.
+    fn close(&self, rail: RailId) {
+        if let Some(route) = self.route(rail) {
+            route.fail(RouteFault::Disconnected);
+            // A queue pair that the device does not give back is drained all the same.
+            let _ = route.close();
+            self.routes()[usize::from(rail.number)] = None;
+        }
+        self.happen(Event::Closed(rail));
+    }
+}
+
+/// Queue pairs of a rail that a peer may ask for.
+const MOST_QUEUE_PAIRS: usize = 16;

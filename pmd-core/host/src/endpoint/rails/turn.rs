@@ -1,0 +1,465 @@
+//! One turn: events into the bundle, actions out of it.
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, PoisonError, TryLockError, mpsc::SendError},
+    time::{Duration, Instant},
+};
+
+use super::{RailReport, Rails, Word, chunks, keeper::Job};
+use crate::{
+    endpoint::handshake::{self, RESERVED},
+    lane::Route,
+    rail::{Action, Bundle, ChunkId, Fate, RailId, RailSet, RailState, Request, TransferId},
+    transfer::{
+        Completer, Direction, Notification, Observer, Outcome, Priority, RouteFault, SubmitError, Transfer,
+        TransferEnd, TransferError, TransferObserver, TransferOptions, WorkList, WorkListBuilder,
+        WorkListLimits,
+    },
+};
+
+/// Pause before a notification is posted again for which the lane's ring was full.
+const AGAIN: Duration = Duration::from_millis(1);
+
+/// A transfer on its way to the bundle.
+#[derive(Debug)]
+pub(super) struct Submission {
+    pub(super) completer: Completer,
+    pub(super) work: Arc<WorkList>,
+    pub(super) options: TransferOptions,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub(super) enum Event {
+    Submitted(Box<Submission>),
+    /// Transfers were asked to stop.
+    Stops,
+    /// What was posted on a rail has ended.
+    Ended {
+        rail: RailId,
+        load: Load,
+        outcome: Result<Outcome, TransferError>,
+    },
+    Opened(RailId),
+    Lost(RailId),
+    Closed(RailId),
+    Heard(RailId),
+    PeerDown,
+    /// A timer has come.
+    Time,
+}
+
+/// What a transfer of a lane carries for a bundle.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Load {
+    Chunk(ChunkId),
+    Notification(TransferId),
+    Probe,
+}
+
+/// Who tells the outcomes of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Telling {
+    /// Whoever has the turn.
+    Here,
+    /// The keeper.
+    Keeper,
+}
+
+/// What a turn has hold of.
+#[derive(Debug)]
+pub(super) struct State {
+    bundle: Bundle<TransferError>,
+    running: BTreeMap<TransferId, Running>,
+    /// Notifications for which there was no room.
+    unsent: Vec<(RailId, TransferId)>,
+    /// By rail.
+    carried: Vec<Carried>,
+    /// What the keeper was asked for last.
+    timer: Option<Duration>,
+}
+
+/// What has landed over a rail in all of its lives.
+#[derive(Clone, Copy, Debug, Default)]
+struct Carried {
+    bytes: u64,
+    chunks: u64,
+}
+
+/// A transfer that has not ended.
+#[derive(Debug)]
+struct Running {
+    completer: Completer,
+    work: Arc<WorkList>,
+    options: TransferOptions,
+    chunks: Vec<Range<u32>>,
+    /// Chunks on rails.
+    in_hand: BTreeMap<u32, Transfer>,
+}
+
+/// An end to be told, once nothing is held.
+#[derive(Debug)]
+pub(super) struct End {
+    running: Running,
+    outcome: Result<Outcome, TransferError>,
+    /// Chunks from the first on that have landed.
+    landed: u32,
+}
+
+impl State {
+    pub(super) fn new(bundle: Bundle<TransferError>, rails: usize) -> Self {
+        let carried = vec![Carried::default(); rails];
+        Self { bundle, running: BTreeMap::new(), unsent: Vec::new(), carried, timer: None }
+    }
+
+    pub(super) fn has_rail(&mut self) -> bool {
+        (0..self.carried.len() as u16).any(|number| self.bundle.state(number) == Some(RailState::Up))
+    }
+
+    pub(super) fn offered(&mut self, rail: RailId) -> bool {
+        self.bundle.offered(rail)
+    }
+
+    pub(super) fn report(&mut self) -> Vec<RailReport> {
+        let report = |(number, &Carried { bytes, chunks }): (u16, &Carried)| {
+            let lives = self.bundle.rail(number)?.life;
+            let (state, load) = (self.bundle.state(number)?, self.bundle.load(number)?);
+            (lives > 0).then_some(RailReport { number, state, lives, bytes, chunks, rate: load.rate() })
+        };
+        (0..).zip(&self.carried).filter_map(report).collect()
+    }
+
+    /// Nobody is left to go on.
+    pub(super) fn abandon(&mut self, error: TransferError) {
+        for running in std::mem::take(&mut self.running).into_values() {
+            running.completer.complete(Err(error), 0);
+        }
+    }
+}
+
+impl Rails {
+    /// Time since the epoch of the bundle.
+    pub(super) fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// Deals with all events, unless another thread is at that.
+    pub(super) fn turn(&self, telling: Telling) {
+        loop {
+            let mut state = match self.state.try_lock() {
+                Ok(state) => state,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                // Whoever has it looks at the queue again after letting go.
+                Err(TryLockError::WouldBlock) => return,
+            };
+            let mut ends = Vec::new();
+            loop {
+                let events = std::mem::take(&mut *self.queue());
+                if events.is_empty() {
+                    break;
+                }
+                events.into_iter().for_each(|event| self.take_in(&mut state, event));
+                self.act(&mut state, &mut ends);
+            }
+            self.set_timer(&mut state);
+            drop(state);
+            self.tell(ends, telling);
+            if self.queue().is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn tell(&self, ends: Vec<End>, telling: Telling) {
+        if ends.is_empty() {
+            return;
+        }
+        let left = match telling {
+            Telling::Here => ends,
+            // Without a keeper there is nobody but this thread.
+            Telling::Keeper => match self.keeper.send(Job::Tell(ends)) {
+                Err(SendError(Job::Tell(ends))) => ends,
+                _ => return,
+            },
+        };
+        left.into_iter().for_each(End::tell);
+    }
+
+    fn queue(&self) -> std::sync::MutexGuard<'_, Vec<Event>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_in(&self, state: &mut State, event: Event) {
+        let now = self.now();
+        match event {
+            Event::Submitted(submission) => self.submitted(state, *submission),
+            Event::Stops => {
+                let asked = |running: &Running| running.completer.cancel_requested();
+                state.fail(asked, TransferError::Cancelled);
+            }
+            Event::Ended { rail, load, outcome } => self.ended(state, rail, load, outcome),
+            Event::Opened(rail) => state.bundle.opened(rail),
+            Event::Lost(rail) => state.bundle.lost(rail),
+            Event::Closed(rail) => state.bundle.closed(rail, now),
+            Event::Heard(rail) => state.bundle.heard(rail, now),
+            Event::PeerDown => state.bundle.peer_down(TransferError::PeerDown),
+            Event::Time => {
+                state.timer = None;
+                let at = Instant::now();
+                let late =
+                    |running: &Running| running.options.deadline.is_some_and(|deadline| deadline <= at);
+                state.fail(late, TransferError::DeadlineExceeded);
+                for (rail, transfer) in std::mem::take(&mut state.unsent) {
+                    self.notify(state, rail, transfer);
+                }
+            }
+        }
+    }
+
+    fn submitted(&self, state: &mut State, submission: Submission) {
+        let Submission { completer, work, options } = submission;
+        let chunks = chunks::cut(&work, self.config.chunk);
+        let bytes: Vec<u64> = chunks.iter().map(|entries| chunks::bytes(&work, entries)).collect();
+        let id = state.bundle.submit(&Request {
+            chunks: &bytes,
+            direction: work.direction(),
+            notify: options.notify.is_some(),
+            priority: options.priority,
+            near: RailSet::ALL,
+        });
+        let running = Running { completer, work, options, chunks, in_hand: BTreeMap::new() };
+        state.running.insert(id, running);
+    }
+
+    fn ended(&self, state: &mut State, rail: RailId, load: Load, outcome: Result<Outcome, TransferError>) {
+        let now = self.now();
+        let fate = |error| self.fate(rail, error);
+        match load {
+            Load::Chunk(chunk) => {
+                let running = state.running.get_mut(&chunk.transfer);
+                let range = running.and_then(|running| {
+                    running.in_hand.remove(&chunk.index);
+                    running.chunks.get(chunk.index as usize).cloned()
+                });
+                let first = range.map_or(0, |range| range.start);
+                match outcome {
+                    Ok(Outcome { bytes }) => {
+                        if let Some(carried) = state.carried.get_mut(usize::from(rail.number)) {
+                            carried.bytes += bytes;
+                            carried.chunks += 1;
+                        }
+                        state.bundle.landed(rail, chunk, now);
+                    }
+                    Err(error) => state.bundle.returned(rail, chunk, fate(shifted(error, first)), now),
+                }
+            }
+            Load::Notification(transfer) => match outcome {
+                Ok(_) => state.bundle.notified(rail, transfer),
+                // It went over another route, which is not made again: it fails with that.
+                Err(error) => state.bundle.unnotified(rail, transfer, Fate::Stopped(error)),
+            },
+            Load::Probe => match outcome {
+                Ok(_) => {
+                    let RailId { number, life } = rail;
+                    tracing::info!(peer = %self.connection.remote(), rail = number, life, "rail up");
+                    state.bundle.answered(rail);
+                }
+                Err(_) => state.bundle.lost(rail),
+            },
+        }
+    }
+
+    /// What the failure of a chunk means.
+    fn fate(&self, rail: RailId, error: TransferError) -> Fate<TransferError> {
+        if error.is_route_down() {
+            return Fate::Lost(error);
+        }
+        // Stopped within the lane's time of grace, all that was posted has been answered for. Otherwise its route was taken down.
+        let is_down = self.route(rail).is_none_or(|route| route.fault().is_some());
+        let stopped = matches!(
+            error,
+            TransferError::Cancelled | TransferError::DeadlineExceeded | TransferError::Refused { .. }
+        );
+        if stopped && !is_down { Fate::Stopped(error) } else { Fate::Failed(error) }
+    }
+
+    fn act(&self, state: &mut State, ends: &mut Vec<End>) {
+        while let Some(action) = state.bundle.poll(self.now()) {
+            match action {
+                Action::Post { rail, chunk } => self.post(state, rail, chunk),
+                Action::Notify { rail, transfer, .. } => self.notify(state, rail, transfer),
+                Action::Probe { rail } => self.probe(rail),
+                // A keeper that is gone goes with the rails.
+                Action::Open { rail } => drop(self.keeper.send(Job::Open(rail))),
+                Action::Close { rail } => {
+                    self.log_lost(rail);
+                    drop(self.keeper.send(Job::Close(rail)));
+                }
+                Action::Tell { rail } => {
+                    let word = Word { number: rail.number, life: rail.life };
+                    // A connection that cannot take it is down.
+                    drop(self.connection.event(RESERVED.word, handshake::encode(&word)));
+                }
+                Action::Stop { transfer } => {
+                    if let Some(running) = state.running.get(&transfer) {
+                        running.in_hand.values().for_each(Transfer::request_cancel);
+                    }
+                }
+                Action::Finish { transfer, outcome, landed } => {
+                    let running = state.running.remove(&transfer);
+                    let outcome = outcome.map(|bytes| Outcome { bytes });
+                    ends.extend(running.map(|running| End { running, outcome, landed }));
+                }
+            }
+        }
+    }
+
+    /// That rails go with their peer is no news.
+    fn log_lost(&self, RailId { number, life }: RailId) {
+        if self.connection.down_reason().is_none() {
+            tracing::warn!(peer = %self.connection.remote(), rail = number, life, "rail lost");
+        }
+    }
+
+    fn post(&self, state: &mut State, rail: RailId, chunk: ChunkId) {
+        let Some(running) = state.running.get_mut(&chunk.transfer) else { return };
+        let range = running.chunks[chunk.index as usize].clone();
+        let part = Arc::new(running.work.part(range.start as usize..range.end as usize));
+        let options = TransferOptions {
+            deadline: running.options.deadline,
+            priority: running.options.priority,
+            ..TransferOptions::default()
+        };
+        match self.submit_on(self.route(rail), &part, options, rail, Load::Chunk(chunk)) {
+            Ok(transfer) => {
+                running.in_hand.insert(chunk.index, transfer);
+            }
+            Err(error) => {
+                state.bundle.refused(rail, chunk, self.now());
+                if !matches!(error, SubmitError::Full(_)) {
+                    state.bundle.lost(rail);
+                }
+            }
+        }
+    }
+
+    /// Notifications go over the route that carries all other messages.
+    fn notify(&self, state: &mut State, rail: RailId, transfer: TransferId) {
+        let Some(running) = state.running.get(&transfer) else { return };
+        let options = TransferOptions {
+            notify: running.options.notify.clone(),
+            deadline: running.options.deadline,
+            priority: Priority::High,
+            ..TransferOptions::default()
+        };
+        let load = Load::Notification(transfer);
+        match self.submit_on(Some(self.primary.clone()), &nothing(), options, rail, load) {
+            Ok(_) => {}
+            Err(SubmitError::Full(_)) => state.unsent.push((rail, transfer)),
+            Err(error) => {
+                let fault = match error {
+                    SubmitError::RouteFailed(fault) => fault,
+                    _ => RouteFault::Disconnected,
+                };
+                state.bundle.unnotified(rail, transfer, Fate::Stopped(fault.transfer_error()));
+            }
+        }
+    }
+
+    fn probe(&self, rail: RailId) {
+        let options = TransferOptions {
+            notify: Some(Notification { bytes: Vec::new(), immediate: None }),
+            deadline: Some(Instant::now() + self.config.probe),
+            ..TransferOptions::default()
+        };
+        if self.submit_on(self.route(rail), &nothing(), options, rail, Load::Probe).is_err() {
+            self.queue().push(Event::Lost(rail));
+        }
+    }
+
+    fn submit_on(
+        &self,
+        route: Option<Route>,
+        work: &Arc<WorkList>,
+        options: TransferOptions,
+        rail: RailId,
+        load: Load,
+    ) -> Result<Transfer, SubmitError> {
+        let route = route.ok_or(SubmitError::RouteFailed(RouteFault::Closed))?;
+        let rails = self.this.upgrade().ok_or(SubmitError::RouteFailed(RouteFault::Closed))?;
+        let observer = Some(Observer(Arc::new(Watcher { rails, rail, load })));
+        route.submit(work, TransferOptions { observer, ..options })
+    }
+
+    fn set_timer(&self, state: &mut State) {
+        let now = self.now();
+        let deadlines = state.running.values().filter_map(|running| running.options.deadline);
+        let deadline = deadlines.min().map(|at| at.saturating_duration_since(self.epoch));
+        let unsent = (!state.unsent.is_empty()).then(|| now + AGAIN);
+        let next = [state.bundle.next_timer(), deadline.map(|at| at.max(now + AGAIN)), unsent]
+            .into_iter()
+            .flatten()
+            .min();
+        if let Some(at) = next
+            && state.timer.is_none_or(|timer| at < timer)
+        {
+            state.timer = Some(at);
+            drop(self.keeper.send(Job::Timer(at)));
+        }
+    }
+}
+
+impl State {
+    fn fail(&mut self, which: impl Fn(&Running) -> bool, error: TransferError) {
+        let failed = self.running.iter().filter(|(_, running)| which(running));
+        for id in failed.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.bundle.fail(id, error);
+        }
+    }
+}
+
+impl End {
+    /// Gives the outcome, and with it everything that was kept alive.
+    pub(super) fn tell(self) {
+        let Self { running: Running { completer, work, options, chunks, in_hand }, outcome, landed } = self;
+        let entries =
+            landed.checked_sub(1).and_then(|last| chunks.get(last as usize)).map_or(0, |range| range.end);
+        // Before the outcome: who has it may count on nothing being held any more.
+        drop((work, options, in_hand));
+        completer.complete(outcome, entries);
+    }
+}
+
+/// Brings the end of what was posted for a bundle.
+struct Watcher {
+    rails: Arc<Rails>,
+    rail: RailId,
+    load: Load,
+}
+
+impl TransferObserver for Watcher {
+    fn ended(&self, end: TransferEnd) {
+        self.rails.happen(Event::Ended { rail: self.rail, load: self.load, outcome: end.outcome });
+    }
+}
+
+/// A list of no work: for what is only notified.
+fn nothing() -> Arc<WorkList> {
+    Arc::new(WorkListBuilder::new(Direction::Write, WorkListLimits::default()).finish())
+}
+
+/// An error of a part, as one of the whole list.
+fn shifted(error: TransferError, first: u32) -> TransferError {
+    match error {
+        TransferError::Failed { syndrome, vendor, entry, remote } => {
+            TransferError::Failed { syndrome, vendor, entry: entry + first, remote }
+        }
+        TransferError::Device { fault, entry, remote } => {
+            TransferError::Device { fault, entry: entry + first, remote }
+        }
+        TransferError::Refused { entry, error } => TransferError::Refused { entry: entry + first, error },
+        other => other,
+    }
+}

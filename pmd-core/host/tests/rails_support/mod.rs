@@ -1,0 +1,320 @@
+//! A relay on a rail's way, which can be cut, fall silent and come back; and two endpoints with two rails between them.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use pmd_core::{
+    memory::{Access, RemoteAddress},
+    sync::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst},
+};
+use pmd_host::{
+    backend::Transport,
+    endpoint::{
+        Endpoint, EndpointConfig, Peer, PeerService, RailReport, RailsConfig, Registered, TransportChoice,
+    },
+    lane::Message,
+    rail::{BundleConfig, RailState},
+    soft::{Arena, ArenaOptions, DeviceConfig, TcpConfig},
+    transfer::{Direction, LocalPiece, WorkList, WorkListBuilder, WorkListLimits},
+};
+
+/// Time for anything at all.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The arenas of a scene.
+pub(crate) const LENGTH: usize = 32 << 20;
+
+/// The size of chunks, and of the work requests in them.
+pub(crate) const CHUNK: usize = 1 << 20;
+
+const THROUGH: u32 = 0;
+const SILENT: u32 = 1;
+const CUT: u32 = 2;
+
+/// Carries the streams of one address to another.
+pub(crate) struct Relay(Arc<Shared>);
+
+struct Shared {
+    address: SocketAddr,
+    target: SocketAddr,
+    mode: AtomicU32,
+    /// Bytes after which the mode changes by itself, and to what.
+    left: AtomicU64,
+    then: AtomicU32,
+    ended: AtomicBool,
+    streams: Mutex<Vec<TcpStream>>,
+}
+
+impl Relay {
+    /// Listens at any port of `at` and carries to the same port of `target`.
+    pub(crate) fn start(at: Ipv4Addr, target: Ipv4Addr) -> Self {
+        let listener = TcpListener::bind((at, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            address,
+            target: SocketAddr::new(target.into(), address.port()),
+            mode: AtomicU32::new(THROUGH),
+            left: AtomicU64::new(u64::MAX),
+            then: AtomicU32::new(THROUGH),
+            ended: AtomicBool::new(false),
+            streams: Mutex::default(),
+        });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || accepting.accept(&listener));
+        Self(shared)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.0.address.port()
+    }
+
+    /// After so many bytes all streams break, and new ones are hung up on.
+    pub(crate) fn cut_after(&self, bytes: u64) {
+        self.0.then.store(CUT, SeqCst);
+        self.0.left.store(bytes, SeqCst);
+    }
+
+    /// After so many bytes nothing comes through, and nobody is told.
+    pub(crate) fn silence_after(&self, bytes: u64) {
+        self.0.then.store(SILENT, SeqCst);
+        self.0.left.store(bytes, SeqCst);
+    }
+
+    pub(crate) fn is_through(&self) -> bool {
+        self.0.mode.load(SeqCst) == THROUGH
+    }
+
+    /// Streams pass again.
+    pub(crate) fn heal(&self) {
+        self.0.left.store(u64::MAX, SeqCst);
+        self.0.mode.store(THROUGH, SeqCst);
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.0.ended.store(true, SeqCst);
+        self.0.hang_up();
+        let _ = TcpStream::connect(self.0.address);
+    }
+}
+
+impl Shared {
+    fn accept(self: Arc<Self>, listener: &TcpListener) {
+        while let Ok((near, _)) = listener.accept() {
+            if self.ended.load(SeqCst) {
+                return;
+            }
+            if self.mode.load(SeqCst) == CUT {
+                continue;
+            }
+            let Ok(far) = TcpStream::connect(self.target) else { continue };
+            for (from, to) in [(&near, &far), (&far, &near)] {
+                let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                let shared = Arc::clone(&self);
+                thread::spawn(move || shared.carry(from, to));
+            }
+            self.streams.lock().unwrap_or_else(PoisonError::into_inner).extend([near, far]);
+        }
+    }
+
+    fn carry(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut bytes = vec![0; 64 << 10];
+        from.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        to.set_nodelay(true).unwrap();
+        while !self.ended.load(SeqCst) {
+            if self.mode.load(SeqCst) == SILENT {
+                thread::sleep(Duration::from_millis(5));
+                continue;
+            }
+            let count = match from.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+                Err(_) => break,
+            };
+            if to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+            self.count(count as u64);
+        }
+        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    }
+
+    fn count(&self, bytes: u64) {
+        let take = |left: u64| (left != u64::MAX).then(|| left.saturating_sub(bytes));
+        if self.left.fetch_update(SeqCst, SeqCst, take).is_ok_and(|left| left <= bytes) {
+            let mode = self.then.load(SeqCst);
+            self.mode.store(mode, SeqCst);
+            if mode == CUT {
+                self.hang_up();
+            }
+        }
+    }
+
+    fn hang_up(&self) {
+        for stream in self.streams.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Counts messages.
+#[derive(Default)]
+pub(crate) struct Inbox(Mutex<Vec<Vec<u8>>>);
+
+impl Inbox {
+    pub(crate) fn messages(&self) -> Vec<Vec<u8>> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl PeerService for Inbox {
+    fn message(&self, _: &Peer, message: Message<'_>) {
+        self.0.lock().unwrap().push(message.bytes.to_vec());
+    }
+}
+
+/// One endpoint: rail 0 reaches it directly, rail 1 through the relay.
+pub(crate) struct End {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) relay: Relay,
+    pub(crate) arena: Arena,
+    pub(crate) registered: Registered,
+}
+
+impl End {
+    fn open(number: u8, rails: usize, stall: Duration) -> Self {
+        // Another socket may have the port of the relay on the other address: then a new relay has another.
+        let mut tries = 0..20;
+        loop {
+            let (direct, relayed) = (Ipv4Addr::new(127, 0, 1, number), Ipv4Addr::new(127, 0, 2, number));
+            let relay = Relay::start(relayed, direct);
+            let mut tcp = TcpConfig::default();
+            tcp.listen = SocketAddr::new(direct.into(), relay.port());
+            let bundle = BundleConfig { stall, reopen: Duration::from_millis(50), ..BundleConfig::default() };
+            let addresses: Vec<IpAddr> = vec![direct.into(), relayed.into()];
+            let chunk = CHUNK as u64;
+            let config = EndpointConfig {
+                name: format!("end {number}"),
+                listen: Some(([127, 0, 0, 1], 0).into()),
+                transport: TransportChoice::Only(Transport::Tcp),
+                soft: DeviceConfig { tcp: Some(tcp), ..DeviceConfig::default() },
+                rails: RailsConfig {
+                    count: rails,
+                    addresses,
+                    from: 2 * chunk,
+                    chunk,
+                    bundle,
+                    ..RailsConfig::default()
+                },
+                ..EndpointConfig::default()
+            };
+            let inbox = Arc::new(Inbox::default());
+            match Endpoint::open(config, Arc::clone(&inbox) as Arc<dyn PeerService>) {
+                Ok(endpoint) => {
+                    let arena = endpoint.allocate(LENGTH, ArenaOptions::default()).unwrap();
+                    let registered = endpoint.register(&arena, Access::READ_WRITE).unwrap();
+                    return Self { endpoint, inbox, relay, arena, registered };
+                }
+                Err(error) => assert!(tries.next().is_some(), "{error}"),
+            }
+        }
+    }
+
+    pub(crate) fn fill(&self, seed: u64) {
+        self.words(|index, word| *word = content(seed, index));
+    }
+
+    pub(crate) fn holds(&self, seed: u64) -> bool {
+        let mut right = true;
+        self.words(|index, word| right &= *word == content(seed, index));
+        right
+    }
+
+    /// Looks at all words of the arena, on which there is no transfer.
+    fn words(&self, mut each: impl FnMut(u64, &mut u64)) {
+        // SAFETY: the arena has so many bytes, is aligned to pages, and no transfer is on it.
+        let words = unsafe { std::slice::from_raw_parts_mut(self.arena.as_ptr().cast::<u64>(), LENGTH / 8) };
+        (0..).zip(words).for_each(|(index, word)| each(index, word));
+    }
+}
+
+fn content(seed: u64, index: u64) -> u64 {
+    (index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ seed
+}
+
+/// The end that opens rails, the end that awaits them, and each as the other's peer.
+pub(crate) struct Scene {
+    pub(crate) near: End,
+    pub(crate) far: End,
+    pub(crate) peer: Peer,
+}
+
+impl Scene {
+    /// No rail is lost for being slow: the machine may be.
+    pub(crate) fn new() -> Self {
+        Self::stalling(PATIENCE)
+    }
+
+    /// A rail is lost that shows no progress for this long.
+    pub(crate) fn stalling(stall: Duration) -> Self {
+        let (near, far) = (End::open(1, 2, stall), End::open(2, 0, stall));
+        let peer = near.endpoint.connect(far.endpoint.local_address().unwrap()).unwrap();
+        let scene = Self { near, far, peer };
+        scene.until_up();
+        scene
+    }
+
+    /// The other end's view.
+    pub(crate) fn back(&self) -> Peer {
+        self.far.endpoint.peers()[0].clone()
+    }
+
+    /// Waits until both rails are up at both ends.
+    pub(crate) fn until_up(&self) {
+        let up = |peer: &Peer| {
+            let reports = peer.rail_reports();
+            reports.len() == 2 && reports.iter().all(|report| report.state == RailState::Up)
+        };
+        until("both rails", || up(&self.peer) && up(&self.back()));
+    }
+
+    pub(crate) fn relays(&self) -> [&Relay; 2] {
+        [&self.near.relay, &self.far.relay]
+    }
+
+    /// All of the arena, in work requests of a chunk each, between the near end and the far one.
+    pub(crate) fn work(&self, direction: Direction) -> Arc<WorkList> {
+        whole(&self.near, &self.far, direction)
+    }
+
+    pub(crate) fn rail(&self, number: usize) -> RailReport {
+        self.peer.rail_reports()[number]
+    }
+}
+
+pub(crate) fn whole(from: &End, to: &End, direction: Direction) -> Arc<WorkList> {
+    let limits = WorkListLimits { max_message: CHUNK as u32, ..WorkListLimits::default() };
+    let mut work = WorkListBuilder::new(direction, limits);
+    let key = from.registered.local_key(Transport::Tcp).unwrap();
+    let local = LocalPiece { address: from.registered.address(), length: LENGTH as u64, key };
+    let key = to.registered.remote_key(Transport::Tcp).unwrap();
+    work.push(local, RemoteAddress { address: to.registered.address(), key });
+    Arc::new(work.finish())
+}
+
+/// Waits until something is so.
+pub(crate) fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is() {
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,47 @@
+//! The commands between hosts, as a user runs them: network namespaces, veth, and a switch that loses, delays and cuts off.
+//! The work is `verification/hosts`. Run by the `hosts` suite.
+
+use std::time::{Duration, Instant};
+
+use crate::count::{Count, Tally};
+use crate::process::{Ended, Task};
+use crate::suite::{Journal, Workspace};
+
+/// What makes namespaces and devices.
+pub(crate) const PACKAGES: &[&str] = &["iproute2"];
+
+/// With this the program says that this machine, or this user, can make no hosts.
+const NOT_HERE: i32 = 3;
+
+/// Builds, and runs every case. Where there can be no hosts the suite is skipped, with the reason.
+pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Duration) -> Tally {
+    let deadline = Instant::now() + limit;
+    let programs = ["hosts", "kv", "af"].into_iter().flat_map(|program| ["--bin", program]);
+    let build = workspace.cargo().args(["build", "--workspace"]).args(programs);
+    let cases = Task::new(workspace.target.join("debug/hosts"), &workspace.root);
+    if !run(build, deadline, journal).is_some_and(|ended| ended.succeeded()) {
+        journal.fail("the programs do not build");
+        return Tally::default();
+    }
+    let Some(ended) = run(cases, deadline, journal) else { return Tally::default() };
+    if ended.status.and_then(|status| status.code()) == Some(NOT_HERE) {
+        journal.skip(ended.stderr.trim());
+    } else if !ended.succeeded() {
+        journal.fail(format!("hosts: {}", ended.describe()));
+    }
+    Count::TestResults.of(&ended, &workspace.root)
+}
+
+fn run(task: Task, deadline: Instant, journal: &mut Journal<'_>) -> Option<Ended> {
+    journal.line(format!("$ {}", task.line()));
+    match task.clone().limit(deadline.saturating_duration_since(Instant::now())).run(journal.watch()) {
+        Ok(ended) => {
+            journal.output(&ended.output);
+            Some(ended)
+        }
+        Err(error) => {
+            journal.fail(format!("{} does not start: {error}", task.line()));
+            None
+        }
+    }
+}
