@@ -51,17 +51,17 @@ const HEADERS: &[&str] =
 /// All suites, in the order in which `all` runs them: the quickest answers first.
 pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
     let mut suites = vec![
-        commands("format", "rustfmt changes nothing", &[], 120, format(workspace)),
-        own("style", "lengths, safety comments, leftovers, facades, the fixed top level", 60, check_style),
-        commands("clippy", "no lint of any target warns", &[], 600, clippy(workspace)),
-        commands("unit", "unit, property and integration tests pass", &[], 1200, unit(workspace)),
-        commands("docs", "documentation builds and its examples run", &[], 600, docs(workspace)),
+        commands("format", "rustfmt changes nothing", &[], 180, format(workspace)),
+        own("style", "lengths, safety comments, leftovers, facades, the fixed top level", 120, check_style),
+        commands("clippy", "no lint of any target warns", &[], 1200, clippy(workspace)),
+        commands("unit", "unit, property and integration tests pass", &[], 2400, unit(workspace)),
+        commands("docs", "documentation builds and its examples run", &[], 1200, docs(workspace)),
         Suite {
             packages: VERBS,
             ..own(
                 "mutants",
                 "each planted fault is caught by the check that is there for it",
-                900,
+                1800,
                 mutants::check,
             )
         },
@@ -69,15 +69,15 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
             "bindings",
             "committed bindings are what the headers give",
             HEADERS,
-            300,
+            600,
             bindings(workspace),
         ),
-        commands("verbs", "the bindings work with the installed libraries", VERBS, 300, verbs(workspace)),
+        commands("verbs", "the bindings work with the installed libraries", VERBS, 600, verbs(workspace)),
         commands(
             "conformance",
             "every back end without a NIC passes the one suite of cases",
             &[],
-            600,
+            1200,
             conformance(workspace),
         ),
     ];
@@ -87,7 +87,7 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
         ..own(
             "capi",
             "programs in C and C++ compile without a warning, and move blocks between processes",
-            600,
+            1200,
             capi::check,
         )
     });
@@ -97,7 +97,7 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
         ..own(
             "python",
             "pip installs the Python packages, their tests pass, and their examples run as processes",
-            600,
+            1200,
             python::check,
         )
     });
@@ -106,17 +106,17 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
         "nixl",
         "the plugin works in the agent of NIXL's wheel, between processes, and in no other release's",
         NIXL,
-        600,
+        1200,
         nixl(workspace),
     ));
     suites.push(commands(
         "counts",
         "posting, polling, planning and the soft HCA take no more instructions than they did, and no more for many blocks",
         COUNTER,
-        300,
+        600,
         counts(workspace),
     ));
-    suites.push(own("demo", "a cache moves and a model runs, verified; nothing is left", 600, demo::check));
+    suites.push(own("demo", "a cache moves and a model runs, verified; nothing is left", 1200, demo::check));
     suites
 }
 
@@ -127,14 +127,14 @@ fn many_nodes(workspace: &Workspace) -> [Suite; 2] {
             "membership",
             "processes find each other through etcd, and lose nothing when it is killed and started again",
             ETCD,
-            300,
+            600,
             membership(workspace),
         ),
         commands(
             "simulate",
             "hundreds of nodes find each other, link and move their bytes, whatever dies or is cut, in simulated time",
             &[],
-            600,
+            1200,
             simulated(workspace),
         ),
     ]
@@ -143,38 +143,38 @@ fn many_nodes(workspace: &Workspace) -> [Suite; 2] {
 /// Those with a target folder of their own, which go beside the others. So does `softroce`, whose guest does the work.
 fn beside(workspace: &Workspace) -> impl Iterator<Item = Suite> {
     let suites = [
-        commands("no_std", "pmd-core links and works without std or libc", &[], 300, no_std(workspace)),
-        commands("loom", "models of rings, queues and protocols hold always", &[], 900, loom(workspace)),
-        own("weaken", "every ordering and barrier is needed by a model", 900, weaken::check),
+        commands("no_std", "pmd-core links and works without std or libc", &[], 600, no_std(workspace)),
+        commands("loom", "models of rings, queues and protocols hold always", &[], 1800, loom(workspace)),
+        own("weaken", "every ordering and barrier is needed by a model", 1800, weaken::check),
         commands(
             "accelerators",
             "every accelerator passes the one suite of cases on a stand-in for its runtime, and the commands run on it",
             HIP,
-            600,
+            1200,
             accelerators::steps(workspace),
         ),
         own(
             "tsan",
             "rings and soft HCA have no data race that the thread sanitiser sees",
-            900,
+            1800,
             sanitise::threads,
         ),
         own(
             "asan",
             "rings and back ends touch no memory but theirs, and leak none",
-            900,
+            1800,
             sanitise::addresses,
         ),
         Suite {
             packages: FUZZER,
-            ..own("fuzz", "parsers, planner and queues survive hostile input for a while", 900, fuzz::check)
+            ..own("fuzz", "parsers, planner and queues survive hostile input for a while", 1800, fuzz::check)
         },
         Suite {
             packages: hosts::PACKAGES,
             ..own(
                 "hosts",
                 "kv and af work between hosts, where packets are lost, links break and peers vanish",
-                600,
+                1200,
                 hosts::check,
             )
         },
@@ -190,25 +190,26 @@ fn on_devices(workspace: &Workspace) -> Vec<Suite> {
             ..own(
                 "connectx",
                 "Debian's tools and both NIC back ends work on a simulated ConnectX that checks them",
-                900,
+                1800,
                 connectx_suite::check,
             )
         },
-        commands("bytes", "queue entries equal libmlx5's, byte by byte", PROVIDERS, 300, bytes(workspace)),
+        commands("bytes", "queue entries equal libmlx5's, byte by byte", PROVIDERS, 600, bytes(workspace)),
         commands(
             "interop",
             "our driver exchanges data with ibv_rc_pingpong and with a verbs program in C",
             PEERS,
-            400,
+            800,
             interop(workspace),
         ),
         Suite {
             name: "softroce",
             proves: "the verbs back end and Debian's tools work on soft-RoCE, with lost and harmed packets too",
             packages: softroce::PACKAGES,
-            limit: Duration::from_secs(900),
+            limit: Duration::from_secs(1800),
             work: Work::Own(softroce::check),
             beside: true,
+            after: &["capi"],
         },
     ]
 }
@@ -227,6 +228,7 @@ fn own(
         limit: Duration::from_secs(seconds),
         work: Work::Own(check),
         beside: false,
+        after: &[],
     }
 }
 
@@ -245,6 +247,7 @@ fn commands(
         limit: Duration::from_secs(seconds),
         work: Work::Commands(steps),
         beside: false,
+        after: &[],
     }
 }
 
@@ -260,11 +263,10 @@ fn clippy(workspace: &Workspace) -> Vec<Step> {
 }
 
 /// The dev profile keeps debug assertions and overflow checks. Tests run examples, which cargo does not build for tests
-/// that are named by their kind.
+/// that are named by their kind. `--tests` is every target that has tests: those of libraries and programs too.
 fn unit(workspace: &Workspace) -> Vec<Step> {
     let examples = workspace.cargo().args(["build", "--workspace", "--examples"]);
-    let task =
-        workspace.cargo().args(["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
+    let task = workspace.cargo().args(["test", "--workspace", "--tests", "--no-fail-fast"]);
     vec![Step { task: examples, count: Count::Nothing }, Step { task, count: Count::TestResults }]
 }
 
@@ -445,6 +447,22 @@ mod tests {
         let names: BTreeSet<&str> = suites.iter().map(|suite| suite.name).collect();
         assert_eq!(names.len(), suites.len());
         assert!(suites.iter().all(|suite| !suite.proves.is_empty() && !suite.limit.is_zero()));
+    }
+
+    #[test]
+    fn suites_wait_for_none_but_earlier_ones() {
+        let suites = suites(&Workspace { root: "/w".into(), target: "/w/target".into(), incremental: true });
+        for (place, suite) in suites.iter().enumerate() {
+            let is_earlier = |name| suites[..place].iter().any(|earlier| earlier.name == name);
+            assert!(suite.after.iter().all(|name| is_earlier(*name)), "{}", suite.name);
+        }
+    }
+
+    #[test]
+    fn programs_in_c_are_not_removed_while_the_guest_takes_them() {
+        let suites = suites(&Workspace { root: "/w".into(), target: "/w/target".into(), incremental: true });
+        let softroce = suites.iter().find(|suite| suite.name == "softroce").expect("there is one");
+        assert!(!softroce.beside || softroce.after.contains(&"capi"));
     }
 
     #[test]

@@ -22,12 +22,20 @@ pub(crate) struct Suite {
     /// Whether it runs while others do: it builds in a folder of its own, or little in the shared one, and looks at nothing
     /// but what it has started.
     pub(crate) beside: bool,
+    /// Suites earlier in the list that have to have ended before it starts, where they run too: both write to the same
+    /// folder.
+    pub(crate) after: &'static [&'static str],
 }
 
 impl Suite {
     /// The same suite, run while others do.
     pub(crate) fn beside(self) -> Self {
         Self { beside: true, ..self }
+    }
+
+    /// The same suite, run when those of these names have ended.
+    pub(crate) fn after(self, after: &'static [&'static str]) -> Self {
+        Self { after, ..self }
     }
 }
 

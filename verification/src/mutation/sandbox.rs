@@ -142,6 +142,13 @@ fn package(id: &str) -> String {
     version.split_once('@').map_or(folder, |(name, _)| name).to_owned()
 }
 
+/// What a copy's checks run once is compiled for longer than it runs. Other crates are as the workspace has them, so that
+/// what is built of them is shared.
+const UNOPTIMISED: [&str; 2] = ["conformance", "pmd-host"];
+
+/// Where the manifest has the packages' own settings for tests.
+const DEV_PACKAGES: &str = "\n[profile.dev.package]\n";
+
 /// The workspace's manifest with the copied folder's members alone, under its new name.
 fn rename(manifest: &str, name: &str, members: &[&str]) -> String {
     let (before, after) = manifest.split_once("members = [").unwrap_or((manifest, ""));
@@ -149,6 +156,8 @@ fn rename(manifest: &str, name: &str, members: &[&str]) -> String {
     let moved = after.replace("path = \"pmd-core", &format!("path = \"{name}"));
     let members: Vec<String> =
         members.iter().map(|member| format!("\"{}\"", Path::new(name).join(member).display())).collect();
+    let lines = UNOPTIMISED.map(|package| format!("{package}.opt-level = 0\n")).concat();
+    let moved = moved.replace(DEV_PACKAGES, &format!("{DEV_PACKAGES}{lines}"));
     format!("{before}members = [{}]{moved}", members.join(", "))
 }
 
@@ -173,9 +182,11 @@ mod tests {
     #[test]
     fn the_copys_manifest_names_the_copy_alone() {
         let manifest = "[workspace]\nmembers = [\n    \"pmd-core\",\n    \"af-api\",\n]\n\n[workspace.dependencies]\n\
-            pmd-core = { path = \"pmd-core\" }\npmd-sys = { path = \"pmd-core/sys\" }\n";
+            pmd-core = { path = \"pmd-core\" }\npmd-sys = { path = \"pmd-core/sys\" }\n\
+            \n[profile.dev.package]\nx.opt-level = 1\n";
         let expected = "[workspace]\nmembers = [\"copy/\", \"copy/sys\"]\n\n[workspace.dependencies]\n\
-            pmd-core = { path = \"copy\" }\npmd-sys = { path = \"copy/sys\" }\n";
+            pmd-core = { path = \"copy\" }\npmd-sys = { path = \"copy/sys\" }\n\
+            \n[profile.dev.package]\nconformance.opt-level = 0\npmd-host.opt-level = 0\nx.opt-level = 1\n";
         assert_eq!(rename(manifest, "copy", &["", "sys"]), expected);
     }
 

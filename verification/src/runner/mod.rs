@@ -1,34 +1,20 @@
-//! Runs suites in two rows at a time and says what happens while it happens. Called by `main`.
+//! Runs suites, two at a time, and says what happens while it happens. Called by `main`.
+//!
+//! [`order`] says which suite comes next; here it is run.
 
-use std::panic::resume_unwind;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::count::Tally;
 use crate::suite::{Journal, Outcome, Report, Step, Suite, Work, Workspace};
 
+pub(crate) use order::run_all;
+
+mod order;
 #[cfg(test)]
 mod tests;
 
 /// A suite that runs for long says every so often that it lives.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
-
-/// Runs the suites in their order, those that go beside others in a second row; gives the reports in the same order.
-pub(crate) fn run_all(suites: &[Suite], run: impl Fn(&Suite) -> Report + Sync) -> Vec<Report> {
-    let run = &run;
-    let row = move |beside| {
-        let of_the_row = suites.iter().enumerate().filter(move |(_, suite)| suite.beside == beside);
-        of_the_row.map(move |(place, suite)| (place, run(suite))).collect::<Vec<_>>()
-    };
-    let mut reports = thread::scope(|scope| {
-        let beside = scope.spawn(move || row(true));
-        let mut reports = row(false);
-        reports.extend(beside.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        reports
-    });
-    reports.sort_by_key(|(place, _)| *place);
-    reports.into_iter().map(|(_, report)| report).collect()
-}
 
 /// Runs one suite; prints its start, its end, and its output if it fails or `verbose` asks for it.
 pub(crate) fn run(suite: &Suite, workspace: &Workspace, verbose: bool) -> Report {

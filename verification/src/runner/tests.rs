@@ -1,7 +1,5 @@
 //! Suites of small commands: what passes, what fails, and with which words.
 
-use std::sync::{Mutex, mpsc::channel};
-
 use super::*;
 use crate::count::Count;
 use crate::process::Task;
@@ -10,7 +8,7 @@ fn suite(scripts: &[&str], limit: Duration) -> Suite {
     let step =
         |script: &&str| Step { task: Task::new("sh", "/").args(["-c", script]), count: Count::TestResults };
     let work = Work::Commands(scripts.iter().map(step).collect());
-    Suite { name: "sample", proves: "a sample", packages: &[], limit, work, beside: false }
+    Suite { name: "sample", proves: "a sample", packages: &[], limit, work, beside: false, after: &[] }
 }
 
 fn report(scripts: &[&str]) -> Report {
@@ -71,25 +69,6 @@ fn work_that_this_machine_cannot_do_is_skipped_and_a_problem_is_not_hidden_by_it
         Tally::default()
     });
     assert_eq!(reason(&failed), "broken");
-}
-
-#[test]
-fn suites_that_go_beside_others_run_at_the_same_time_and_are_reported_in_their_place() {
-    let (told, heard) = channel();
-    let heard = Mutex::new(heard);
-    let plain = |name| Suite { name, ..suite(&[], Duration::ZERO) };
-    let suites = [plain("first"), plain("waits").beside(), plain("tells"), plain("last").beside()];
-    let reports = run_all(&suites, |suite| {
-        match suite.name {
-            // It would wait in vain if the one that tells came after it.
-            "waits" => heard.lock().unwrap().recv_timeout(Duration::from_secs(20)).unwrap(),
-            "tells" => told.send(()).unwrap(),
-            _ => {}
-        }
-        Report { name: suite.name, tally: Tally::default(), time: Duration::ZERO, outcome: Outcome::Passed }
-    });
-    let names: Vec<&str> = reports.iter().map(|report| report.name).collect();
-    assert_eq!(names, ["first", "waits", "tells", "last"]);
 }
 
 #[test]
