@@ -1,4 +1,5 @@
-//! The commands between hosts, as a user runs them: network namespaces, veth, and a switch that loses, delays and cuts off.
+//! The commands between hosts, as a user runs them, and endpoints that are hosts or users to each other: network
+//! namespaces, veth, and a switch that loses, delays and cuts off.
 //! The work is `verification/hosts`. Run by the `hosts` suite.
 
 use std::time::{Duration, Instant};
@@ -7,8 +8,8 @@ use crate::count::{Count, Tally};
 use crate::process::{Ended, Task};
 use crate::suite::{Journal, Workspace};
 
-/// What makes namespaces and devices.
-pub(crate) const PACKAGES: &[&str] = &["iproute2"];
+/// What makes namespaces and devices, and users of its own (`unshare`, `setpriv`).
+pub(crate) const PACKAGES: &[&str] = &["iproute2", "util-linux"];
 
 /// With this the program says that this machine, or this user, can make no hosts.
 const NOT_HERE: i32 = 3;

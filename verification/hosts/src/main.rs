@@ -1,18 +1,21 @@
-//! The command that runs `kv` and `af` on several hosts: network namespaces with links between them.
+//! The command that runs `kv`, `af` and plain endpoints on several hosts: network namespaces with links between them.
 //!
 //! ```text
 //! hosts                                  # every case, of about a minute
 //! hosts kv:: --list
 //! hosts soak --soak-seconds 3600         # 32 processes on 8 hosts for an hour
 //! hosts between -- COMMAND               # gives COMMAND two hosts: $HOST_0 and $HOST_1 at $ADDRESS_0 and $ADDRESS_1
+//! hosts agent                            # what some cases run on their hosts: an endpoint that is told by lines what to do
 //! ```
 //! # Place in the flow
 //! The verification suite `hosts` runs it. It finds `kv` and `af` beside itself, as cargo builds them, and needs root.
-//! `network` makes hosts and what is between them, `programs` knows the commands, `cases` has what must hold.
+//! `network` makes hosts and what is between them, `programs` knows the commands, `agent` is an endpoint that is ordered
+//! about, `cases` has what must hold.
 //!
 //! The output is that of libtest. Exit codes: 0 everything passed, 101 a case failed or hung, 2 wrong usage, 3 this
 //! machine or this user can make no hosts.
 
+mod agent;
 mod between;
 mod cases;
 mod network;
@@ -51,8 +54,12 @@ struct Options {
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os();
-    if words.nth(1).is_some_and(|first| first == "between") {
+    let first = words.nth(1).unwrap_or_default();
+    if first == "between" {
         return between::main(words);
+    }
+    if first == "agent" {
+        return agent::main();
     }
     let options = Options::parse();
     if let Err(error) = check() {

@@ -1,8 +1,10 @@
 //! What must hold between hosts.
 
 mod af;
+mod choice;
 mod keys;
 mod kv;
+mod partition;
 mod rails;
 mod soak;
 
@@ -23,5 +25,7 @@ const fn case(name: &'static str, run: fn(&Context)) -> Case {
 
 /// All of them.
 pub(crate) fn all() -> impl Iterator<Item = Case> {
-    [kv::CASES, rails::CASES, af::CASES, keys::CASES, soak::CASES].into_iter().flatten().copied()
+    let groups =
+        [choice::CASES, partition::CASES, kv::CASES, rails::CASES, af::CASES, keys::CASES, soak::CASES];
+    groups.into_iter().flatten().copied()
 }

@@ -1,20 +1,14 @@
 //! Which transport two processes use that are hosts, users or only processes to each other.
 
-mod hosts_support;
+use super::{Case, case};
+use crate::{agent::Agent, network::Network, programs::Context};
 
-use std::{
-    env, fs,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
-    process::Command,
-};
-
-use hosts_support::{Hosts, Process, can_unshare};
-
-/// Not a test: what the processes run.
-#[test]
-fn agent() {
-    hosts_support::agent::run();
-}
+pub(super) const CASES: &[Case] = &[
+    case("choice::two_hosts_use_tcp_and_both_say_why_nothing_better", between_hosts),
+    case("choice::what_does_not_separate_memory_leaves_it_shared", shared),
+    case("choice::another_user_shares_no_memory", another_user),
+    case("choice::another_user_that_is_called_the_same_is_found_out_at_its_socket", impostor),
+];
 
 /// The choice, without the link before it.
 fn choice(linked: Result<String, String>) -> String {
@@ -22,13 +16,10 @@ fn choice(linked: Result<String, String>) -> String {
     linked.split_once(' ').expect("a link and a choice").1.to_owned()
 }
 
-#[test]
-fn two_hosts_use_tcp_and_both_say_why_nothing_better() {
-    if !can_unshare(&["--net"]) {
-        return;
-    }
-    let Hosts { mut one, mut other } = Hosts::start();
-    let address = one.listens("10.9.0.1:0", "auto");
+fn between_hosts(_: &Context) {
+    let network = Network::pair().expect("hosts");
+    let (mut one, mut other) = (Agent::on(network.host(0)), Agent::on(network.host(1)));
+    let address = one.listens(&format!("{}:0", network.host(0).address()), "auto");
     for wish in ["auto", "tcp"] {
         let chosen = choice(other.connects(&address, wish));
         let seen = one.says_of("connected");
@@ -44,55 +35,37 @@ fn two_hosts_use_tcp_and_both_say_why_nothing_better() {
     assert!(refused.contains("shm") && refused.contains("another network namespace"), "{refused}");
 }
 
-#[test]
-fn what_does_not_separate_memory_leaves_it_shared() {
-    let mut one = Process::start(&[]);
+fn shared(_: &Context) {
+    let mut one = Agent::apart(&[]);
     let address = one.listens("127.0.0.1:0", "auto");
-    assert_eq!(choice(Process::start(&[]).connects(&address, "auto")), "shm");
-    assert!(choice(Process::start(&[]).connects(&address, "tcp")).starts_with("tcp (not shm: this end"));
+    assert_eq!(choice(Agent::apart(&[]).connects(&address, "auto")), "shm");
+    assert!(choice(Agent::apart(&[]).connects(&address, "tcp")).starts_with("tcp (not shm: this end"));
     for apart in [
         &["--pid", "--fork", "--kill-child", "--ipc", "--mount", "--uts"][..],
         &["--user", "--map-root-user"],
     ] {
-        if can_unshare(apart) {
-            for wish in ["auto", "shm"] {
-                assert_eq!(choice(Process::start(apart).connects(&address, wish)), "shm", "{apart:?}");
-            }
+        for wish in ["auto", "shm"] {
+            assert_eq!(choice(Agent::apart(apart).connects(&address, wish)), "shm", "{apart:?}");
         }
     }
 }
 
-#[test]
-fn another_user_shares_no_memory() {
-    // Without a map this process's user is nobody there, and is told so.
-    if !can_unshare(&["--user"]) {
-        return;
-    }
-    let mut one = Process::start(&[]);
+/// Without a map this process's user is nobody there, and is told so.
+fn another_user(_: &Context) {
+    let mut one = Agent::apart(&[]);
     let address = one.listens("127.0.0.1:0", "auto");
-    let mut nobody = Process::start(&["--user"]);
+    let mut nobody = Agent::apart(&["--user"]);
     let chosen = choice(nobody.connects(&address, "auto"));
     assert!(chosen.starts_with("tcp (not shm: the peer runs as another user"), "{chosen}");
     let refused = nobody.connects(&address, "shm").expect_err("no memory is shared between users");
     assert!(refused.contains("another user"), "{refused}");
 }
 
-#[test]
-fn another_user_that_is_called_the_same_is_found_out_at_its_socket() {
-    let apart = ["--user", "--map-root-user"];
-    if !nix::unistd::geteuid().is_root() || !can_unshare(&apart) {
-        return;
-    }
-    // User 1 may not reach the build's folder.
-    let folder = tempfile::tempdir().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let executable = folder.path().join("agent");
-    fs::copy(env::current_exe().unwrap(), &executable).unwrap();
-    let mut one = Process::start(&[]);
+fn impostor(_: &Context) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut one = Agent::apart(&[]);
     let address = one.listens("127.0.0.1:0", "auto");
-    let mut command = Command::new("unshare");
-    command.uid(1).gid(1).current_dir("/").args(apart).arg("--").arg(executable);
-    let mut impostor = Process::run(command);
+    let mut impostor = Agent::of_another_user(&["--user", "--map-root-user"], folder.path());
     let chosen = choice(impostor.connects(&address, "auto"));
     assert!(chosen.starts_with("tcp (not shm: the peer's socket is not reached"), "{chosen}");
     let refused = impostor.connects(&address, "shm").expect_err("no memory is shared between users");
