@@ -129,6 +129,24 @@ fn both_posting_paths_write_the_same_bytes() {
     }
 }
 
+/// Up to 28 bytes go the short way, more the long one; an immediate always goes the long one and differs in the opcode alone.
+#[test]
+fn inline_writes_have_the_same_bytes_either_way() {
+    let bytes: Vec<u8> = (1..=64).collect();
+    for length in 1..=bytes.len() {
+        let local = Payload::Inline(&bytes[..length]);
+        let written = |operation| {
+            let (mut provider, _) = provider();
+            post(&mut provider, operation, SendFlags::all());
+            slot(&provider, 0, 36 + length)
+        };
+        let short = written(Operation::Write { remote: REMOTE, local });
+        let long = written(Operation::WriteImmediate { remote: REMOTE, local, immediate: 0 });
+        assert_eq!(short.strip_prefix("00000008"), long.strip_prefix("00000009"), "{length} bytes");
+        assert!(short.ends_with(&hex(&[&[0x80, 0, 0, length as u8], &bytes[..length]].concat())), "{short}");
+    }
+}
+
 #[test]
 fn receives_end_with_the_terminator_unless_the_slot_is_full() {
     let mut setup = Plan::default().build();

@@ -177,6 +177,18 @@ fn inline_of_every_size_arrives_from_every_slot() {
 }
 
 #[test]
+fn an_inline_limit_below_a_slot_holds() {
+    let mut setup = Plan { inline: 4, ..Plan::default() }.build();
+    let remote = setup.remote(0);
+    setup.send(1, Operation::Write { remote, local: Payload::Inline(&[7; 4]) }, SIGNALED);
+    assert_eq!(setup.ids(), [1]);
+    let operation = Operation::Write { remote, local: Payload::Inline(&[7; 5]) };
+    let refused =
+        setup.provider.post_send(setup.handles[0], &SendRequest { id: 2, operation, flags: SIGNALED });
+    assert_eq!(refused, Err(PostError::InlineTooLong { given: 5, limit: 4 }));
+}
+
+#[test]
 fn blue_flame_takes_a_single_inline_request_that_fits() {
     let mut setup = Plan { blue_flame: 128, ..Plan::default() }.build();
     let remote = setup.remote(0);

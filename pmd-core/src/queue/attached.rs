@@ -74,7 +74,7 @@ impl Attached {
         self.queue_pairs.get(handle.0 as usize)?.as_ref()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn queue_pair_mut(&mut self, handle: QueuePairHandle) -> Result<&mut QueuePair, PostError> {
         let unknown = PostError::UnknownQueuePair { handle: handle.0 };
         self.queue_pairs.get_mut(handle.0 as usize).and_then(Option::as_mut).ok_or(unknown)
@@ -110,15 +110,26 @@ impl Attached {
     ///
     /// # Errors
     /// [`CompletionQueueError`] when the entry completes nothing that is outstanding.
-    #[inline]
+    #[inline(always)]
     pub(super) fn complete(
         &mut self,
-        entry: &Entry<'_>,
+        entry: Entry<'_>,
         completion: &mut Completion,
     ) -> Result<(), CompletionQueueError> {
         if entry.is_plain_requester() {
-            return self.requester(entry, completion);
+            self.requester(entry, completion)
+        } else {
+            self.complete_other(entry, completion)
         }
+    }
+
+    /// What is no good completion of a send queue, or has its payload in the entry.
+    #[inline(never)]
+    fn complete_other(
+        &mut self,
+        entry: Entry<'_>,
+        completion: &mut Completion,
+    ) -> Result<(), CompletionQueueError> {
         let immediate = || Some(entry.view.immediate());
         match entry.view.opcode() {
             Ok(CqeOpcode::Requester) => self.requester_with_payload(entry, completion),
@@ -138,10 +149,10 @@ impl Attached {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn requester(
         &mut self,
-        entry: &Entry<'_>,
+        entry: Entry<'_>,
         completion: &mut Completion,
     ) -> Result<(), CompletionQueueError> {
         let queue_pair = self.completed(entry)?;
@@ -161,7 +172,7 @@ impl Attached {
     #[cold]
     fn requester_with_payload(
         &mut self,
-        entry: &Entry<'_>,
+        entry: Entry<'_>,
         completion: &mut Completion,
     ) -> Result<(), CompletionQueueError> {
         let payload = payload(entry)?;
@@ -176,7 +187,7 @@ impl Attached {
 
     fn responder(
         &mut self,
-        entry: &Entry<'_>,
+        entry: Entry<'_>,
         kind: CompletionKind,
         immediate: Option<u32>,
         completion: &mut Completion,
@@ -193,7 +204,7 @@ impl Attached {
     #[cold]
     fn failure(
         &mut self,
-        entry: &Entry<'_>,
+        entry: Entry<'_>,
         side: Side,
         completion: &mut Completion,
     ) -> Result<(), CompletionQueueError> {
@@ -217,7 +228,7 @@ impl Attached {
     #[inline]
     fn retire_receive(
         &mut self,
-        entry: &Entry<'_>,
+        entry: Entry<'_>,
         payload: Option<&[u8]>,
     ) -> Result<(u64, &mut QueuePair), CompletionQueueError> {
         let handle = self.find(entry.view.queue_pair()).ok_or_else(|| foreign(entry))?;
@@ -241,9 +252,9 @@ impl Attached {
     }
 
     /// The queue pair that an entry names.
-    #[inline]
-    fn completed(&mut self, entry: &Entry<'_>) -> Result<&mut QueuePair, CompletionQueueError> {
-        let handle = self.numbers.find(entry.view.queue_pair());
+    #[inline(always)]
+    fn completed(&mut self, entry: Entry<'_>) -> Result<&mut QueuePair, CompletionQueueError> {
+        let handle = self.numbers.find_again(entry.view.queue_pair());
         match handle.and_then(|handle| self.queue_pairs.get_mut(handle.0 as usize)) {
             Some(Some(queue_pair)) => Ok(queue_pair),
             _ => Err(foreign(entry)),
@@ -259,17 +270,17 @@ impl Attached {
 }
 
 #[inline]
-fn payload<'a>(entry: &Entry<'a>) -> Result<Option<&'a [u8]>, CompletionQueueError> {
+fn payload<'a>(entry: Entry<'a>) -> Result<Option<&'a [u8]>, CompletionQueueError> {
     entry.payload(entry.view.byte_count()).map_err(|opcode| CompletionQueueError::Malformed { opcode })
 }
 
 #[cold]
-fn foreign(entry: &Entry<'_>) -> CompletionQueueError {
+fn foreign(entry: Entry<'_>) -> CompletionQueueError {
     CompletionQueueError::Foreign { queue_pair: entry.view.queue_pair(), index: entry.view.wqe_counter() }
 }
 
 #[cold]
-fn malformed(entry: &Entry<'_>) -> CompletionQueueError {
+fn malformed(entry: Entry<'_>) -> CompletionQueueError {
     CompletionQueueError::Malformed { opcode: entry.view.opcode_bits() }
 }
 

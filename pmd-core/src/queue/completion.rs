@@ -27,11 +27,7 @@ const FORM_MASK: u8 = 0xfc;
 /// Completion queue over memory that a device writes.
 #[derive(Debug)]
 pub struct CompletionQueue {
-    lines: Lines,
-    /// Entries, a power of two.
-    count: u32,
-    /// Log2 of an entry's lines: 0 or 1.
-    shift: u32,
+    ring: Ring,
     /// Entries consumed, free-running.
     consumer: u32,
     /// Consumer index that the device was told last.
@@ -44,6 +40,16 @@ pub struct CompletionQueue {
 
 // SAFETY: the memory belongs to this queue and the device (`new`'s contract), whichever thread owns the queue.
 unsafe impl Send for CompletionQueue {}
+
+/// Where the entries lie: what does not change while the queue lives.
+#[derive(Clone, Copy, Debug)]
+struct Ring {
+    lines: Lines,
+    /// Entries, a power of two.
+    count: u32,
+    /// Log2 of an entry's lines: 0 or 1.
+    shift: u32,
+}
 
 /// A completion entry that the device has handed over.
 #[derive(Clone, Copy, Debug)]
@@ -102,56 +108,56 @@ impl CompletionQueue {
         };
         check_alignment(memory.buffer, memory.cqe_size as usize)?;
         check_alignment(memory.doorbell_record, 8)?;
-        let queue = Self {
-            lines: Lines::new(memory.buffer),
-            count: memory.cqe_count,
-            shift,
+        let ring = Ring { lines: Lines::new(memory.buffer), count: memory.cqe_count, shift };
+        for index in 0..ring.count {
+            // SAFETY: the byte lies in the entry, which is the queue's until the device writes it.
+            unsafe { ring.lines.set_ownership(ring.line(index), cqe::OP_OWN_INITIAL) };
+        }
+        Ok(Self {
+            ring,
             consumer: 0,
             published: 0,
             sequence: 0,
             number: memory.number,
             doorbell_record: memory.doorbell_record,
-        };
-        for index in 0..queue.count {
-            // SAFETY: the byte lies in the entry, which is the queue's until the device writes it.
-            unsafe { queue.lines.set_ownership(queue.line(index), cqe::OP_OWN_INITIAL) };
-        }
-        Ok(queue)
+        })
     }
 
     /// Entries of the queue.
     #[must_use]
     pub fn capacity(&self) -> u32 {
-        self.count
+        self.ring.count
     }
 
-    /// Hands up to `limit` entries to `complete`, in order, and consumes them; stops after one that it refuses.
-    /// Gives the number of good ones, and the refusal.
+    /// Hands entries to `complete`, in order, each with its place in `into`, and consumes them; stops after one that it
+    /// refuses. Gives the number of good ones, and the refusal.
     ///
     /// One barrier serves the whole batch: all ownership bytes are read before it, everything else after it.
-    #[inline]
-    pub(super) fn drain<E>(
+    #[inline(always)]
+    pub(super) fn drain<T, E>(
         &mut self,
-        limit: usize,
-        mut complete: impl FnMut(usize, Entry<'_>) -> Result<(), E>,
+        into: &mut [T],
+        mut complete: impl FnMut(&mut T, Entry<'_>) -> Result<(), E>,
     ) -> (usize, Option<E>) {
-        let ready = self.ready(limit);
+        let ready = self.ready(into.len());
         if ready == 0 {
             return (0, None);
         }
         mmio::from_device();
-        for place in 0..ready {
-            let result = complete(place, self.view(self.consumer));
-            self.consumer = self.consumer.wrapping_add(1);
-            if let Err(error) = result {
+        let (ring, first) = (self.ring, self.consumer);
+        for (place, completion) in into.get_mut(..ready).unwrap_or_default().iter_mut().enumerate() {
+            let index = first.wrapping_add(place as u32);
+            if let Err(error) = complete(completion, ring.view(index)) {
+                self.consumer = index.wrapping_add(1);
                 return (place, Some(error));
             }
         }
+        self.consumer = first.wrapping_add(ready as u32);
         (ready, None)
     }
 
     /// Tells the device how far entries were consumed, so that it can write them again.
-    #[inline]
+    #[inline(always)]
     pub(super) fn publish(&mut self) {
         if self.published == self.consumer {
             return;
@@ -184,11 +190,11 @@ impl CompletionQueue {
     /// order. For a queue pair that the device has reset or destroyed: it writes no more entries for it.
     /// rdma-core: `__mlx5_cq_clean`.
     pub(super) fn clean(&mut self, queue_pair: u32, mut discarded: impl FnMut(CqeView<'_>)) {
-        let entries = self.ready(self.count as usize) as u32;
+        let entries = self.ready(self.ring.count as usize) as u32;
         mmio::from_device();
         let first = self.consumer;
         for offset in 0..entries {
-            let view = self.view(first.wrapping_add(offset)).view;
+            let view = self.ring.view(first.wrapping_add(offset)).view;
             if view.queue_pair() == queue_pair {
                 discarded(view);
             }
@@ -197,7 +203,7 @@ impl CompletionQueue {
         let mut freed = 0;
         for offset in (0..entries).rev() {
             let index = first.wrapping_add(offset);
-            if self.view(index).view.queue_pair() == queue_pair {
+            if self.ring.view(index).view.queue_pair() == queue_pair {
                 freed += 1;
             } else if freed != 0 {
                 self.copy(index, index.wrapping_add(freed));
@@ -212,38 +218,50 @@ impl CompletionQueue {
     #[cfg(all(test, not(loom)))]
     pub(super) fn start_at(&mut self, index: u32) {
         (self.consumer, self.published) = (index, index);
-        for offset in 0..self.count {
-            let stale = u8::from(!cqe::owner_bit(index.wrapping_add(offset), self.count));
+        let ring = self.ring;
+        for offset in 0..ring.count {
+            let stale = u8::from(!cqe::owner_bit(index.wrapping_add(offset), ring.count));
             // SAFETY: the byte lies in the entry, which no device writes meanwhile.
-            unsafe { self.lines.set_ownership(self.line(index.wrapping_add(offset)), stale) };
+            unsafe { ring.lines.set_ownership(ring.line(index.wrapping_add(offset)), stale) };
         }
     }
 
     /// Copies an entry over another one that software owns, which keeps its owner bit.
     fn copy(&mut self, from: u32, to: u32) {
-        let owner = u8::from(cqe::owner_bit(to, self.count));
-        let (from, to) = (self.line(from), self.line(to));
+        let Ring { lines, count, shift } = self.ring;
+        let owner = u8::from(cqe::owner_bit(to, count));
+        let (from, to) = (self.ring.line(from), self.ring.line(to));
         // SAFETY: both entries lie in the buffer, are different and owned by software until they are consumed.
         unsafe {
-            for line in 0..1 << self.shift {
-                self.lines.copy_line(from - line, to - line);
+            for line in 0..1 << shift {
+                lines.copy_line(from - line, to - line);
             }
-            let op_own = self.lines.ownership(to);
-            self.lines.set_ownership(to, op_own & !1 | owner);
+            let op_own = lines.ownership(to);
+            lines.set_ownership(to, op_own & !1 | owner);
         }
     }
 
-    /// Entries that the device has written, from the next one on, at most `limit`.
+    /// Entries that the device has written, from the next one on, at most `limit`. No more than the queue has: a lap later
+    /// the same byte wants the other owner.
     #[inline(always)]
     fn ready(&self, limit: usize) -> usize {
-        let limit = limit.min(self.count as usize);
+        let ring = self.ring;
         let mut ready = 0;
-        while ready < limit && self.is_owned(self.consumer.wrapping_add(ready as u32)) {
+        while ready < limit && ring.is_owned(self.consumer.wrapping_add(ready as u32)) {
             ready += 1;
         }
         ready
     }
 
+    #[inline(always)]
+    fn store_record(&mut self, word: usize, value: u32) {
+        let record = self.doorbell_record.as_ptr().cast::<u32>();
+        // SAFETY: `new`'s contract: two aligned words that only this queue writes; `word` is 0 or 1.
+        unsafe { mmio::store_record(mmio::record_word(record, word), value) };
+    }
+}
+
+impl Ring {
     /// Whether the device has written the entry at `index` in this round.
     #[inline(always)]
     fn is_owned(&self, index: u32) -> bool {
@@ -252,11 +270,12 @@ impl CompletionQueue {
         ownership(op_own, index, self.count)
     }
 
+    /// An entry that software owns: callers have seen its ownership, or written it.
     #[inline(always)]
     fn view(&self, index: u32) -> Entry<'_> {
         let line = self.line(index);
-        // SAFETY: callers checked ownership: the device does not write the entry until it is consumed, which
-        // needs `&mut self`. A 128-byte entry has 64 bytes before its 64-byte form.
+        // SAFETY: callers checked ownership: the device does not write the entry until it is consumed, for which callers
+        // are done with it. A 128-byte entry has 64 bytes before its 64-byte form.
         unsafe {
             let preceding = if self.shift == 1 { Some(self.lines.entry(line - 1)) } else { None };
             Entry { view: CqeView(self.lines.entry(line)), preceding }
@@ -268,12 +287,5 @@ impl CompletionQueue {
     fn line(&self, index: u32) -> usize {
         let slot = (index & (self.count - 1)) as usize;
         (slot << self.shift) | self.shift as usize
-    }
-
-    #[inline(always)]
-    fn store_record(&mut self, word: usize, value: u32) {
-        let record = self.doorbell_record.as_ptr().cast::<u32>();
-        // SAFETY: `new`'s contract: two aligned words that only this queue writes; `word` is 0 or 1.
-        unsafe { mmio::store_record(mmio::record_word(record, word), value) };
     }
 }

@@ -266,7 +266,7 @@ fn completions_cross_over_laps() {
             });
             let mut seen = vec![];
             while seen.len() < entries as usize {
-                let (taken, refused) = queue.drain(2, |_, entry| {
+                let (taken, refused) = queue.drain(&mut [(); 2], |(), entry| {
                     seen.push(u32::from(entry.view.wqe_counter()));
                     Ok::<(), Infallible>(())
                 });
@@ -307,7 +307,7 @@ fn cleaned_entries_are_given_back_after_they_were_moved() {
         }
         let mut seen = vec![];
         while seen.len() < 2 {
-            let _ = queue.drain(2, |_, entry| {
+            let _ = queue.drain(&mut [(); 2], |(), entry| {
                 seen.push(entry.view.wqe_counter());
                 Ok::<(), Infallible>(())
             });

@@ -16,6 +16,8 @@ pub(super) struct NumberTable {
     slots: Box<[Slot]>,
     /// 32 - log2(slots).
     shift: u32,
+    /// What was found last: completions of one queue pair often follow each other.
+    latest: Slot,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,7 @@ impl NumberTable {
         let mut table = Self {
             slots: alloc::vec![empty; size].into_boxed_slice(),
             shift: u32::BITS - size.trailing_zeros(),
+            latest: empty,
         };
         for (number, handle) in entries {
             table.insert(Slot { number: number.0, handle: handle.0 });
@@ -39,8 +42,17 @@ impl NumberTable {
         table
     }
 
+    /// As [`NumberTable::find`], and sooner where it is the number that was found last.
+    #[inline(always)]
+    pub(super) fn find_again(&mut self, number: u32) -> Option<QueuePairHandle> {
+        if self.latest.number != number {
+            self.latest = Slot { number, handle: self.find(number)?.0 };
+        }
+        Some(QueuePairHandle(self.latest.handle))
+    }
+
     /// The handle of a number.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, number: u32) -> Option<QueuePairHandle> {
         let mut index = self.start(number);
         loop {
@@ -67,7 +79,7 @@ impl NumberTable {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn start(&self, number: u32) -> usize {
         (number.wrapping_mul(MULTIPLIER) >> self.shift) as usize
     }

@@ -236,6 +236,18 @@ impl<H: Hardware> QueueProvider<H> {
         Ok(discarded)
     }
 
+    /// Gives up after so many good completions, which are delivered first.
+    #[cold]
+    #[inline(never)]
+    fn fail_after(
+        &mut self,
+        count: usize,
+        error: CompletionQueueError,
+    ) -> Result<usize, CompletionQueueError> {
+        let error = self.fail(error);
+        if count == 0 { Err(error) } else { Ok(count) }
+    }
+
     #[cold]
     fn fail(&mut self, error: CompletionQueueError) -> CompletionQueueError {
         self.attached.fail_all();
@@ -303,7 +315,7 @@ impl<H: Hardware> Provider for QueueProvider<H> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn poll(&mut self, completions: &mut [Completion]) -> Result<usize, CompletionQueueError> {
         if let Some(error) = self.broken {
             return Err(error);
@@ -312,15 +324,13 @@ impl<H: Hardware> Provider for QueueProvider<H> {
             return Err(self.fail(error));
         }
         let attached = &mut self.attached;
-        let (count, failure) =
-            self.completion_queue.drain(completions.len(), |place, entry| match completions.get_mut(place) {
-                Some(completion) => attached.complete(&entry, completion),
-                None => Ok(()),
-            });
+        let (count, failure) = self
+            .completion_queue
+            .drain(completions, |completion, entry| attached.complete(entry, completion));
         self.completion_queue.publish();
-        match failure.map(|error| self.fail(error)) {
-            Some(error) if count == 0 => Err(error),
-            _ => Ok(count),
+        match failure {
+            None => Ok(count),
+            Some(error) => self.fail_after(count, error),
         }
     }
 

@@ -26,12 +26,15 @@ use crate::{
     },
     wire::{
         BASIC_BLOCK, ControlFlags, ControlSegment, DataSegment, Opcode, RemoteSegment, UNIT, UNITS_PER_BLOCK,
-        Unit, doorbell,
+        Unit, doorbell, inline,
     },
 };
 
 /// Most slots: the device's index has 16 bits, and a full queue must differ from an empty one.
 const MAX_SLOTS: u32 = 1 << 15;
+
+/// Inline bytes that a slot has room for behind a control and a remote-address segment and the inline header.
+const SHORT_INLINE: u32 = (BASIC_BLOCK - 2 * UNIT - inline::HEADER) as u32;
 
 /// Send queue of one queue pair.
 #[derive(Debug)]
@@ -49,6 +52,8 @@ pub struct SendQueue {
     last_control: [u8; 8],
     number: u32,
     limits: QueuePairLimits,
+    /// Most inline bytes of a write that takes one slot.
+    short_inline: u32,
     /// What is outstanding, by first slot.
     shadow: Box<[Shadow]>,
     /// Where reads and atomics put their bytes, by unit; empty when not kept.
@@ -119,6 +124,12 @@ impl SendQueue {
         check_alignment(memory.buffer, BASIC_BLOCK)?;
         check_alignment(memory.doorbell_record, 4)?;
         let slots = memory.wqe_count as usize;
+        let limits = QueuePairLimits {
+            send_sges: limits.send_sges.min(MAX_SGES),
+            inline: limits.inline.min(MAX_INLINE),
+            message: limits.message.min(MAX_MESSAGE),
+            ..limits
+        };
         let kept = if limits.scatter_to_completion { slots * UNITS_PER_BLOCK } else { 0 };
         Ok(Self {
             // SAFETY: the caller's promise, and the checks above.
@@ -129,12 +140,8 @@ impl SendQueue {
             blue_flame_units: 0,
             last_control: [0; 8],
             number: number.0,
-            limits: QueuePairLimits {
-                send_sges: limits.send_sges.min(MAX_SGES),
-                inline: limits.inline.min(MAX_INLINE),
-                message: limits.message.min(MAX_MESSAGE),
-                ..limits
-            },
+            limits,
+            short_inline: limits.inline.min(limits.message).min(SHORT_INLINE),
             shadow: alloc::vec![Shadow::NONE; slots].into_boxed_slice(),
             lists: alloc::vec![Sge::default(); kept].into_boxed_slice(),
             doorbell_record: memory.doorbell_record,
@@ -143,30 +150,31 @@ impl SendQueue {
 
     /// Writes one request. The device does not see it before [`SendQueue::ring`].
     ///
-    /// A write or read of one entry is one slot, stored at once; everything else goes segment by segment.
+    /// A write or read of one entry, and a write of so few inline bytes, is one slot, stored at once; everything else goes
+    /// segment by segment.
     ///
     /// # Errors
     /// [`PostError`]; nothing was written.
     #[inline(always)]
     pub fn post(&mut self, request: &SendRequest<'_>) -> Result<(), PostError> {
-        let (short, remote, entry) = match &request.operation {
-            Operation::Write { remote, local: Payload::Gather([entry]) } => (Short::WRITE, remote, entry),
-            Operation::Read { remote, local: [entry] } if self.lists.is_empty() => {
-                (Short::READ, remote, entry)
+        match &request.operation {
+            Operation::Write { remote, local: Payload::Gather([entry]) } if self.is_plain(entry) => {
+                self.post_short(request, Short::WRITE, remote, entry)
             }
-            _ => return self.post_general(request),
-        };
-        if self.is_plain(entry) {
-            self.post_short(request, short, remote, entry)
-        } else {
-            self.post_general(request)
+            Operation::Write { remote, local: Payload::Inline(bytes) } if self.is_short(bytes) => {
+                self.post_short_inline(request, remote, bytes)
+            }
+            Operation::Read { remote, local: [entry] } if self.lists.is_empty() && self.is_plain(entry) => {
+                self.post_short(request, Short::READ, remote, entry)
+            }
+            _ => self.post_general(request),
         }
     }
 
     /// The only function that rings: barrier, doorbell record, then BlueFlame for a single inline WQE that fits
     /// the register, or the doorbell word of the last WQE. Does nothing when nothing was posted since the last
     /// call.
-    #[inline]
+    #[inline(always)]
     pub fn ring<D: SendDoorbell>(&mut self, doorbell: &mut D) {
         if self.producer == self.rung {
             return;
@@ -214,18 +222,19 @@ impl SendQueue {
 
     /// Takes the WQE that starts at the device's index `index` out, and with it all unsignalled ones before it.
     /// `None` when no such WQE was handed over.
-    #[inline]
+    #[inline(always)]
     pub(super) fn retire(&mut self, index: u16) -> Option<Retired> {
         let shadow = self.outstanding(index)?;
+        let retired = Retired { id: shadow.id, kind: shadow.kind, returned_length: shadow.returned_length };
         self.consumer = shadow.position.wrapping_add(u32::from(shadow.slots));
-        Some(Retired { id: shadow.id, kind: shadow.kind, returned_length: shadow.returned_length })
+        Some(retired)
     }
 
     /// Spreads payload that the completion entry of the WQE at `index` carried over the memory it named; called
     /// before the WQE is retired. False when no lists are kept or the WQE has none.
     #[cold]
     pub(super) fn scatter(&mut self, index: u16, payload: &[u8]) -> bool {
-        let reads = |shadow: Shadow| {
+        let reads = |shadow: &Shadow| {
             matches!(
                 shadow.kind,
                 CompletionKind::Read | CompletionKind::CompareSwap | CompletionKind::FetchAdd
@@ -245,10 +254,10 @@ impl SendQueue {
 
     /// What was posted at the device's index `index`, if a WQE starts there that was handed over and not retired.
     #[inline(always)]
-    fn outstanding(&self, index: u16) -> Option<Shadow> {
+    fn outstanding(&self, index: u16) -> Option<&Shadow> {
         let distance = u32::from(index.wrapping_sub(self.consumer as u16));
         let position = self.consumer.wrapping_add(distance);
-        let shadow = *self.shadow.get((position & self.ring.mask()) as usize)?;
+        let shadow = self.shadow.get((position & self.ring.mask()) as usize)?;
         let handed_over = self.rung.wrapping_sub(self.consumer);
         (shadow.position == position && distance < handed_over).then_some(shadow)
     }
@@ -271,6 +280,37 @@ impl SendQueue {
     #[inline(always)]
     fn is_plain(&self, entry: &Sge) -> bool {
         entry.length.wrapping_sub(1) < self.limits.message
+    }
+
+    /// Whether inline bytes can go the short way: some, and no more than a slot and the queue pair take.
+    #[inline(always)]
+    fn is_short(&self, bytes: &[u8]) -> bool {
+        bytes.len().wrapping_sub(1) < self.short_inline as usize
+    }
+
+    /// One slot of control, remote-address and inline segment.
+    #[inline(always)]
+    fn post_short_inline(
+        &mut self,
+        request: &SendRequest<'_>,
+        remote: &RemoteAddress,
+        bytes: &[u8],
+    ) -> Result<(), PostError> {
+        self.reserve(1)?;
+        let units = 2 + inline::units(bytes.len()) as u32;
+        let control = self.control(Opcode::RdmaWrite, units, request.flags, 0);
+        let mut block = [control, [0; UNIT], [0; UNIT], [0; UNIT]];
+        remote_segment(remote).emit(&mut block[1]);
+        self.ring.write_inline_block(self.producer, block, bytes);
+        self.blue_flame_units = self.alone(units);
+        self.commit(request, control, CompletionKind::Write, 0, 1);
+        Ok(())
+    }
+
+    /// What a doorbell may copy to BlueFlame of an inline WQE of so many units: all of it where nothing waits before it.
+    #[inline(always)]
+    fn alone(&self, units: u32) -> u32 {
+        if self.is_rung() { units } else { 0 }
     }
 
     /// One slot of control, remote-address and data segment.
@@ -319,8 +359,8 @@ impl SendQueue {
                 .for_each(|entry| writer.push(emitted(|unit| data_segment(entry).emit(unit)))),
         }
         self.keep_list(&parts);
-        let inline_alone = self.is_rung() && matches!(parts.data, Payload::Inline([_, ..]));
-        self.blue_flame_units = if inline_alone { units } else { 0 };
+        let is_inline = matches!(parts.data, Payload::Inline([_, ..]));
+        self.blue_flame_units = if is_inline { self.alone(units) } else { 0 };
         self.commit(request, control, parts.kind, parts.returned_length(), slots);
         Ok(())
     }

@@ -99,7 +99,7 @@ fn consumer_indexes_wrap_after_24_and_32_bits() {
                     produce(ring, index.wrapping_add(place), (round * 5 + place) as u16);
                 }
                 let mut seen = Vec::new();
-                let (count, refused) = queue.drain(7, |_, entry| {
+                let (count, refused) = queue.drain(&mut [(); 7], |(), entry| {
                     seen.push(u32::from(entry.view.wqe_counter()));
                     Ok::<(), Infallible>(())
                 });

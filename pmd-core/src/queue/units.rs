@@ -43,6 +43,27 @@ impl UnitRing {
         unsafe { self.lines.write_line(slot, block) }
     }
 
+    /// Writes a whole slot whose last two units are an inline segment: its header and as many bytes as it has room for, or
+    /// fewer.
+    #[inline(always)]
+    pub(super) fn write_inline_block(&mut self, position: u32, mut block: Block, bytes: &[u8]) {
+        debug_assert!(bytes.len() <= 2 * UNIT - inline::HEADER);
+        let mut header = [0; inline::HEADER];
+        InlineHeader { length: bytes.len() as u32 }.emit(&mut header);
+        block[2][..inline::HEADER].copy_from_slice(&header);
+        self.write_block(position, block);
+        let start = (position & self.mask) as usize * BASIC_BLOCK + 2 * UNIT + inline::HEADER;
+        // SAFETY: the bytes end with the slot at the latest, which lies in the buffer. `bytes` is borrowed, the buffer is
+        // not: they do not overlap.
+        unsafe {
+            match bytes.first_chunk::<8>() {
+                // One store: most of what is this short is one word.
+                Some(word) if bytes.len() == 8 => self.lines.write_bytes(start, word),
+                _ => self.lines.write_bytes(start, bytes),
+            }
+        }
+    }
+
     /// A writer that starts at a slot and wraps at the end of the buffer unit by unit.
     #[inline]
     pub(super) fn writer(&mut self, position: u32) -> UnitWriter<'_> {

@@ -16,15 +16,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "an entry is read before its owner was looked at",
         &[within(
             COMPLETION,
-            "let ready = self.ready(limit);",
-            "self.ready(limit)",
-            "let _ = self.view(self.consumer); self.ready(limit)",
+            "let ready = self.ready(into.len());",
+            "self.ready(into.len())",
+            "{ let _ = self.ring.view(self.consumer); self.ready(into.len()) }",
         )],
         Model("queue::model::completions_cross_over_laps"),
     ),
     mutant(
         "an entry is taken without a look at its owner",
-        &[edit(COMPLETION, "self.is_owned(self.consumer.wrapping_add(ready as u32))", "true")],
+        &[edit(COMPLETION, "ring.is_owned(self.consumer.wrapping_add(ready as u32))", "true")],
         Model("queue::model::completions_cross_over_laps"),
     ),
     mutant(
@@ -49,7 +49,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "the consumer index is told before the entries are read",
         &[within(
             COMPLETION,
-            "mmio::from_device();\n        for place in 0..ready {",
+            "mmio::from_device();\n        let (ring, first) = (self.ring, self.consumer);",
             "mmio::from_device();",
             "mmio::from_device();
              let first = self.consumer;

@@ -78,7 +78,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "BlueFlame takes a request that is not the only one",
-        &[within(SEND, "self.is_rung() && matches!", "self.is_rung()", "true")],
+        &[within(SEND, "if self.is_rung() { units } else { 0 }", "self.is_rung()", "true")],
         Test("pmd-core/queue_operations", "blue_flame_takes_a_single_inline_request_that_fits"),
     ),
     mutant(
