@@ -12,18 +12,29 @@ use std::{
 use pmd_core::memory::{RemoteAddress, RemoteKey};
 use pmd_host::{
     backend::Transport,
-    rail::RailState,
+    control::DownReason,
+    endpoint::Peer,
+    rail::{BundleConfig, RailState},
     transfer::{
-        CancelOutcome, Direction, LocalPiece, Notification, Observer, Outcome, Transfer, TransferEnd,
-        TransferError, TransferObserver, TransferOptions, WaitError, WorkListBuilder,
+        CancelOutcome, Direction, LocalPiece, Notification, Observer, Outcome, RouteFault, SubmitError,
+        Transfer, TransferEnd, TransferError, TransferObserver, TransferOptions, WaitError, WorkListBuilder,
     },
 };
 
-use self::rails_support::{CHUNK, LENGTH, PATIENCE, Scene, until, whole};
+use self::rails_support::{CHUNK, End, LENGTH, PATIENCE, Scene, until, whole};
 
 fn notifying(bytes: &[u8]) -> TransferOptions {
     let notify = Some(Notification { bytes: bytes.to_vec(), immediate: None });
     TransferOptions { notify, ..TransferOptions::default() }
+}
+
+/// A metric of the near end.
+fn metric(scene: &Scene, name: &str, labels: &str) -> u64 {
+    let page = scene.near.endpoint.metrics_page();
+    let is_meant = |line: &&str| line.starts_with(&format!("{name}{{")) && line.contains(labels);
+    let found: Vec<&str> = page.as_str().lines().filter(is_meant).collect();
+    let [line] = found[..] else { panic!("{name} {labels}: {found:?}") };
+    line.rsplit_once(' ').unwrap().1.parse().unwrap()
 }
 
 fn done(mut transfer: Transfer) {
@@ -67,13 +78,7 @@ fn what_rails_carry_is_told_by_reports_and_metrics() {
     assert_eq!(reports.iter().map(|report| report.bytes).sum::<u64>(), LENGTH as u64);
     assert_eq!(reports.iter().map(|report| report.chunks).sum::<u64>(), (LENGTH / CHUNK) as u64);
     assert_eq!(scene.near.endpoint.metrics().peers[0].rails, reports);
-    let page = scene.near.endpoint.metrics_page();
-    let value = |name: &str, labels: &str| {
-        let is_meant = |line: &&str| line.starts_with(&format!("{name}{{")) && line.contains(labels);
-        let found: Vec<&str> = page.as_str().lines().filter(is_meant).collect();
-        let [line] = found[..] else { panic!("{name} {labels}: {found:?}") };
-        line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()
-    };
+    let value = |name: &str, labels: &str| metric(&scene, name, labels);
     for report in reports {
         let rail = format!("rail=\"{}\"", report.number);
         assert_eq!(value("pmd_rail_bytes_total", &rail), report.bytes);
@@ -94,6 +99,30 @@ fn a_rail_that_falls_silent_is_noticed_and_reads_go_again() {
     until("the loss", || scene.rail(1).state != RailState::Up);
     scene.relays().into_iter().for_each(|relay| relay.heal());
     scene.until_up();
+}
+
+#[test]
+fn a_rail_that_falls_silent_while_it_is_idle_is_told_as_lost_before_it_is_used() {
+    let idle = Duration::from_millis(100);
+    let scene = Scene::with(BundleConfig { idle, ..BundleConfig::default() });
+    scene.relays().into_iter().for_each(|relay| relay.silence());
+    let is_lost = |peer: &Peer| peer.rail_reports()[1].state != RailState::Up;
+    until("the loss at both ends", || is_lost(&scene.peer) && is_lost(&scene.back()));
+    assert_eq!(scene.peer.rail_reports().iter().map(|report| report.chunks).sum::<u64>(), 0);
+    assert_eq!(metric(&scene, "pmd_rail_state", "rail=\"1\",state=\"up\""), 0);
+    // What comes meanwhile goes over the other one.
+    let work = scene.work(Direction::Write);
+    scene.near.fill(9);
+    done(scene.peer.submit(&work, TransferOptions::default(), None).unwrap());
+    assert!(scene.far.holds(9));
+    assert_eq!(scene.rail(1).chunks, 0);
+    scene.relays().into_iter().for_each(|relay| relay.heal());
+    scene.until_up();
+    assert!(scene.rail(1).lives > 1);
+    scene.near.fill(10);
+    done(scene.peer.submit(&work, TransferOptions::default(), None).unwrap());
+    assert!(scene.far.holds(10));
+    assert!(scene.rail(1).chunks > 0);
 }
 
 #[test]
@@ -216,6 +245,30 @@ fn a_peer_that_goes_fails_what_is_on_rails() {
             Err(WaitError::Timeout) => panic!("it hangs"),
         }
     }
+}
+
+#[test]
+fn what_a_peer_carried_out_before_it_left_is_answered_for_although_its_goodbye_comes_first() {
+    let Scene { near, far, peer } = Scene::new();
+    near.fill(11);
+    // Answers alone: what goes to the near end over the second rail.
+    near.relay.hold_back(true);
+    far.relay.hold_back(false);
+    let work = whole(&near, &far, Direction::Write);
+    let transfer = peer.submit(&work, TransferOptions::default(), None).unwrap();
+    until("all of it at the peer", || far.has_chunks(11));
+    assert_eq!(transfer.poll(), None);
+    let End { endpoint, arena: _arena, registered: _registered, relay, .. } = far;
+    drop(endpoint);
+    until("the goodbye", || peer.rail_reports()[0].state != RailState::Up);
+    assert!(matches!(peer.down_reason(), Some(DownReason::Goodbye)), "{:?}", peer.down_reason());
+    let late = peer.submit(&work, TransferOptions::default(), None);
+    assert!(matches!(late, Err(SubmitError::RouteFailed(RouteFault::PeerDown))), "{late:?}");
+    assert_eq!((transfer.poll(), peer.rail_reports()[1].state), (None, RailState::Up));
+    near.relay.heal();
+    relay.heal();
+    done(transfer);
+    until("the end of the rail", || peer.rail_reports()[1].state != RailState::Up);
 }
 
 /// 10 GiB, with a rail cut in the middle; `--ignored`.

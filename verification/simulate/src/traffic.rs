@@ -6,7 +6,7 @@ use pmd_core::ring::credits::{Arrived, RESERVED};
 use pmd_host::{
     backend::ConnectOptions,
     endpoint::{EndpointConfig, RailsConfig},
-    rail::{Action, Fate, RailId, RailSet, Request, Taken, TransferId},
+    rail::{Action, BundleConfig, Fate, RailId, RailSet, Request, Taken, TransferId},
     transfer::{Direction, Priority},
 };
 
@@ -149,7 +149,7 @@ impl World {
             Action::Probe { rail } => {
                 let out = self.broken_until(line, rail.number) > self.now();
                 let trip = 2 * self.latency(rail_latency);
-                let delay = if out { nanos(RailsConfig::default().probe) } else { trip };
+                let delay = if out { nanos(BundleConfig::default().probe) } else { trip };
                 self.later(line, delay, LineEvent::Probed { end, rail });
             }
             Action::Close { rail } => {
@@ -186,11 +186,11 @@ impl World {
                 let taken = here.with(|bundle| bundle.offered(rail));
                 if taken {
                     here.open.insert(rail.number, rail.life);
-                    here.with(|bundle| bundle.opened(rail));
+                    here.with(|bundle| bundle.opened(rail, clock));
                 }
                 self.say_to_peer(line, to, Frame::Answer(rail, taken), setup);
             }
-            Frame::Answer(rail, true) => here.with(|bundle| bundle.opened(rail)),
+            Frame::Answer(rail, true) => here.with(|bundle| bundle.opened(rail, clock)),
             Frame::Answer(rail, false) => here.with(|bundle| bundle.lost(rail)),
             Frame::Quiet(rail) => here.with(|bundle| bundle.heard(rail, clock)),
         }
@@ -336,8 +336,9 @@ impl World {
     fn probed(&mut self, line: u32, end: usize, rail: RailId) {
         let through = self.broken_until(line, rail.number) <= self.now()
             && self.lines[line as usize].ends.iter().all(|end| end.is_open(rail));
+        let clock = self.agenda.clock();
         self.lines[line as usize].ends[end]
-            .with(|bundle| if through { bundle.answered(rail) } else { bundle.lost(rail) });
+            .with(|bundle| if through { bundle.answered(rail, clock) } else { bundle.lost(rail) });
     }
 
     fn close_rail(&mut self, line: u32, end: usize, rail: RailId) {

@@ -20,8 +20,9 @@
 //! Large transfers may go over several [rails](RailsConfig) beside the route ([`Peer::submit`]).
 //! When the control plane finds the peer down, its route fails
 //! ([`RouteFault::PeerDown`](crate::transfer::RouteFault::PeerDown)), so everything that waits for it returns. When the peer
-//! has said goodbye it takes nothing more, and fails once what is posted has been answered for: the acknowledgements that
-//! a peer gives before it leaves take other ways than its goodbye, over which packets may be lost.
+//! has said goodbye it takes nothing more, and fails once what is posted has been answered for, within 5 seconds at most: the
+//! acknowledgements that a peer gives before it leaves take other ways than its goodbye, over which packets may be lost. So
+//! does each rail.
 
 mod choice;
 mod devices;

@@ -149,7 +149,7 @@ impl Inner {
         };
         known.peer.routes().for_each(stop);
         if let Some(rails) = known.peer.rails() {
-            rails.peer_down();
+            rails.peer_down(reason);
         }
         Some(known)
     }

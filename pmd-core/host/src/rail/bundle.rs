@@ -77,7 +77,7 @@ impl<F: Clone> Bundle<F> {
         let Some(bytes) = progress.land(chunk.index, rail) else { return };
         if let Some(rail) = self.rails.get_mut(rail) {
             rail.load.land(bytes, now);
-            rail.succeed();
+            rail.succeed(now);
         }
         self.advance(chunk.transfer);
         self.look_at_quiet(rail, now);
@@ -97,6 +97,8 @@ impl<F: Clone> Bundle<F> {
         }
         self.wait_again(chunk.transfer);
         match fate {
+            // What else it has in hand may be answered for.
+            Fate::Lost(error) if self.down.is_some() => drop(self.give_up(chunk.transfer, error)),
             Fate::Lost(error) if returns >= self.config.attempts => self.fail(chunk.transfer, error),
             Fate::Lost(_) => {}
             Fate::Failed(error) | Fate::Stopped(error) => self.fail(chunk.transfer, error),
@@ -146,8 +148,11 @@ impl<F: Clone> Bundle<F> {
         if !matches!(fate, Fate::Stopped(_)) {
             self.doubt(transfer, rail);
         }
-        if let Fate::Failed(error) | Fate::Stopped(error) = fate {
-            self.fail(transfer, error);
+        match fate {
+            // There is nobody to tell any more.
+            Fate::Lost(error) if self.down.is_some() => drop(self.give_up(transfer, error)),
+            Fate::Lost(_) => {}
+            Fate::Failed(error) | Fate::Stopped(error) => self.fail(transfer, error),
         }
         self.advance(transfer);
     }
@@ -155,16 +160,41 @@ impl<F: Clone> Bundle<F> {
     /// Ends a transfer: nothing more of it is posted, and it finishes once nothing of it is in hand and nothing is owed. One
     /// whose notification is on its way goes on, since the peer may know by now that all is there.
     pub fn fail(&mut self, transfer: TransferId, error: F) {
-        let Some(progress) = self.transfers.get_mut(&transfer) else { return };
-        let is_told = matches!(progress.notice, Notice::Sent { .. } | Notice::Done);
-        if progress.failure.is_some() || is_told {
-            return;
-        }
-        progress.failure = Some(error);
-        if progress.is_in_hand() {
+        if self.give_up(transfer, error) {
             self.actions.push_back(Action::Stop { transfer });
         }
         self.advance(transfer);
+    }
+
+    /// Posts nothing more of a transfer, and leaves alone what is in hand. Whether there is something that could be stopped.
+    fn give_up(&mut self, transfer: TransferId, error: F) -> bool {
+        let Some(progress) = self.transfers.get_mut(&transfer) else { return false };
+        let is_told = matches!(progress.notice, Notice::Sent { .. } | Notice::Done);
+        if progress.failure.is_some() || is_told {
+            return false;
+        }
+        progress.failure = Some(error);
+        progress.is_in_hand()
+    }
+
+    /// The peer has said goodbye: nothing more is taken or posted, and rails are not opened any more. A transfer of which
+    /// everything is posted ends by what is answered for, every other one fails once what it has in hand has come back; nothing
+    /// is stopped for that, and a rail is closed with the last that it has in hand. The driver sees to it that this takes a
+    /// bounded time.
+    pub fn peer_left(&mut self, error: F) {
+        self.down = Some(error.clone());
+        for progress in self.transfers.values_mut() {
+            progress.settle_all();
+            if progress.has_unposted() {
+                progress.failure.get_or_insert(error.clone());
+            }
+        }
+        let idle = self.rails.iter().filter(|(_, rail)| rail.load.chunks() == 0);
+        for rail in idle.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.lost(rail);
+        }
+        let transfers: Vec<_> = self.transfers.keys().copied().collect();
+        transfers.into_iter().for_each(|id| self.advance(id));
     }
 
     /// The peer is gone: every transfer fails once what is in hand has come back, and rails are not opened any more. Nothing
@@ -226,16 +256,19 @@ impl<F: Clone> Bundle<F> {
     }
 
     /// Both ends of a rail are open.
-    pub fn opened(&mut self, rail: RailId) {
-        let probes = self.rails.get_mut(rail).is_some_and(|known| known.becomes(RailState::Probing));
-        if probes {
+    pub fn opened(&mut self, rail: RailId, now: Duration) {
+        let Some(known) = self.rails.get_mut(rail) else { return };
+        if known.becomes(RailState::Probing) {
+            known.ask(now);
             self.actions.push_back(Action::Probe { rail });
         }
     }
 
     /// A round trip was made on a rail.
-    pub fn answered(&mut self, rail: RailId) {
-        if self.rails.get_mut(rail).is_some_and(|known| known.becomes(RailState::Up)) {
+    pub fn answered(&mut self, rail: RailId, now: Duration) {
+        let Some(known) = self.rails.get_mut(rail) else { return };
+        known.prove(now);
+        if known.becomes(RailState::Up) {
             self.advance_notices();
         }
     }
@@ -279,6 +312,9 @@ impl<F: Clone> Bundle<F> {
 
     /// Whether a lost rail has become quiet, here or at both ends.
     fn look_at_quiet(&mut self, rail: RailId, now: Duration) {
+        if self.down.is_some() && self.rails.get_mut(rail).is_some_and(|known| known.load.chunks() == 0) {
+            self.lost(rail);
+        }
         let Some(known) = self.rails.get_mut(rail) else { return };
         if known.is_to_be_told() {
             self.actions.push_back(Action::Tell { rail });
@@ -317,20 +353,31 @@ impl<F: Clone> Bundle<F> {
     /// When to [poll](Self::poll) again although nothing has happened.
     #[must_use]
     pub fn next_timer(&self) -> Option<Duration> {
-        let opens = self.role == Role::Opens && self.down.is_none();
-        self.rails.next_timer(opens, &self.config)
+        let is_there = self.down.is_none();
+        is_there.then(|| self.rails.next_timer(self.role == Role::Opens, &self.config)).flatten()
     }
 
     fn look_at_times(&mut self, now: Duration) {
+        if self.down.is_some() {
+            // What is in hand comes back, and there is nothing else to wait for.
+            return;
+        }
         while let Some(rail) = self.rails.stalled(now, &self.config) {
             self.lost(rail);
         }
-        let opens = self.role == Role::Opens && self.down.is_none();
+        while let Some(rail) = self.rails.silent(now, &self.config) {
+            self.lost(rail);
+        }
+        let opens = self.role == Role::Opens;
         for (number, rail) in self.rails.iter_mut() {
             rail.forget_refusal(now);
             if opens && rail.is_due(now) {
                 rail.begin(rail.life + 1);
                 self.actions.push_back(Action::Open { rail: RailId { number, life: rail.life } });
+            }
+            if opens && rail.is_to_be_probed(now, &self.config) {
+                rail.ask(now);
+                self.actions.push_back(Action::Probe { rail: RailId { number, life: rail.life } });
             }
         }
     }

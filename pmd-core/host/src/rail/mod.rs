@@ -35,7 +35,9 @@
 //!
 //! A rail that was opened again carries nothing before a probe has come back: a cable that is out connects to nobody.
 //! A rail that has something in hand and shows no progress is lost, unless it is the only one left: then there is nothing
-//! better, and the control plane decides whether the peer is down.
+//! better, and the control plane decides whether the peer is down. One that has nothing in hand is probed from time to time by
+//! the end that opens, and lost when the probe does not come back, be it the last or not: so it is known to be dead before
+//! something is given to it, at most [`BundleConfig::idle`] and [`BundleConfig::probe`] after it has died.
 //!
 //! # A chunk
 //! ```text
@@ -68,6 +70,12 @@
 //! A chunk that came back so often that the fault is likely its own fails its transfer with what was said last
 //! ([`BundleConfig::attempts`]). A chunk that was refused (a key, a range) fails its transfer at once and never visits another
 //! rail. [`Bundle::fail`] posts nothing more of a transfer and has it end once nothing is in hand and nothing owed.
+//!
+//! # A peer that leaves
+//! A peer that says goodbye has answered for what it has carried out, and those answers take other ways than its goodbye.
+//! [`Bundle::peer_left`] therefore leaves in hand what is in hand, and posts nothing more: what is posted in full ends by its
+//! answers, the rest fails. That is over within a bounded time, by which the driver takes the rails down. A peer that is gone
+//! without a goodbye ([`Bundle::peer_down`]) has its rails closed at once.
 mod bundle;
 mod load;
 mod once;
@@ -155,6 +163,12 @@ pub struct BundleConfig {
     pub reopen_limit: Duration,
     /// Pause before a rail that could not take a chunk (a full ring) is offered one again, if nothing lands before.
     pub refused: Duration,
+    /// Time after which a rail that is up and over which nothing has come back is probed by the end that opens; zero never
+    /// probes one that was up.
+    pub idle: Duration,
+    /// A rail with nothing in hand whose probe has not come back after this long is lost: one that was opened, or one that was
+    /// idle.
+    pub probe: Duration,
     /// Age at which the measured rate of an idle rail counts no more.
     pub forget_rate: Duration,
     /// Times that a chunk may come back unfinished before its transfer fails.
@@ -169,6 +183,8 @@ impl Default for BundleConfig {
             reopen: Duration::from_millis(200),
             reopen_limit: Duration::from_secs(5),
             refused: Duration::from_millis(1),
+            idle: Duration::from_secs(2),
+            probe: Duration::from_secs(2),
             forget_rate: Duration::from_secs(2),
             attempts: 8,
         }
@@ -230,8 +246,8 @@ pub enum Action<F> {
         /// The life that begins.
         rail: RailId,
     },
-    /// Make a round trip on a rail that carries nothing yet: answered by [`Bundle::answered`] or [`Bundle::lost`]. Within a
-    /// bounded time.
+    /// Make a round trip on a rail that carries nothing, yet or now: answered by [`Bundle::answered`] or [`Bundle::lost`]. The
+    /// bundle itself loses one that takes too long ([`BundleConfig::probe`]).
     Probe {
         /// Which.
         rail: RailId,

@@ -186,6 +186,12 @@ impl<F> Progress<F> {
         self.in_hand == 0 && self.owed.is_empty() && !matches!(self.notice, Notice::Sent { .. })
     }
 
+    /// Whether something of it was never posted, or came back and is to be posted again.
+    pub(super) fn has_unposted(&self) -> bool {
+        let chunks = !self.again.is_empty() || (self.fresh as usize) < self.chunks.len();
+        chunks || matches!(self.notice, Notice::Wanted | Notice::Unsure { .. })
+    }
+
     /// Whether chunks are on rails.
     pub(super) const fn is_in_hand(&self) -> bool {
         self.in_hand > 0

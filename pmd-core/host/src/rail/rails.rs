@@ -25,6 +25,10 @@ pub(super) struct Rail {
     failures: u32,
     /// It takes nothing before.
     refused_until: Duration,
+    /// When something last came back over it.
+    proven: Duration,
+    /// When a probe went out that has not come back.
+    asked: Option<Duration>,
 }
 
 /// All of them, by number.
@@ -108,13 +112,22 @@ impl Rails {
         self.up().find(|(_, rail)| self.count_up() > 1 && stalled(rail)).map(|(id, _)| id)
     }
 
+    /// Rails with nothing in hand over which a probe does not come back.
+    pub(super) fn silent(&self, now: Duration, config: &BundleConfig) -> Option<RailId> {
+        let silent = |rail: &Rail| rail.silent_at(config).is_some_and(|at| at <= now);
+        self.iter().find(|(_, rail)| silent(rail)).map(|(id, _)| id)
+    }
+
     /// When to look at them next.
     pub(super) fn next_timer(&self, opens: bool, config: &BundleConfig) -> Option<Duration> {
         let stalls = self.up().filter(|_| self.count_up() > 1).filter_map(|(_, rail)| rail.stalls_at(config));
         let refused =
             self.up().filter(|(_, rail)| !rail.refused_until.is_zero()).map(|(_, rail)| rail.refused_until);
         let down = self.iter().filter(|(_, rail)| opens && rail.state == RailState::Down);
-        stalls.chain(refused).chain(down.map(|(_, rail)| rail.reopen_at)).min()
+        let silent = self.iter().filter_map(|(_, rail)| rail.silent_at(config));
+        let idle = self.iter().filter(|_| opens).filter_map(|(_, rail)| rail.idle_until(config));
+        let down = down.map(|(_, rail)| rail.reopen_at);
+        stalls.chain(refused).chain(down).chain(silent).chain(idle).min()
     }
 }
 
@@ -161,9 +174,25 @@ impl Rail {
     }
 
     /// It has carried something: the next failure is the first again.
-    pub(super) const fn succeed(&mut self) {
+    pub(super) const fn succeed(&mut self, now: Duration) {
         self.failures = 0;
         self.refused_until = Duration::ZERO;
+        self.proven = now;
+    }
+
+    /// A probe goes out.
+    pub(super) const fn ask(&mut self, now: Duration) {
+        self.asked = Some(now);
+    }
+
+    /// A probe has come back.
+    pub(super) const fn prove(&mut self, now: Duration) {
+        (self.asked, self.proven) = (None, now);
+    }
+
+    /// Whether it has been idle for so long that it is to be probed.
+    pub(super) fn is_to_be_probed(&self, now: Duration, config: &BundleConfig) -> bool {
+        self.idle_until(config).is_some_and(|at| at <= now)
     }
 
     /// It has no place for another chunk at the moment.
@@ -181,6 +210,18 @@ impl Rail {
     fn has_room(&self, bytes: u64, now: Duration, config: &BundleConfig) -> bool {
         let fits = self.load.chunks() == 0 || self.load.bytes().saturating_add(bytes) <= config.window;
         fits && self.refused_until <= now
+    }
+
+    /// When it is probed, if it has nothing in hand until then.
+    fn idle_until(&self, config: &BundleConfig) -> Option<Duration> {
+        let is_idle = self.state == RailState::Up && self.load.chunks() == 0 && self.asked.is_none();
+        (is_idle && !config.idle.is_zero()).then(|| self.proven + config.idle)
+    }
+
+    /// When it counts as dead for the probe that has not come back. What has chunks in hand is judged by those.
+    fn silent_at(&self, config: &BundleConfig) -> Option<Duration> {
+        let waits = matches!(self.state, RailState::Probing | RailState::Up) && self.load.chunks() == 0;
+        self.asked.filter(|_| waits).map(|asked| asked.max(self.proven) + config.probe)
     }
 
     /// When it counts as stalled, if nothing lands before.

@@ -35,6 +35,7 @@ pub(crate) const CHUNK: usize = 1 << 20;
 const THROUGH: u32 = 0;
 const SILENT: u32 = 1;
 const CUT: u32 = 2;
+const HOLDS_BACK: u32 = 3;
 
 /// Carries the streams of one address to another.
 pub(crate) struct Relay(Arc<Shared>);
@@ -43,6 +44,8 @@ struct Shared {
     address: SocketAddr,
     target: SocketAddr,
     mode: AtomicU32,
+    /// Which way nothing comes through while it holds back: to whose address it listens at, or from there.
+    to_target: AtomicBool,
     /// Bytes after which the mode changes by itself, and to what.
     left: AtomicU64,
     then: AtomicU32,
@@ -59,6 +62,7 @@ impl Relay {
             address,
             target: SocketAddr::new(target.into(), address.port()),
             mode: AtomicU32::new(THROUGH),
+            to_target: AtomicBool::new(false),
             left: AtomicU64::new(u64::MAX),
             then: AtomicU32::new(THROUGH),
             ended: AtomicBool::new(false),
@@ -83,6 +87,17 @@ impl Relay {
     pub(crate) fn silence_after(&self, bytes: u64) {
         self.0.then.store(SILENT, SeqCst);
         self.0.left.store(bytes, SeqCst);
+    }
+
+    /// From now on nothing comes through, and nobody is told.
+    pub(crate) fn silence(&self) {
+        self.0.mode.store(SILENT, SeqCst);
+    }
+
+    /// From now on nothing comes through one way, the end of a stream neither: to the target, or from it.
+    pub(crate) fn hold_back(&self, to_target: bool) {
+        self.0.to_target.store(to_target, SeqCst);
+        self.0.mode.store(HOLDS_BACK, SeqCst);
     }
 
     pub(crate) fn is_through(&self) -> bool {
@@ -114,21 +129,21 @@ impl Shared {
                 continue;
             }
             let Ok(far) = TcpStream::connect(self.target) else { continue };
-            for (from, to) in [(&near, &far), (&far, &near)] {
+            for (from, to, to_target) in [(&near, &far, true), (&far, &near, false)] {
                 let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
                 let shared = Arc::clone(&self);
-                thread::spawn(move || shared.carry(from, to));
+                thread::spawn(move || shared.carry(from, to, to_target));
             }
             self.streams.lock().unwrap_or_else(PoisonError::into_inner).extend([near, far]);
         }
     }
 
-    fn carry(&self, mut from: TcpStream, mut to: TcpStream) {
+    fn carry(&self, mut from: TcpStream, mut to: TcpStream, to_target: bool) {
         let mut bytes = vec![0; 64 << 10];
         from.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         to.set_nodelay(true).unwrap();
         while !self.ended.load(SeqCst) {
-            if self.mode.load(SeqCst) == SILENT {
+            if self.keeps(to_target) {
                 thread::sleep(Duration::from_millis(5));
                 continue;
             }
@@ -143,7 +158,16 @@ impl Shared {
             }
             self.count(count as u64);
         }
-        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+        // What goes the other way may have more to say.
+        let _ = (from.shutdown(Shutdown::Read), to.shutdown(Shutdown::Write));
+    }
+
+    fn keeps(&self, to_target: bool) -> bool {
+        match self.mode.load(SeqCst) {
+            SILENT => true,
+            HOLDS_BACK => self.to_target.load(SeqCst) == to_target,
+            _ => false,
+        }
     }
 
     fn count(&self, bytes: u64) {
@@ -190,7 +214,7 @@ pub(crate) struct End {
 }
 
 impl End {
-    fn open(number: u8, rails: usize, stall: Duration) -> Self {
+    fn open(number: u8, rails: usize, bundle: BundleConfig) -> Self {
         // Another socket may have the port of the relay on the other address: then a new relay has another.
         let mut tries = 0..20;
         loop {
@@ -198,7 +222,6 @@ impl End {
             let relay = Relay::start(relayed, direct);
             let mut tcp = TcpConfig::default();
             tcp.listen = SocketAddr::new(direct.into(), relay.port());
-            let bundle = BundleConfig { stall, reopen: Duration::from_millis(50), ..BundleConfig::default() };
             let addresses: Vec<IpAddr> = vec![direct.into(), relayed.into()];
             let chunk = CHUNK as u64;
             let config = EndpointConfig {
@@ -206,14 +229,7 @@ impl End {
                 listen: Some(([127, 0, 0, 1], 0).into()),
                 transport: TransportChoice::Only(Transport::Tcp),
                 soft: DeviceConfig { tcp: Some(tcp), ..DeviceConfig::default() },
-                rails: RailsConfig {
-                    count: rails,
-                    addresses,
-                    from: 2 * chunk,
-                    chunk,
-                    bundle,
-                    ..RailsConfig::default()
-                },
+                rails: RailsConfig { count: rails, addresses, from: 2 * chunk, chunk, bundle },
                 ..EndpointConfig::default()
             };
             let inbox = Arc::new(Inbox::default());
@@ -238,6 +254,16 @@ impl End {
         right
     }
 
+    /// Whether the last word of each chunk is there, which is stored when the rest of it is; transfers may be on the arena.
+    pub(crate) fn has_chunks(&self, seed: u64) -> bool {
+        (1..=LENGTH / CHUNK).map(|chunk| chunk * CHUNK / 8 - 1).all(|index| {
+            let word = self.arena.as_ptr().cast::<u64>().wrapping_add(index);
+            // SAFETY: the arena has this word, aligned, and while transfers are on it nobody looks at it but by atomics.
+            let word = unsafe { AtomicU64::from_ptr(word) }.load(SeqCst);
+            word == content(seed, index as u64)
+        })
+    }
+
     /// Looks at all words of the arena, on which there is no transfer.
     fn words(&self, mut each: impl FnMut(u64, &mut u64)) {
         // SAFETY: the arena has so many bytes, is aligned to pages, and no transfer is on it.
@@ -260,12 +286,17 @@ pub(crate) struct Scene {
 impl Scene {
     /// No rail is lost for being slow: the machine may be.
     pub(crate) fn new() -> Self {
-        Self::stalling(PATIENCE)
+        Self::with(BundleConfig { stall: PATIENCE, probe: PATIENCE, ..BundleConfig::default() })
     }
 
     /// A rail is lost that shows no progress for this long.
     pub(crate) fn stalling(stall: Duration) -> Self {
-        let (near, far) = (End::open(1, 2, stall), End::open(2, 0, stall));
+        Self::with(BundleConfig { stall, ..BundleConfig::default() })
+    }
+
+    pub(crate) fn with(bundle: BundleConfig) -> Self {
+        let bundle = BundleConfig { reopen: Duration::from_millis(50), ..bundle };
+        let (near, far) = (End::open(1, 2, bundle), End::open(2, 0, bundle));
         let peer = near.endpoint.connect(far.endpoint.local_address().unwrap()).unwrap();
         let scene = Self { near, far, peer };
         scene.until_up();

@@ -23,7 +23,7 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ use self::{
 use super::{EndpointError, Inner, Peer, handshake};
 use crate::{
     backend::QueuePairAddress,
-    control::{Connection, Refusal},
+    control::{Connection, DownReason, Refusal},
     lane::Route,
     rail::{Bundle, BundleConfig, MOST_RAILS, RailId, RailState, Role},
     transfer::{
@@ -58,9 +58,7 @@ pub struct RailsConfig {
     pub from: u64,
     /// Bytes that go on a rail at a time; never less than a work request.
     pub chunk: u64,
-    /// Time for the first round trip on a rail that was opened.
-    pub probe: Duration,
-    /// How chunks are spread and rails are lost and opened again.
+    /// How chunks are spread, and rails are probed, lost and opened again.
     pub bundle: BundleConfig,
 }
 
@@ -71,7 +69,6 @@ impl Default for RailsConfig {
             addresses: Vec::new(),
             from: 16 << 20,
             chunk: 4 << 20,
-            probe: Duration::from_secs(2),
             bundle: BundleConfig::default(),
         }
     }
@@ -185,9 +182,12 @@ impl Rails {
         Ok(transfer)
     }
 
-    /// The connection is down.
-    pub(super) fn peer_down(&self) {
-        self.happen(Event::PeerDown);
+    /// The connection is down. As with routes, what is posted may still be answered for where the peer has said goodbye.
+    pub(super) fn peer_down(&self, reason: &DownReason) {
+        self.happen(match reason {
+            DownReason::Goodbye => Event::PeerLeft,
+            _ => Event::PeerDown,
+        });
     }
 
     /// The peer's end of a rail is quiet.
@@ -272,8 +272,8 @@ impl Inner {
             Rails::start(role, maker, peer.connection(), peer.route())
         })?;
         // The peer may have gone down before there was anybody to tell.
-        if peer.down_reason().is_some() {
-            rails.peer_down();
+        if let Some(reason) = peer.down_reason() {
+            rails.peer_down(&reason);
         }
         Ok(rails)
     }

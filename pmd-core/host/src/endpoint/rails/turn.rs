@@ -11,6 +11,7 @@ use super::{RailReport, Rails, Word, chunks, keeper::Job};
 use crate::{
     endpoint::handshake::{self, RESERVED},
     lane::Route,
+    outage::LAST_WORDS,
     rail::{Action, Bundle, ChunkId, Fate, RailId, RailSet, RailState, Request, TransferId},
     transfer::{
         Completer, Direction, Notification, Observer, Outcome, Priority, RouteFault, SubmitError, Transfer,
@@ -47,6 +48,8 @@ pub(super) enum Event {
     Closed(RailId),
     Heard(RailId),
     PeerDown,
+    /// The peer has said goodbye.
+    PeerLeft,
     /// A timer has come.
     Time,
 }
@@ -73,8 +76,8 @@ pub(super) enum Telling {
 pub(super) struct State {
     bundle: Bundle<TransferError>,
     running: BTreeMap<TransferId, Running>,
-    /// Notifications for which there was no room.
-    unsent: Vec<(RailId, TransferId)>,
+    /// Notifications and probes for which there was no room.
+    unsent: Vec<(RailId, Load)>,
     /// By rail.
     carried: Vec<Carried>,
     /// What the keeper was asked for last.
@@ -200,19 +203,28 @@ impl Rails {
                 state.fail(asked, TransferError::Cancelled);
             }
             Event::Ended { rail, load, outcome } => self.ended(state, rail, load, outcome),
-            Event::Opened(rail) => state.bundle.opened(rail),
+            Event::Opened(rail) => state.bundle.opened(rail, now),
             Event::Lost(rail) => state.bundle.lost(rail),
             Event::Closed(rail) => state.bundle.closed(rail, now),
             Event::Heard(rail) => state.bundle.heard(rail, now),
             Event::PeerDown => state.bundle.peer_down(TransferError::PeerDown),
+            Event::PeerLeft => {
+                state.bundle.peer_left(TransferError::PeerDown);
+                // Each brings what it has in hand back within that time, and then its loss.
+                self.routes().iter().flatten().for_each(|(_, route)| route.peer_left(LAST_WORDS));
+            }
             Event::Time => {
                 state.timer = None;
                 let at = Instant::now();
                 let late =
                     |running: &Running| running.options.deadline.is_some_and(|deadline| deadline <= at);
                 state.fail(late, TransferError::DeadlineExceeded);
-                for (rail, transfer) in std::mem::take(&mut state.unsent) {
-                    self.notify(state, rail, transfer);
+                for (rail, load) in std::mem::take(&mut state.unsent) {
+                    match load {
+                        Load::Notification(transfer) => self.notify(state, rail, transfer),
+                        Load::Probe => self.probe(state, rail),
+                        Load::Chunk(_) => {}
+                    }
                 }
             }
         }
@@ -263,8 +275,10 @@ impl Rails {
             Load::Probe => match outcome {
                 Ok(_) => {
                     let RailId { number, life } = rail;
-                    tracing::info!(peer = %self.connection.remote(), rail = number, life, "rail up");
-                    state.bundle.answered(rail);
+                    if state.bundle.state(number) == Some(RailState::Probing) {
+                        tracing::info!(peer = %self.connection.remote(), rail = number, life, "rail up");
+                    }
+                    state.bundle.answered(rail, now);
                 }
                 Err(_) => state.bundle.lost(rail),
             },
@@ -290,7 +304,7 @@ impl Rails {
             match action {
                 Action::Post { rail, chunk } => self.post(state, rail, chunk),
                 Action::Notify { rail, transfer, .. } => self.notify(state, rail, transfer),
-                Action::Probe { rail } => self.probe(rail),
+                Action::Probe { rail } => self.probe(state, rail),
                 // A keeper that is gone goes with the rails.
                 Action::Open { rail } => drop(self.keeper.send(Job::Open(rail))),
                 Action::Close { rail } => {
@@ -357,7 +371,7 @@ impl Rails {
         let load = Load::Notification(transfer);
         match self.submit_on(Some(self.primary.clone()), &nothing(), options, rail, load) {
             Ok(_) => {}
-            Err(SubmitError::Full(_)) => state.unsent.push((rail, transfer)),
+            Err(SubmitError::Full(_)) => state.unsent.push((rail, load)),
             Err(error) => {
                 let fault = match error {
                     SubmitError::RouteFailed(fault) => fault,
@@ -368,14 +382,14 @@ impl Rails {
         }
     }
 
-    fn probe(&self, rail: RailId) {
-        let options = TransferOptions {
-            notify: Some(Notification { bytes: Vec::new(), immediate: None }),
-            deadline: Some(Instant::now() + self.config.probe),
-            ..TransferOptions::default()
-        };
-        if self.submit_on(self.route(rail), &nothing(), options, rail, Load::Probe).is_err() {
-            self.queue().push(Event::Lost(rail));
+    /// The bundle sees when it takes too long: then the rail is closed, and the probe comes back with that.
+    fn probe(&self, state: &mut State, rail: RailId) {
+        let notify = Some(Notification { bytes: Vec::new(), immediate: None });
+        let options = TransferOptions { notify, ..TransferOptions::default() };
+        match self.submit_on(self.route(rail), &nothing(), options, rail, Load::Probe) {
+            Ok(_) => {}
+            Err(SubmitError::Full(_)) => state.unsent.push((rail, Load::Probe)),
+            Err(_) => self.queue().push(Event::Lost(rail)),
         }
     }
 

@@ -67,7 +67,7 @@ fn a_very_slow_rail_does_not_hold_up_the_end() {
 
 #[test]
 fn an_old_rate_is_forgotten_so_that_a_rail_is_tried_again() {
-    let mut bundle = up(2, BundleConfig::default());
+    let mut bundle = up(2, BundleConfig { idle: Duration::ZERO, ..BundleConfig::default() });
     bundle.submit(&writing(&[CHUNK; 16]));
     carry_out(&mut bundle, &[4_000_000_000, 10_000_000]);
     assert!(bundle.load(1).and_then(|load| load.rate()).is_some());

@@ -38,9 +38,9 @@ fn up(rails: usize, config: BundleConfig) -> Bundle<Why> {
     let mut bundle = Bundle::new(rails, Role::Opens, config);
     for action in all(&mut bundle, NOW) {
         let Action::Open { rail } = action else { panic!("{action:?}") };
-        bundle.opened(rail);
+        bundle.opened(rail, NOW);
         assert_eq!(bundle.poll(NOW), Some(Action::Probe { rail }));
-        bundle.answered(rail);
+        bundle.answered(rail, NOW);
         assert_eq!(bundle.state(rail.number), Some(RailState::Up));
     }
     bundle

@@ -105,9 +105,9 @@ fn open_again(bundle: &mut Bundle<Why>) -> RailId {
     let at = bundle.next_timer().expect("a rail that is down has a time");
     let actions = all(bundle, at);
     let [Action::Open { rail }] = actions[..] else { panic!("{actions:?}") };
-    bundle.opened(rail);
+    bundle.opened(rail, at);
     assert_eq!(bundle.poll(at), Some(Action::Probe { rail }));
-    bundle.answered(rail);
+    bundle.answered(rail, at);
     rail
 }
 
@@ -173,8 +173,8 @@ fn pauses_grow_with_failures_and_start_again_after_success() {
     assert_eq!(pauses[..3], [config.reopen, config.reopen * 2, config.reopen * 4]);
     assert_eq!(pauses[7], config.reopen_limit);
     let rail = rail(0, 9);
-    bundle.opened(rail);
-    bundle.answered(rail);
+    bundle.opened(rail, now);
+    bundle.answered(rail, now);
     let transfer = bundle.submit(&writing(&[10]));
     assert_eq!(all(&mut bundle, now).len(), 2);
     bundle.landed(rail, chunk(transfer, 0), now);
@@ -227,6 +227,121 @@ fn a_peer_that_is_gone_fails_everything_and_is_owed_nothing() {
     let late = bundle.submit(&writing(&[5]));
     assert_eq!(all(&mut bundle, NOW), [Action::Finish { transfer: late, outcome: Err("gone"), landed: 0 }]);
     assert_eq!(bundle.next_timer(), None, "nothing is opened any more");
+}
+
+#[test]
+fn what_a_peer_that_leaves_has_in_hand_ends_by_its_answers_and_nothing_more_is_posted() {
+    let mut bundle = up(2, BundleConfig::default());
+    let told = bundle.submit(&writing(&[]));
+    assert!(matches!(all(&mut bundle, NOW)[..], [Action::Notify { .. }]));
+    let whole = bundle.submit(&Request { notify: false, ..writing(&[100, 100]) });
+    let untold = bundle.submit(&writing(&[100, 100]));
+    let posted = all(&mut bundle, NOW).into_iter().map(|action| match action {
+        Action::Post { rail, chunk } => (rail, chunk),
+        other => panic!("{other:?}"),
+    });
+    let (of_whole, of_untold): (Vec<_>, Vec<_>) = posted.partition(|(_, chunk)| chunk.transfer == whole);
+    assert_eq!([of_whole.len(), of_untold.len()], [2, 2]);
+    bundle.peer_left("left");
+    assert_eq!(all(&mut bundle, NOW), [], "nothing is stopped, and no rail is closed");
+    let late = bundle.submit(&writing(&[5]));
+    let finish = |transfer, outcome, landed| Action::Finish { transfer, outcome, landed };
+    assert_eq!(all(&mut bundle, NOW), [finish(late, Err("left"), 0)]);
+    assert_eq!(bundle.next_timer(), None, "a rail that shows no progress is not lost");
+    assert_eq!(all(&mut bundle, NOW * 100), []);
+    bundle.notified(rail(0, 1), told);
+    assert_eq!(all(&mut bundle, NOW), [finish(told, Ok(0), 0)]);
+    of_whole.into_iter().for_each(|(rail, chunk)| bundle.landed(rail, chunk, NOW));
+    let mut rest = all(&mut bundle, NOW);
+    assert_eq!(rest.remove(0), finish(whole, Ok(200), 2));
+    of_untold.into_iter().for_each(|(rail, chunk)| bundle.landed(rail, chunk, NOW));
+    rest.extend(all(&mut bundle, NOW));
+    // Nobody can be told any more, and rails go with the last that they have.
+    assert!(rest.contains(&finish(untold, Err("left"), 2)));
+    assert_eq!(rest.iter().filter(|action| matches!(action, Action::Close { .. })).count(), 2);
+    assert_eq!(rest.len(), 3);
+}
+
+#[test]
+fn what_comes_back_from_a_peer_that_has_left_fails_its_transfer_alone_and_owes_nothing() {
+    let mut bundle = up(3, BundleConfig::default());
+    let request = Request { notify: false, ..writing(&[100, 100]) };
+    let [first, second] = [(); 2].map(|()| bundle.submit(&request));
+    assert_eq!(posts(&mut bundle, NOW), [(0, 0), (1, 0), (2, 1), (0, 1)]);
+    // One that owes a word that will not come.
+    bundle.returned(rail(2, 1), chunk(first, 1), Fate::Lost("cut"), NOW);
+    bundle.peer_left("left");
+    assert_eq!(all(&mut bundle, NOW), [Action::Close { rail: rail(2, 1) }]);
+    bundle.returned(rail(0, 1), chunk(second, 1), Fate::Lost("down"), NOW);
+    assert_eq!(all(&mut bundle, NOW), [Action::Close { rail: rail(0, 1) }]);
+    bundle.landed(rail(0, 1), chunk(first, 0), NOW);
+    assert_eq!(all(&mut bundle, NOW), [Action::Finish { transfer: first, outcome: Err("left"), landed: 1 }]);
+    bundle.landed(rail(1, 1), chunk(second, 0), NOW);
+    let finish = Action::Finish { transfer: second, outcome: Err("down"), landed: 1 };
+    assert_eq!(all(&mut bundle, NOW), [finish, Action::Close { rail: rail(1, 1) }]);
+}
+
+#[test]
+fn an_idle_rail_is_probed_and_lost_when_the_probe_does_not_come_back() {
+    let config = BundleConfig::default();
+    let mut bundle = up(2, config);
+    let due = NOW + config.idle;
+    assert_eq!(bundle.next_timer(), Some(due));
+    let probe = |number| Action::Probe { rail: rail(number, 1) };
+    assert_eq!(all(&mut bundle, due), [probe(0), probe(1)]);
+    assert_eq!(all(&mut bundle, due), [], "one at a time");
+    let answered = due + config.probe / 2;
+    bundle.answered(rail(0, 1), answered);
+    assert_eq!(bundle.next_timer(), Some(due + config.probe));
+    assert_eq!(all(&mut bundle, due + config.probe), [Action::Close { rail: rail(1, 1) }]);
+    assert_eq!([bundle.state(0), bundle.state(1)], [Some(RailState::Up), Some(RailState::Quieting)]);
+    // The last one too: what comes stays on the route.
+    assert_eq!(all(&mut bundle, answered + config.idle), [probe(0)]);
+    let end = answered + config.idle + config.probe;
+    assert_eq!(all(&mut bundle, end), [Action::Close { rail: rail(0, 1) }]);
+}
+
+#[test]
+fn a_rail_with_something_in_hand_is_judged_by_that_and_not_by_a_probe() {
+    let config = BundleConfig::default();
+    let mut bundle = up(1, config);
+    let due = NOW + config.idle;
+    assert_eq!(all(&mut bundle, due), [Action::Probe { rail: rail(0, 1) }]);
+    let transfer = bundle.submit(&Request { notify: false, ..writing(&[100]) });
+    assert_eq!(posts(&mut bundle, due), [(0, 0)]);
+    let landed = due + config.probe * 10;
+    assert_eq!(all(&mut bundle, landed), []);
+    bundle.landed(rail(0, 1), chunk(transfer, 0), landed);
+    let done = [Action::Finish { transfer, outcome: Ok(100), landed: 1 }];
+    assert_eq!(all(&mut bundle, landed), done);
+    assert_eq!(bundle.next_timer(), Some(landed + config.probe), "the probe has not come back");
+    bundle.answered(rail(0, 1), landed);
+    assert_eq!(bundle.next_timer(), Some(landed + config.idle));
+}
+
+#[test]
+fn a_rail_whose_first_probe_does_not_come_back_is_lost() {
+    let config = BundleConfig::default();
+    let mut bundle = Bundle::<Why>::new(1, Role::Opens, config);
+    assert_eq!(all(&mut bundle, NOW), [Action::Open { rail: rail(0, 1) }]);
+    bundle.opened(rail(0, 1), NOW);
+    assert_eq!(all(&mut bundle, NOW), [Action::Probe { rail: rail(0, 1) }]);
+    assert_eq!(bundle.next_timer(), Some(NOW + config.probe));
+    assert_eq!(all(&mut bundle, NOW + config.probe), [Action::Close { rail: rail(0, 1) }]);
+}
+
+#[test]
+fn nobody_probes_idle_rails_but_the_end_that_opens_and_that_only_where_it_should() {
+    let mut awaits = Bundle::<Why>::new(1, Role::Awaits, BundleConfig::default());
+    assert!(awaits.offered(rail(0, 1)));
+    awaits.opened(rail(0, 1), NOW);
+    assert_eq!(all(&mut awaits, NOW), [Action::Probe { rail: rail(0, 1) }]);
+    awaits.answered(rail(0, 1), NOW);
+    let mut never = up(1, BundleConfig { idle: Duration::ZERO, ..BundleConfig::default() });
+    for bundle in [&mut awaits, &mut never] {
+        assert_eq!((bundle.state(0), bundle.next_timer()), (Some(RailState::Up), None));
+        assert_eq!(all(bundle, NOW * 1000), []);
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! end that sent it has given up. Ends learn of a break at random, or never. The world has the memory of both ends and fails the
 //! test if anything lands in memory whose owner was told that the transfer is over.
 
+mod leaving;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
@@ -90,8 +92,11 @@ struct Work {
     notify: bool,
     /// Chunks that are in the target memory.
     there: BTreeSet<u32>,
+    /// Chunks that this end knows to be there.
+    landed: BTreeSet<u32>,
     /// Times that the other end was told.
     told: u32,
+    cancelled: bool,
     outcome: Option<Result<u64, Why>>,
 }
 
@@ -141,6 +146,8 @@ impl World {
             reopen: Duration::from_micros(300),
             reopen_limit: Duration::from_millis(2),
             refused: Duration::from_micros(20),
+            idle: Duration::from_micros(700),
+            probe: Duration::from_micros(600),
             attempts: u32::MAX,
             ..BundleConfig::default()
         };
@@ -321,8 +328,14 @@ impl World {
             Event::Back { end, rail, load } => self.back(end, rail, load),
             Event::Probed { end, rail } => {
                 let through = self.is_open(0, rail) && self.is_open(1, rail) && !self.is_broken(rail);
+                let is_seen = self.random(2) == 0;
+                let now = self.clock();
                 let bundle = &mut self.ends[end].bundle;
-                if through { bundle.answered(rail) } else { bundle.lost(rail) }
+                if through {
+                    bundle.answered(rail, now);
+                } else if is_seen {
+                    bundle.lost(rail);
+                }
             }
             Event::Closing { end, rail } => {
                 self.break_off(end, rail);
@@ -397,6 +410,7 @@ impl World {
                     assert_eq!(work.outcome, None, "{chunk:?} landed here after the outcome");
                     work.there.insert(chunk.index);
                 }
+                work.landed.insert(chunk.index);
                 end.bundle.landed(rail, chunk, now);
             }
             Load::Notification { transfer, .. } => end.bundle.notified(rail, transfer),
@@ -453,10 +467,10 @@ impl World {
                 let answered = taken && self.random(10) > 0;
                 self.send(to, Frame::Answer(rail, answered));
                 if taken {
-                    self.ends[to].bundle.opened(rail);
+                    self.ends[to].bundle.opened(rail, now);
                 }
             }
-            Frame::Answer(rail, true) => self.ends[to].bundle.opened(rail),
+            Frame::Answer(rail, true) => self.ends[to].bundle.opened(rail, now),
             Frame::Answer(rail, false) => self.ends[to].bundle.lost(rail),
             Frame::Quiet(rail) => self.ends[to].bundle.heard(rail, now),
         }
@@ -478,6 +492,7 @@ impl World {
             .collect();
         if let Some(transfer) = running.get(self.random(4 * running.len() as u64) as usize) {
             self.ends[end].bundle.fail(*transfer, "cancelled");
+            self.ends[end].work.get_mut(transfer).expect("known").cancelled = true;
         }
         if self.ends[end].to_submit > 0 {
             self.within(3000, Event::Cancel { end });
@@ -493,7 +508,9 @@ impl World {
         let near = if self.random(3) == 0 { RailSet::of([self.random(4) as u16]) } else { RailSet::ALL };
         let request = Request { chunks: &chunks, direction, notify, priority, near };
         let transfer = self.ends[end].bundle.submit(&request);
-        let work = Work { chunks, direction, notify, there: BTreeSet::new(), told: 0, outcome: None };
+        let (there, landed) = (BTreeSet::new(), BTreeSet::new());
+        let work =
+            Work { chunks, direction, notify, there, landed, told: 0, cancelled: false, outcome: None };
         self.ends[end].work.insert(transfer, work);
         self.ends[end].to_submit -= 1;
         if self.ends[end].to_submit > 0 {
@@ -535,29 +552,6 @@ proptest! {
         let mut world = World::new(seed, rails, transfers, breaks);
         world.run();
         world.check();
-    }
-
-    /// A peer that dies at any moment ends everything.
-    #[test]
-    fn a_peer_that_dies_ends_everything(seed: u64, rails in 1_usize..4, events in 0_usize..400) {
-        let mut world = World::new(seed, rails, 10, 4);
-        world.settle();
-        for _ in 0..events {
-            let Some(Reverse((time, _, event))) = world.events.pop() else { break };
-            world.now = world.now.max(time);
-            world.happen(event);
-            world.settle();
-        }
-        world.ends[0].bundle.peer_down("dead");
-        world.ends[0].open.clear();
-        world.settle();
-        let outstanding: Vec<_> = world.ends[0].outstanding.iter().copied().collect();
-        world.ends[0].outstanding.clear();
-        for (rail, load) in outstanding {
-            world.come_back(0, rail, load, Fate::Lost("cut"));
-        }
-        while world.ends[0].bundle.poll(world.clock()).is_some() {}
-        prop_assert_eq!(world.ends[0].bundle.unfinished(), 0);
     }
 }
 
