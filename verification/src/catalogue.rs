@@ -203,14 +203,16 @@ fn on_devices(workspace: &Workspace) -> Vec<Suite> {
             interop(workspace),
         ),
         Suite {
-            name: "softroce",
-            proves: "the verbs back end and Debian's tools work on soft-RoCE, with lost and harmed packets too",
             packages: softroce::PACKAGES,
-            limit: Duration::from_secs(1800),
-            work: Work::Own(softroce::check),
-            beside: true,
-            after: &["capi"],
-        },
+            ..own(
+                "softroce",
+                "the verbs back end and Debian's tools work on soft-RoCE, with lost and harmed packets too",
+                1800,
+                softroce::check,
+            )
+        }
+        .beside()
+        .after(&["capi"]),
     ]
 }
 
