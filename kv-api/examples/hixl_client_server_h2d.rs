@@ -17,11 +17,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kv_api::hixl::{DEFAULT_TIMEOUT, Hixl, MemDesc, MemType, NotifyDesc, TransferOp, TransferOpDesc};
+use kv_api::hixl::{Hixl, MemDesc, MemType, NotifyDesc, TransferOp, TransferOpDesc};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// How long the other process may take for a step.
+/// How long the other process may take for a step, on a machine that is busy as well.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> Outcome {
@@ -60,20 +60,20 @@ fn client(local: &str, remote: &str, file: &str) -> Outcome {
     // SAFETY: as for the server.
     let handle = unsafe { engine.register_mem(value.describe(), MemType::Host)? };
     let remote_addr = within("the server's address", || fs::read_to_string(file).ok()?.parse().ok())?;
-    engine.connect(remote, DEFAULT_TIMEOUT)?;
+    engine.connect(remote, PATIENCE)?;
     let whole = TransferOpDesc { local_addr: value.address(), remote_addr, len: 4 };
     // SAFETY: nobody looks at the value meanwhile.
-    unsafe { engine.transfer_sync(remote, TransferOp::Read, &[whole], DEFAULT_TIMEOUT)? };
+    unsafe { engine.transfer_sync(remote, TransferOp::Read, &[whole], PATIENCE)? };
     println!("client: read {}", value.get());
     if value.get() != 1 {
         return Err("the value should be 1".into());
     }
     value.set(2);
     // SAFETY: as above.
-    unsafe { engine.transfer_sync(remote, TransferOp::Write, &[whole], DEFAULT_TIMEOUT)? };
-    engine.send_notify(remote, &NotifyDesc::new("value", "written"), DEFAULT_TIMEOUT)?;
+    unsafe { engine.transfer_sync(remote, TransferOp::Write, &[whole], PATIENCE)? };
+    engine.send_notify(remote, &NotifyDesc::new("value", "written"), PATIENCE)?;
     println!("client: wrote 2");
-    engine.disconnect(remote, DEFAULT_TIMEOUT)?;
+    engine.disconnect(remote, PATIENCE)?;
     engine.deregister_mem(handle)?;
     engine.finalize();
     Ok(())

@@ -18,13 +18,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kv_api::hixl::{
-    DEFAULT_TIMEOUT, Hixl, MemDesc, MemType, NotifyDesc, OPTION_BUFFER_POOL, TransferOp, TransferOpDesc,
-};
+use kv_api::hixl::{Hixl, MemDesc, MemType, NotifyDesc, OPTION_BUFFER_POOL, TransferOp, TransferOpDesc};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// How long the other process may take for a step.
+/// How long the other process may take for a step, on a machine that is busy as well.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Bytes of a buffer: the longest name.
@@ -49,13 +47,13 @@ fn main() -> Outcome {
     }
     publish(Path::new(folder), local, &buffers)?;
     let addresses = within("the other's addresses", || look_up(Path::new(folder), remote))?;
-    engine.connect(remote, DEFAULT_TIMEOUT)?;
+    engine.connect(remote, PATIENCE)?;
     if local < remote {
         write(&engine, local, remote, &buffers, addresses)?;
     } else {
         read(&engine, remote, &buffers, addresses)?;
     }
-    engine.disconnect(remote, DEFAULT_TIMEOUT)?;
+    engine.disconnect(remote, PATIENCE)?;
     engine.finalize();
     Ok(())
 }
@@ -66,9 +64,9 @@ fn write(engine: &Hixl, local: &str, remote: &str, buffers: &[Buffer; 2], there:
     let piece =
         TransferOpDesc { local_addr: buffers[0].address(), remote_addr: there[0], len: local.len() as u64 };
     // SAFETY: nobody looks at the buffer meanwhile.
-    unsafe { engine.transfer_sync(remote, TransferOp::Write, &[piece], DEFAULT_TIMEOUT)? };
+    unsafe { engine.transfer_sync(remote, TransferOp::Write, &[piece], PATIENCE)? };
     println!("{local}: wrote its name");
-    engine.send_notify(remote, &NotifyDesc::new("name", "written"), DEFAULT_TIMEOUT)?;
+    engine.send_notify(remote, &NotifyDesc::new("name", "written"), PATIENCE)?;
     heard(engine, "read")
 }
 
@@ -79,10 +77,10 @@ fn read(engine: &Hixl, remote: &str, buffers: &[Buffer; 2], there: [u64; 2]) -> 
     let piece =
         TransferOpDesc { local_addr: buffers[1].address(), remote_addr: there[1], len: remote.len() as u64 };
     // SAFETY: nobody looks at the buffer meanwhile.
-    unsafe { engine.transfer_sync(remote, TransferOp::Read, &[piece], DEFAULT_TIMEOUT)? };
+    unsafe { engine.transfer_sync(remote, TransferOp::Read, &[piece], PATIENCE)? };
     buffers[1].check(remote)?;
     println!("found {remote} written and read");
-    Ok(engine.send_notify(remote, &NotifyDesc::new("name", "read"), DEFAULT_TIMEOUT)?)
+    Ok(engine.send_notify(remote, &NotifyDesc::new("name", "read"), PATIENCE)?)
 }
 
 /// Waits for the other side's notification.

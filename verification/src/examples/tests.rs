@@ -53,6 +53,19 @@ fn every_example_runs_on_every_device_but_for_a_reason() {
     }
 }
 
+/// The interface's own second is too short for a guest on a busy machine.
+#[test]
+fn no_example_gives_up_after_the_default_time() {
+    let root = Workspace::of_this_command().root;
+    let in_rust = EXAMPLES.iter().filter(|example| example.language == Language::Rust);
+    let sources: Vec<PathBuf> = in_rust.map(|example| root.join(example.source())).collect();
+    assert!(!sources.is_empty());
+    for source in sources {
+        let text = fs::read_to_string(&source).expect("an example");
+        assert!(!text.contains("DEFAULT_TIMEOUT"), "{}", source.display());
+    }
+}
+
 #[test]
 fn scripts_fill_in_ports_and_a_folder() {
     for example in EXAMPLES {
