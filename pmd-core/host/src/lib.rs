@@ -202,6 +202,18 @@
 //!   opened with [accelerators](soft::DeviceConfig::accelerators) has a thread beside each engine that drives their
 //!   streams, since lanes never wait for a device.
 //!
+//! # Memory
+//! Each queue pair and each peer takes the same amount, however many there are and however much they move; what is stated here
+//! is with the default configuration.
+//! - A **queue pair** takes [`queue_bytes`](backend::QueuePairConfig::queue_bytes), 272 KiB, and what the driver keeps in mind of
+//!   requests. Those of a soft HCA have the completion entries of their lane in common: 238 KiB at most.
+//! - A **peer** takes at each end at most 954 KiB over shared memory and 1274 KiB over TCP. That is a queue pair, buffers for
+//!   messages, what the control connection reads into, 512 KiB of packet rings
+//!   ([`ring_bytes`](soft::DeviceConfig::ring_bytes) four times; over shared memory both ends have the same), and over TCP
+//!   320 KiB for packets on their way through the socket. A rail takes its queue pairs and rings on top.
+//! - Beside that a peer of the same host has the addresses of this device's segment mapped, 4 MiB, of which pages exist where
+//!   regions do.
+//!
 //! # Clean-up
 //! - A transfer with an outcome is **quiet**, whatever the outcome: nothing of it is outstanding. To be sure of that,
 //!   a lane that cancels waits for what is outstanding, then fails the route's queue pairs and drains them, then
