@@ -79,3 +79,22 @@ fn copies_of_the_same_bytes_are_measured_beside() {
         assert!(text.contains(expected), "{expected:?} is not in {text}");
     }
 }
+
+#[test]
+fn a_page_holds_the_figures_and_every_plot() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bench.html");
+    let sizes =
+        ["--push-bytes", "512", "--pull-bytes", "512", "--iters", "50", "--compare-memcpy", "--report"];
+    let output = af(&[&["bench"][..], &sizes, &[file.to_str().unwrap()]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
+    let page = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(page.matches("<svg").count(), 3, "{page}");
+    for part in ["push 512 and pull 512 bytes", "round trip", "two memcpy", "Bandwidth by size"] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    // Smaller tensors made round trips for the plots: 8 and 64 bytes each way, and then all.
+    for row in ["<tr><td>16 B<td>", "<tr><td>128 B<td>", "<tr><td>1 KiB<td>"] {
+        assert!(page.contains(row), "{row} in {page}");
+    }
+}

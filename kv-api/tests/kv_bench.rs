@@ -125,6 +125,31 @@ fn a_baseline_is_reported_beside_it() {
 }
 
 #[test]
+fn a_page_holds_the_figures_and_every_plot() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bench.html");
+    let name = file.to_str().unwrap();
+    let figures = figures(&[&["--op", "read", "--baseline", "--report", name][..], &SMALL[..]].concat());
+    assert_eq!(figures["verified"], true);
+    let page = fs::read_to_string(&file).unwrap();
+    assert_eq!(page.matches("<svg").count(), 4, "{page}");
+    for part in ["64 blocks of 4096 bytes", "posted until done", "memcpy", "Cost of a block", "Bandwidth"] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    // Fewer blocks were moved for the plots: 1 and 10, and then all.
+    for place in ["1", "10", "64", "4 KiB", "40 KiB", "256 KiB"] {
+        assert!(page.contains(&format!("<tr><td>{place}<td>")), "{place} in {page}");
+    }
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_an_error() {
+    let output = bench(&[&["--op", "read", "--report", "/nowhere/bench.html"][..], &SMALL[..]].concat());
+    assert_eq!(output.status.code(), Some(2), "{}", complaint(&output));
+    assert!(complaint(&output).contains("/nowhere/bench.html"), "{}", complaint(&output));
+}
+
+#[test]
 fn odd_sizes_single_blocks_and_no_warm_up_work() {
     let shapes = [["1", "1"], ["3", "13"], ["2", "5000001"]];
     for ([blocks, size], memory) in shapes.into_iter().zip(["heap", "arena", "heap"]) {

@@ -11,7 +11,7 @@
 //! of its rounds. Figures are reported and decide nothing: exit code 1 is for a transfer that failed or did not verify,
 //! 3 for a peer that is not on this machine (`--install` brings it).
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
@@ -83,7 +83,7 @@ fn run(workspace: &Workspace, options: &Options) -> Result<Vec<Measured>, Progra
     if let Some(file) = &options.report {
         let curves = report::Curves::measure(workspace);
         let page = report::page(&machine, &measured, &curves);
-        fs::write(file, page).map_err(|error| ProgramError::Report { file: file.clone(), error })?;
+        page.write(file).map_err(|error| ProgramError::Report { file: file.clone(), error })?;
         println!("written: {}", file.display());
     }
     if options.json {

@@ -203,6 +203,17 @@ pub(super) fn build(workspace: &Workspace) -> Result<(), ProgramError> {
 }
 
 fn ucx(test: &str, size: u32, iterations: u32, transports: &str) -> Result<f64, ProgramError> {
+    ucx_percentile(test, size, iterations, transports, 50.0)
+}
+
+/// As a row's figure, at another percentile of a latency than the median.
+pub(super) fn ucx_percentile(
+    test: &str,
+    size: u32,
+    iterations: u32,
+    transports: &str,
+    percentile: f64,
+) -> Result<f64, ProgramError> {
     let program = "ucx_perftest";
     let port = free_port(program)?;
     let prepare = |core: &str| {
@@ -210,6 +221,7 @@ fn ucx(test: &str, size: u32, iterations: u32, transports: &str) -> Result<f64, 
         task.env("UCX_TLS", transports).env("UCX_WARN_UNUSED_ENV_VARS", "n")
     };
     let what = ["-t", test, "-s", &size.to_string(), "-n", &iterations.to_string()].map(str::to_owned);
+    let what = what.into_iter().chain(["-R".to_owned(), percentile.to_string()]);
     let ended = with_server(program, prepare(CORES[0]), prepare(CORES[1]).args(["127.0.0.1"]).args(what))?;
     let figure = ucx_figure(&ended.output, test.ends_with("_bw"));
     figure.ok_or_else(|| ProgramError::Silent {

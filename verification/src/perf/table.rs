@@ -1,5 +1,6 @@
 //! What the rows came to, as text and as JSON. Called by the command and by the page.
 
+use pmd_page::number;
 use serde_json::{Value, json};
 
 use super::{
@@ -88,16 +89,6 @@ pub(super) fn render(measured: &[Measured]) -> String {
         }
     }
     text
-}
-
-/// A figure with about three digits; a dash where there is none.
-pub(super) fn number(figure: f64) -> String {
-    match figure {
-        none if !none.is_finite() => "-".to_owned(),
-        large if large >= 100.0 => format!("{large:.0}"),
-        medium if medium >= 10.0 => format!("{medium:.1}"),
-        small => format!("{small:.2}"),
-    }
 }
 
 /// The same as one object.

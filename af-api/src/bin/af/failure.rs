@@ -1,6 +1,6 @@
 //! Everything that can end the command, and its exit code.
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, io, path::PathBuf, time::Duration};
 
 use af_api::{
     environment::EnvironmentError as GroupError,
@@ -77,6 +77,8 @@ pub(crate) enum Failure {
     ChildSilent { role: &'static str, patience: Duration },
     #[error("the {role} process said something unexpected: {line:?}")]
     ChildBabbles { role: &'static str, line: String },
+    #[error("report {path:?} cannot be written")]
+    File { path: PathBuf, source: io::Error },
     #[error("starting the {role} process")]
     Spawn { role: &'static str, source: io::Error },
 }
@@ -86,6 +88,7 @@ impl Failure {
         match self {
             Self::Child { code, .. } => *code,
             Self::Environment(_) | Self::Group(_) => 2,
+            Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 2,
             Self::OpenWorker(error) | Self::OpenServer(OpenError::Endpoint(error))
                 if matches!(error, EndpointError::TransportMissing { .. }) =>
             {

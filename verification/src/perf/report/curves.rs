@@ -1,12 +1,25 @@
 //! Figures by size and by number of blocks. Called for the page.
 
+use pmd_page::{Axis, Line, Plot};
 use serde_json::Value;
 
-use super::{Line, Plot};
 use crate::{
-    perf::program::{Own, Peer, ProgramError},
+    perf::program::{Own, Peer, ProgramError, ucx_percentile},
     suite::Workspace,
 };
+
+/// Places of a line.
+type Points = Vec<(f64, f64)>;
+
+/// Our figures of every size.
+const LATENCY: &str = "perf write_lat --transport shm --all-sizes --iters 5000";
+const BANDWIDTH: &str = "perf write_bw --transport shm --all-sizes --iters 5000";
+
+/// Messages of a distribution, of ours and of the peer.
+const MESSAGES: u32 = 200_000;
+
+/// What UCX may use.
+const SHARED: &str = "shm,self";
 
 /// Sizes at which the peer is asked; ours gives every power of two at once.
 const SIZES: [u32; 7] = [8, 64, 512, 4 << 10, 32 << 10, 256 << 10, 1 << 20];
@@ -34,52 +47,55 @@ impl Curves {
     /// Measures them all; what fails is missing in the plots, and said.
     pub(in crate::perf) fn measure(workspace: &Workspace) -> Self {
         println!("curves for the page");
-        let mut errors = Vec::new();
-        let mut line = |name, points: Result<Vec<(f64, f64)>, ProgramError>| {
+        let mut curves = Self { plots: Vec::new(), errors: Vec::new() };
+        curves.plot(
+            "Latency of a write by its size, one host",
+            [Axis::bytes("bytes"), Axis::logarithmic("us, half a round trip, p50")],
+            [
+                ("this driver", sweep(workspace, LATENCY, "p50_us")),
+                ("UCX put", ucx_by_size(workspace, "ucp_put_lat", 20_000)),
+            ],
+        );
+        curves.plot(
+            "Latency of a notified message of 8 B, one host",
+            [Axis::percentile("share of the messages"), Axis::logarithmic("us, half a round trip")],
+            [("this driver", distribution(workspace)), ("UCX am, its last 2048", ucx_distribution())],
+        );
+        curves.plot(
+            "Bandwidth of writes by their size, one host, to one place",
+            [Axis::bytes("bytes"), Axis::logarithmic("GB/s")],
+            [
+                ("this driver", sweep(workspace, BANDWIDTH, "gbps")),
+                ("UCX put", ucx_by_size(workspace, "ucp_put_bw", 5_000)),
+            ],
+        );
+        curves.plot(
+            "Cost of a block of 64 bytes by the number of blocks",
+            [Axis::logarithmic("blocks"), Axis::logarithmic("ns a block")],
+            [
+                ("planned and posted", blocks(workspace, &["plan_us", "post_us"])),
+                ("moved", blocks(workspace, &["p50_us"])),
+            ],
+        );
+        curves
+    }
+
+    /// Adds a plot of these lines; what is missing of them is said.
+    fn plot(
+        &mut self,
+        title: &str,
+        [across, up]: [Axis; 2],
+        lines: impl IntoIterator<Item = (&'static str, Result<Points, ProgramError>)>,
+    ) {
+        let lines = lines.into_iter().map(|(name, points)| {
             let points = points.unwrap_or_else(|error| {
-                errors.push(format!("{name}: {error}"));
+                self.errors.push(format!("{title}, {name}: {error}"));
                 Vec::new()
             });
-            Line { name, points }
-        };
-        let plots = vec![
-            Plot {
-                title: "Latency of a write by its size, one host",
-                axes: ["bytes", "us, half a round trip, p50"],
-                lines: vec![
-                    line(
-                        "this driver",
-                        sweep(workspace, "perf write_lat --transport shm --all-sizes --iters 5000", "p50_us"),
-                    ),
-                    line("UCX put", ucx(workspace, "ucp_put_lat", 20_000)),
-                ],
-            },
-            Plot {
-                title: "Bandwidth of writes by their size, one host",
-                axes: ["bytes", "GB/s"],
-                lines: vec![
-                    line(
-                        "this driver",
-                        sweep(workspace, "perf write_bw --transport shm --all-sizes --iters 5000", "gbps"),
-                    ),
-                    line("UCX put", ucx(workspace, "ucp_put_bw", 5_000)),
-                ],
-            },
-            Plot {
-                title: "Latency of a notified message of 8 B, one host",
-                axes: ["iterations of 1,000,000 that took longer", "us"],
-                lines: vec![line("this driver", distribution(workspace))],
-            },
-            Plot {
-                title: "Cost of a block by the number of blocks",
-                axes: ["blocks", "ns a block"],
-                lines: vec![
-                    line("planned and posted", blocks(workspace, &["plan_us", "post_us"])),
-                    line("moved", blocks(workspace, &["p50_us"])),
-                ],
-            },
-        ];
-        Self { plots, errors }
+            Line::new(name, points)
+        });
+        let lines = lines.collect();
+        self.plots.push(Plot { title: title.to_owned(), across, up, lines });
     }
 
     /// These.
@@ -100,36 +116,42 @@ impl Curves {
 }
 
 /// One member of every size's result.
-fn sweep(workspace: &Workspace, arguments: &'static str, key: &str) -> Result<Vec<(f64, f64)>, ProgramError> {
+fn sweep(workspace: &Workspace, arguments: &'static str, key: &str) -> Result<Points, ProgramError> {
     let own = Own { program: "pmd", arguments, keys: &[], scale: 1.0 };
     Ok(points(&own.object(workspace)?, key))
 }
 
 /// Sizes and figures of `pmd perf --all-sizes`.
-pub(in crate::perf) fn points(object: &Value, key: &str) -> Vec<(f64, f64)> {
+pub(in crate::perf) fn points(object: &Value, key: &str) -> Points {
     let results = object["results"].as_array().map_or(&[] as &[Value], Vec::as_slice);
     results.iter().filter_map(|result| Some((result["size"].as_f64()?, result[key].as_f64()?))).collect()
 }
 
-fn ucx(workspace: &Workspace, test: &'static str, iterations: u32) -> Result<Vec<(f64, f64)>, ProgramError> {
+fn ucx_by_size(workspace: &Workspace, test: &'static str, iterations: u32) -> Result<Points, ProgramError> {
     let figure = |size| {
-        let peer = Peer::Ucx { test, size, iterations, transports: "shm,self" };
+        let peer = Peer::Ucx { test, size, iterations, transports: SHARED };
         Ok((f64::from(size), peer.figure(workspace)?))
     };
     SIZES.into_iter().map(figure).collect()
 }
 
-/// How many of a million iterations took longer than the median, the 99th and the 99.9th percentile.
-fn distribution(workspace: &Workspace) -> Result<Vec<(f64, f64)>, ProgramError> {
+/// Percentiles of our messages.
+fn distribution(workspace: &Workspace) -> Result<Points, ProgramError> {
     let arguments = "perf send_lat --transport shm --size 8 --iters 200000";
     let own = Own { program: "pmd", arguments, keys: &[], scale: 1.0 };
     let object = own.object(workspace)?;
-    let shares = [("p50_us", 5e5), ("p99_us", 1e4), ("p999_us", 1e3)];
+    let shares = [("min_us", 0.0), ("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999)];
     Ok(shares.into_iter().filter_map(|(key, share)| Some((share, object[key].as_f64()?))).collect())
 }
 
+/// Percentiles of UCX, a run for each. It keeps its last 2048 messages, so that what held up one before them is not seen.
+fn ucx_distribution() -> Result<Points, ProgramError> {
+    let figure = |share: f64| Ok((share, ucx_percentile("ucp_am_lat", 8, MESSAGES, SHARED, share * 100.0)?));
+    [0.5, 0.9, 0.99, 0.999].into_iter().map(figure).collect()
+}
+
 /// The sum of these members, by block, for every number of blocks.
-fn blocks(workspace: &Workspace, keys: &'static [&'static str]) -> Result<Vec<(f64, f64)>, ProgramError> {
+fn blocks(workspace: &Workspace, keys: &'static [&'static str]) -> Result<Points, ProgramError> {
     let figure = |(count, arguments): (f64, &'static str)| {
         let own = Own { program: "kv", arguments, keys, scale: 1e3 / count };
         Ok((count, own.figure(workspace)?))

@@ -11,9 +11,12 @@
 
 mod content;
 mod output;
+mod page;
 mod protocol;
 mod server;
 mod worker;
+
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
@@ -22,6 +25,7 @@ pub(crate) use self::{server::run as serve, worker::run as work};
 use crate::{
     Outcome,
     cluster::{Cluster, Directory, Place, Size},
+    failure::Failure,
     options::Common,
 };
 
@@ -38,6 +42,10 @@ pub(crate) struct Arguments {
     /// Print one JSON object as the last line instead of a table.
     #[arg(long)]
     json: bool,
+    /// Also write a page: these figures, the distribution of the round trips, and time and bandwidth by size, for which
+    /// smaller tensors make round trips as well.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     #[command(flatten)]
     directory: Directory,
     #[command(flatten)]
@@ -120,17 +128,26 @@ impl Shape {
 
 /// Runs the whole benchmark.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
-    let Arguments { size, shape, json, directory, common } = arguments;
+    let summary = measure(arguments, &arguments.shape)?;
+    if arguments.json {
+        println!("{}", summary.json());
+    } else {
+        println!("{}", summary.text());
+    }
+    if let Some(file) = &arguments.report {
+        let page = page::page(arguments, &summary, page::sweep(arguments)?);
+        page.write(file).map_err(|source| Failure::File { path: file.clone(), source })?;
+    }
+    Ok(())
+}
+
+/// Starts the processes, has them make all round trips, and sees them end well.
+fn measure(arguments: &Arguments, shape: &Shape) -> Result<Summary, Failure> {
+    let Arguments { size, directory, common, .. } = arguments;
     let common = common.for_processes(size.workers + size.servers);
     let child_arguments = [shape.arguments(), common.arguments()].concat();
     let mut cluster = Cluster::start(*size, directory, "bench-server", "bench-worker", &child_arguments)?;
     let reports: Vec<Report> = cluster.reports()?;
     cluster.finish()?;
-    let summary = Summary::of(*size, shape, common.device_name(), &reports);
-    if *json {
-        println!("{}", summary.json());
-    } else {
-        println!("{}", summary.text());
-    }
-    Ok(())
+    Ok(Summary::of(*size, shape, common.device_name(), &reports))
 }

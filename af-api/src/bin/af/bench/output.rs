@@ -2,8 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{BUDGET, Shape, protocol::Report};
+use super::{
+    BUDGET, Shape,
+    protocol::{Phase, Report},
+};
 use crate::{cluster::Size, report, statistics::Statistics};
+
+/// Columns of the table.
+pub(super) const HEADER: [&str; 6] = ["us", "mean", "p50", "p90", "p99", "max"];
 
 /// Figures of all workers together.
 pub(super) struct Summary {
@@ -46,29 +52,60 @@ impl Summary {
 
     /// For people.
     pub(super) fn text(&self) -> String {
-        let Shape { push_bytes, pull_bytes, iters, .. } = self.shape;
-        let Size { workers, servers } = self.size;
-        let row = |name: &str, of: &Statistics| [name.to_owned()].into_iter().chain(of.cells()).collect();
-        let mut rows: Vec<Vec<String>> = vec![row("round trip", &self.total), row("post", &self.post)];
-        rows.extend(self.memcpy.iter().map(|(copies, _)| row("two memcpy", copies)));
-        for (worker, report) in self.reports.iter().enumerate() {
-            rows.extend(report.phases.iter().map(|phase| {
-                let name = format!("{} (worker {worker}, {})", phase.name, phase.server);
-                let figures = [phase.mean, phase.p50, phase.p90, phase.p99, phase.max];
-                [name].into_iter().chain(figures.map(|value| format!("{value:.1}"))).collect()
-            }));
-        }
-        let table = report::table(&["us", "mean", "p50", "p90", "p99", "max"], &rows);
+        let mut rows = self.rows();
+        rows.extend(self.phases());
         let ratio = self.memcpy.map_or_else(String::new, |(_, ratio)| format!(", {ratio:.2} x two memcpy"));
         format!(
-            "{workers} x {servers}, push {push_bytes} and pull {pull_bytes} bytes, {iters} iterations over {}, verified\n\n\
-             {table}\n\n{:.2} GB/s, {:.2} work requests a round trip at the worker{ratio}\n\
+            "{}\n\n{}\n\n{:.2} GB/s, {:.2} work requests a round trip at the worker{ratio}\n\
              p50 is {:.0} % of {BUDGET:.0} us, a budget of 61 layers x 3 stages in 50 ms",
-            self.transport,
+            self.title(),
+            report::table(&HEADER, &rows),
             self.gigabytes_per_second,
             self.work_requests,
             self.share() * 100.0,
         )
+    }
+
+    /// What was measured.
+    pub(super) fn title(&self) -> String {
+        let Shape { push_bytes, pull_bytes, iters, .. } = self.shape;
+        let Size { workers, servers } = self.size;
+        format!(
+            "{workers} x {servers}, push {push_bytes} and pull {pull_bytes} bytes, {iters} iterations over {}, verified",
+            self.transport,
+        )
+    }
+
+    /// Round trips and what stands beside them, by the columns of [`HEADER`].
+    pub(super) fn rows(&self) -> Vec<Vec<String>> {
+        let row = |name: &str, of: &Statistics| [name.to_owned()].into_iter().chain(of.cells()).collect();
+        let mut rows: Vec<Vec<String>> = vec![row("round trip", &self.total), row("post", &self.post)];
+        rows.extend(self.memcpy.iter().map(|(copies, _)| row("two memcpy", copies)));
+        rows
+    }
+
+    /// Phases of every worker's round trips, by the same columns.
+    pub(super) fn phases(&self) -> Vec<Vec<String>> {
+        let row = |(worker, phase): (usize, &Phase)| {
+            let name = format!("{} (worker {worker}, {})", phase.name, phase.server);
+            let figures = [phase.mean, phase.p50, phase.p90, phase.p99, phase.max];
+            [name].into_iter().chain(figures.map(|value| format!("{value:.1}"))).collect()
+        };
+        let workers = self.reports.iter().enumerate();
+        workers
+            .flat_map(|(worker, report)| report.phases.iter().map(move |phase| (worker, phase)))
+            .map(row)
+            .collect()
+    }
+
+    /// What the workers said.
+    pub(super) fn reports(&self) -> &[Report] {
+        &self.reports
+    }
+
+    /// Median round trip in microseconds, and of two copies where they were made.
+    pub(super) fn medians(&self) -> (f64, Option<f64>) {
+        (self.total.p50, self.memcpy.map(|(copies, _)| copies.p50))
     }
 
     /// For programs.

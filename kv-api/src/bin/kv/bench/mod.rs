@@ -16,6 +16,7 @@ mod baseline;
 mod content;
 mod measure;
 mod output;
+mod page;
 mod peer;
 mod protocol;
 mod room;
@@ -23,6 +24,7 @@ mod samples;
 
 use std::{
     io::{self, IsTerminal},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -30,7 +32,11 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use kv_api::layout::{CacheLayout, LayoutError};
 
-use self::{api::Api, measure::Bench, samples::Summary};
+use self::{
+    api::Api,
+    measure::Bench,
+    samples::{Sample, Summary},
+};
 pub(crate) use self::{peer::Arguments as PeerArguments, peer::run as peer};
 use crate::{
     Outcome,
@@ -44,7 +50,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// `kv bench`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
     /// Which of the APIs carries the operation out.
     #[arg(long, value_enum, default_value_t)]
@@ -69,6 +75,10 @@ pub(crate) struct Arguments {
     /// Print one JSON object as the last line instead of a table.
     #[arg(long)]
     json: bool,
+    /// Also write a page: these figures, the distribution of the iterations, and cost and bandwidth by the number of
+    /// blocks, for which fewer blocks are moved as well.
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
     /// Of both processes; --in-host-memory is this one's alone, so that one end is the host's.
@@ -141,8 +151,42 @@ impl Shape {
     }
 }
 
+/// What the iterations gave.
+struct Measured {
+    layout: CacheLayout,
+    transport: &'static str,
+    /// How this process's blocks are reached, where there is a device and the API tells.
+    path: Option<&'static str>,
+    samples: Vec<Sample>,
+    summary: Summary,
+    /// The first iteration (from 1) whose bytes were wrong.
+    wrong: Option<u32>,
+}
+
+impl Measured {
+    /// An error where bytes were wrong.
+    fn verdict(&self, arguments: &Arguments) -> Outcome {
+        match self.wrong {
+            None => Ok(()),
+            Some(iteration) => Err(Failure::Differs { operation: arguments.op.name(), iteration }),
+        }
+    }
+}
+
 /// Runs the whole benchmark.
 pub(crate) fn run(arguments: &Arguments) -> Outcome {
+    let measured = measure(arguments)?;
+    let report = output::Report { arguments, measured: &measured };
+    println!("{}", if arguments.json { report.json().to_string() } else { report.table() });
+    if let Some(file) = &arguments.report {
+        let page = page::page(&report, page::sweep(arguments)?);
+        page.write(file).map_err(|source| Failure::File { what: "report", path: file.clone(), source })?;
+    }
+    measured.verdict(arguments)
+}
+
+/// Connects, moves the blocks as often as asked for, and lets the other process go.
+fn measure(arguments: &Arguments) -> Result<Measured, Failure> {
     let layout = arguments.shape.layout()?;
     let place = arguments.place;
     room::check(layout.total_bytes(), if arguments.baseline { 3 } else { 2 })?;
@@ -157,17 +201,11 @@ pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let (transport, path) = (bench.transport(), bench.path().filter(|_| place.device.is_some()));
     bench.finish()?;
     let summary = Summary::of(&samples);
-    let report =
-        output::Report { arguments, layout, transport, path, summary: &summary, verified: wrong.is_none() };
-    println!("{}", if arguments.json { report.json().to_string() } else { report.table() });
-    match wrong {
-        None => Ok(()),
-        Some(iteration) => Err(Failure::Differs { operation: arguments.op.name(), iteration }),
-    }
+    Ok(Measured { layout, transport, path, samples, summary, wrong })
 }
 
 /// The samples, and the first iteration (from 1) whose bytes were wrong.
-fn iterate(bench: &mut Bench, arguments: &Arguments) -> Result<(Vec<samples::Sample>, Option<u32>), Failure> {
+fn iterate(bench: &mut Bench, arguments: &Arguments) -> Result<(Vec<Sample>, Option<u32>), Failure> {
     let progress = Progress::new(u64::from(arguments.warmup) + u64::from(arguments.iters));
     for _ in 0..arguments.warmup {
         bench.iterate(false)?;

@@ -2,34 +2,29 @@
 
 use std::time::Duration;
 
-use kv_api::layout::CacheLayout;
 use serde_json::{Value, json};
 
-use super::{Arguments, samples::Summary};
+use super::{Arguments, Measured, samples::Summary};
 use crate::{options::Place, report};
 
 /// Everything that is reported.
 pub(super) struct Report<'a> {
     pub(super) arguments: &'a Arguments,
-    pub(super) layout: CacheLayout,
-    pub(super) transport: &'static str,
-    /// How this process's blocks are reached, where there is a device and the API tells.
-    pub(super) path: Option<&'static str>,
-    pub(super) summary: &'a Summary,
-    pub(super) verified: bool,
+    pub(super) measured: &'a Measured,
 }
 
 impl Report<'_> {
     pub(super) fn json(&self) -> Value {
-        let summary = self.summary;
+        let summary = self.summary();
+        let Measured { layout, transport, .. } = self.measured;
         let mut object = json!({
-            "transport": self.transport,
-            "device": self.transport,
+            "transport": transport,
+            "device": transport,
             "op": self.arguments.op.name(),
             "api": self.arguments.api.name(),
-            "blocks": self.layout.blocks(),
-            "block_size": self.layout.block_bytes(),
-            "bytes": self.layout.total_bytes(),
+            "blocks": layout.blocks(),
+            "block_size": layout.block_bytes(),
+            "bytes": layout.total_bytes(),
             "iters": self.arguments.iters,
             "memory": self.memory(),
             "plan_us": summary.plan,
@@ -41,11 +36,11 @@ impl Report<'_> {
             "gbps": self.gigabytes_per_second(),
             "ns_per_block": self.nanoseconds_per_block(),
             "work_requests": summary.work_requests,
-            "verified": self.verified,
+            "verified": self.measured.wrong.is_none(),
         });
         if let Some(device) = self.arguments.place.device {
             object["peer_memory"] = json!(device.to_string());
-            object["path"] = json!(self.path);
+            object["path"] = json!(self.measured.path);
         }
         if let Some(baseline) = summary.baseline {
             object["memcpy_us"] = json!(baseline.memcpy);
@@ -55,7 +50,13 @@ impl Report<'_> {
     }
 
     pub(super) fn table(&self) -> String {
-        let summary = self.summary;
+        let (header, cells): (Vec<_>, Vec<_>) = self.columns().into_iter().unzip();
+        format!("{}\n\n{}", self.title(), report::table(&header, &[cells]))
+    }
+
+    /// Figures by name.
+    pub(super) fn columns(&self) -> Vec<(&'static str, String)> {
+        let summary = self.summary();
         let mut columns = vec![
             ("operation", self.arguments.op.name().to_owned()),
             ("requests", summary.work_requests.to_string()),
@@ -72,21 +73,22 @@ impl Report<'_> {
             columns.push(("memcpy us", format!("{:.1}", baseline.memcpy)));
             columns.push(("ratio", format!("{:.2}", baseline.ratio)));
         }
-        columns.push(("verified", if self.verified { "yes" } else { "NO" }.to_owned()));
-        let (header, cells): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-        format!("{}\n\n{}", self.title(), report::table(&header, &[cells]))
+        columns.push(("verified", if self.measured.wrong.is_none() { "yes" } else { "NO" }.to_owned()));
+        columns
     }
 
-    fn title(&self) -> String {
+    /// What was measured.
+    pub(super) fn title(&self) -> String {
+        let Measured { layout, transport, path, .. } = self.measured;
         format!(
             "{} over {}{}: {} blocks of {} bytes in {} memory, {:.1} MB, {} iterations",
             self.arguments.api.name(),
-            self.transport,
-            self.path.map(|path| format!(" ({path})")).unwrap_or_default(),
-            self.layout.blocks(),
-            self.layout.block_bytes(),
+            transport,
+            path.map(|path| format!(" ({path})")).unwrap_or_default(),
+            layout.blocks(),
+            layout.block_bytes(),
             self.memory(),
-            self.layout.total_bytes() as f64 / 1e6,
+            layout.total_bytes() as f64 / 1e6,
             self.arguments.iters,
         )
     }
@@ -98,14 +100,18 @@ impl Report<'_> {
         device.map_or_else(|| self.arguments.shape.memory_name().to_owned(), |device| device.to_string())
     }
 
+    const fn summary(&self) -> &Summary {
+        &self.measured.summary
+    }
+
     /// At the median.
     fn gigabytes_per_second(&self) -> f64 {
-        let median = Duration::from_secs_f64(self.summary.median / 1e6);
-        report::gigabytes_per_second(self.layout.total_bytes(), median)
+        let median = Duration::from_secs_f64(self.summary().median / 1e6);
+        report::gigabytes_per_second(self.measured.layout.total_bytes(), median)
     }
 
     /// At the median.
     fn nanoseconds_per_block(&self) -> f64 {
-        self.summary.median * 1e3 / f64::from(self.layout.blocks())
+        self.summary().median * 1e3 / f64::from(self.measured.layout.blocks())
     }
 }
