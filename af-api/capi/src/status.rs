@@ -112,9 +112,10 @@ const fn of_start(error: &StartError) -> pmd_af_status {
         StartError::Config(_) => pmd_af_status::InvalidArgument,
         StartError::Control(_) | StartError::Identity(_) => pmd_af_status::Unavailable,
         StartError::Unreachable { .. } | StartError::NoAnswer { .. } => pmd_af_status::ConnectFailed,
-        StartError::Refused(_) | StartError::Version { .. } | StartError::Key { .. } => {
-            pmd_af_status::Refused
-        }
+        StartError::Refused(_)
+        | StartError::Version { .. }
+        | StartError::Key { .. }
+        | StartError::KeepAlive { .. } => pmd_af_status::Refused,
         StartError::SchedulerLost { .. } => pmd_af_status::PeerDown,
         StartError::Missing { .. } => pmd_af_status::Missing,
         _ => pmd_af_status::Failed,

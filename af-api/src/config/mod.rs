@@ -133,7 +133,7 @@ pub struct Config {
     pub wait_for: WaitFor,
     /// Longest time that a start takes.
     pub start_timeout: Duration,
-    /// Interval of keep-alives between this process and the scheduler.
+    /// Interval of keep-alives between this process and the scheduler; below the bound of either.
     pub keep_alive: Duration,
     /// Silence after which the other side is down; several intervals.
     pub down_after: Duration,

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use pmd_host::control::{ConnectError, ControlError, DownReason, FrameError, RequestError};
+use pmd_host::control::{ConnectError, ControlError, DownReason, FrameError, KeepAliveError, RequestError};
 use thiserror::Error;
 
 use super::{
@@ -59,6 +59,15 @@ pub enum StartError {
         /// Which of both it is.
         #[source]
         source: FrameError,
+    },
+    /// The scheduler and this process would take each other for dead.
+    #[error("the scheduler at {address} has other keep-alive terms")]
+    KeepAlive {
+        /// Where it listens.
+        address: SocketAddr,
+        /// What does not work together, and what to set.
+        #[source]
+        source: KeepAliveError,
     },
     /// The scheduler refuses this node.
     #[error(transparent)]

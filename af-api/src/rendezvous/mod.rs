@@ -34,7 +34,8 @@
 //!   is down, unless the caller waits [`patiently`](Barrier::patiently) for its return. Who has left in order is not waited
 //!   for.
 //! - **Liveness**: each side hears the other at least every [`Config::keep_alive`]. A node that is killed is down at once,
-//!   a host that falls silent after [`Config::down_after`]; every other member hears [`Event::Down`].
+//!   a host that falls silent after [`Config::down_after`]; every other member hears [`Event::Down`]. A node whose terms do
+//!   not work with the scheduler's hears so at its start ([`StartError::KeepAlive`]).
 //! - **The scheduler is lost**: nodes hear [`Event::SchedulerLost`], barriers fail with
 //!   [`BarrierError::SchedulerLost`], the members stay known and push-pulls go on. [`Node::rejoin`] joins the scheduler
 //!   that was started in its place.

@@ -475,6 +475,9 @@ fn connect(plane: &ControlPlane, config: &Config, deadline: Instant) -> Result<C
                 Err(ConnectError::Down(DownReason::Protocol(
                     fault @ (FrameError::OnlyOneKey { .. } | FrameError::WrongKey),
                 ))) => return Err(StartError::Key { address: *address, source: fault }),
+                Err(ConnectError::Down(DownReason::KeepAlive(source))) => {
+                    return Err(StartError::KeepAlive { address: *address, source });
+                }
                 Err(error) => last = Some((*address, error)),
             }
         }

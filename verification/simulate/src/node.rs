@@ -10,7 +10,8 @@ use af_api::{
     },
 };
 use pmd_host::{
-    control::{DownReason, PeerIdentity, sizes},
+    control::{DownReason, KeepAlive, PeerIdentity, sizes},
+    endpoint::EndpointConfig,
     identity::{DeviceId, HostId},
 };
 
@@ -121,7 +122,9 @@ fn incarnation(number: u32) -> DeviceId {
 pub(crate) fn greeting_bytes(number: u32) -> usize {
     let host = HostId { boot: [7; 16], network_namespace: 4_026_531_840, user: 1000 };
     let name = format!("host-{number}");
-    sizes::greeting_bytes(&PeerIdentity { incarnation: incarnation(number), name, host })
+    let identity = PeerIdentity { incarnation: incarnation(number), name, host };
+    let EndpointConfig { keep_alive: interval, down_after: timeout, .. } = EndpointConfig::default();
+    sizes::greeting_bytes(&identity, KeepAlive { interval, timeout })
 }
 
 impl World {

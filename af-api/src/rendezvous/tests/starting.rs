@@ -3,7 +3,7 @@
 use std::{net::TcpListener, sync::Arc, time::Instant};
 
 use pmd_host::{
-    control::{ControlConfig, ControlPlane, DownReason, FrameError, PeerIdentity, Service},
+    control::{ControlConfig, ControlPlane, DownReason, FrameError, KeepAliveError, PeerIdentity, Service},
     endpoint::{Endpoint, EndpointConfig, PeerService},
     identity::{DeviceId, HostId},
     security::PreSharedKey,
@@ -314,13 +314,17 @@ fn fake(answer: Option<Vec<u8>>) -> ControlPlane {
 }
 
 fn fake_with(answer: Option<Vec<u8>>, key: Option<PreSharedKey>) -> ControlPlane {
+    fake_that(answer, |config| config.key = key)
+}
+
+fn fake_that(answer: Option<Vec<u8>>, adjust: impl FnOnce(&mut ControlConfig)) -> ControlPlane {
     let identity = PeerIdentity {
         incarnation: DeviceId::random().unwrap(),
         name: String::new(),
         host: HostId::current().unwrap(),
     };
     let mut config = ControlConfig::new(identity, Some(([127, 0, 0, 1], 0).into()));
-    config.key = key;
+    adjust(&mut config);
     ControlPlane::start(config, Arc::new(Fake(answer))).unwrap()
 }
 
@@ -359,6 +363,19 @@ fn a_scheduler_with_another_key_or_none_is_told_at_once() {
             StartError::Key { source, .. } => assert_eq!(source, expected),
             other => panic!("{other}"),
         }
+    }
+}
+
+#[test]
+fn a_scheduler_with_other_keep_alive_terms_is_told_at_once() {
+    let (interval, bound) = (Duration::from_millis(100), Duration::from_secs(10));
+    let plane = fake_that(None, |config| config.timeout = interval);
+    let config = node_config(ProcessRole::Worker, (1, 1), 0, plane.local_address().unwrap());
+    let config = config.with_keep_alive(interval, bound).with_start_timeout(PATIENCE * 10);
+    let expected = KeepAliveError::TooRare { here: true, interval, timeout: interval };
+    match Node::start(config).unwrap_err() {
+        StartError::KeepAlive { source, .. } => assert_eq!(source, expected),
+        other => panic!("{other}"),
     }
 }
 

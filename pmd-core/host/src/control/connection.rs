@@ -15,7 +15,7 @@ use pmd_core::sync::{AtomicU64, Ordering};
 use thiserror::Error;
 
 use super::{
-    PeerIdentity,
+    KeepAliveError, PeerIdentity,
     frame::{Frame, FrameError, Refusal, encode, preamble},
 };
 use crate::backend::Waker;
@@ -53,11 +53,11 @@ impl Connection {
         number: u64,
         remote: SocketAddr,
         waker: Waker,
-        (ours, keyed): (&PeerIdentity, bool),
+        (hello, keyed): (&Frame, bool),
     ) -> Result<Self, FrameError> {
         // With a key the preamble is the channel's.
         let mut outgoing = if keyed { Vec::new() } else { preamble().to_vec() };
-        encode(&Frame::Hello(ours.clone()), &mut outgoing)?;
+        encode(hello, &mut outgoing)?;
         let state = State { outgoing, waiting: HashMap::new(), last_number: 0, down: None, closing: false };
         Ok(Self(Arc::new(Shared {
             number,
@@ -289,6 +289,9 @@ pub enum DownReason {
     /// The peer sent something that is not ours.
     #[error(transparent)]
     Protocol(#[from] FrameError),
+    /// The keep-alive terms of both sides do not work together; only before the peer is handed out.
+    #[error(transparent)]
+    KeepAlive(#[from] KeepAliveError),
 }
 
 /// Why a request has no answer.

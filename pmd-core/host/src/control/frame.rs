@@ -10,13 +10,13 @@ use std::io::{self, Read};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::PeerIdentity;
+use super::{KeepAlive, PeerIdentity};
 
 /// First bytes of either direction.
 pub const MAGIC: [u8; 8] = *b"pmd-ctl\n";
 
 /// Version of frames and of what they carry. Both sides must have the same.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// Longest frame in bytes once the peer has said who it is.
 pub const FRAME_LIMIT: u32 = 16 << 20;
@@ -34,8 +34,8 @@ const SHORT_CHUNK: usize = 8 << 10;
 /// What travels after the preamble.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Frame {
-    /// First frame of either side.
-    Hello(PeerIdentity),
+    /// First frame of either side: who it is, and its terms.
+    Hello { identity: PeerIdentity, keep_alive: KeepAlive },
     /// "Still here": sent when nothing else was for an interval.
     KeepAlive,
     /// Asks for an answer under the same number.

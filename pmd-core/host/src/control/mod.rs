@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!  connect ---- preamble, Hello ---->
-//!          <--- preamble, Hello -----      incarnation, name, host
+//!          <--- preamble, Hello -----      incarnation, name, host, keep-alive terms
 //!          ---- Request / Response / Event, KeepAlive ----
 //!          ---- Goodbye, or silence beyond the bound: down
 //! ```
@@ -16,12 +16,15 @@
 //! is *down*: every waiting request fails with the [`DownReason`] and the service is told once. An incarnation is
 //! drawn at start, so a restarted peer of the same name is another peer.
 //!
+//! Terms that do not work together ([`KeepAlive`]) are refused at the Hello by both sides, with what to set.
+//!
 //! With a key ([`ControlConfig::key`]) a handshake comes between preamble and Hello, and all frames travel encrypted in
 //! records: see [`security`](crate::security).
 
 mod channel;
 mod connection;
 mod frame;
+mod keep_alive;
 mod plane;
 pub mod sizes;
 mod wire_socket;
@@ -30,6 +33,7 @@ use std::{net::SocketAddr, time::Duration};
 
 pub use connection::{Connection, DownReason, RequestError};
 pub use frame::{FRAME_LIMIT, FrameError, HELLO_LIMIT, MAGIC, Refusal, VERSION};
+pub use keep_alive::{KeepAlive, KeepAliveError};
 pub use plane::{ConnectError, ControlError, ControlPlane};
 use serde::{Deserialize, Serialize};
 
@@ -56,9 +60,10 @@ pub struct ControlConfig {
     pub identity: PeerIdentity,
     /// Where to listen; `None` only connects.
     pub listen: Option<SocketAddr>,
-    /// A keep-alive goes out when nothing else did for this long.
+    /// A keep-alive goes out when nothing else did for this long. Peers are told, and one whose bound this would not keep
+    /// refuses.
     pub interval: Duration,
-    /// Silence after which a peer is down; several intervals.
+    /// Silence after which a peer is down; several intervals of the peer's, which is refused where it has longer ones.
     pub timeout: Duration,
     /// Time a new connection has to say who it is.
     pub hello_timeout: Duration,
@@ -82,6 +87,11 @@ impl ControlConfig {
             anonymous_limit: 64,
             key: None,
         }
+    }
+
+    /// What peers are told.
+    pub(super) const fn keep_alive(&self) -> KeepAlive {
+        KeepAlive { interval: self.interval, timeout: self.timeout }
     }
 }
 

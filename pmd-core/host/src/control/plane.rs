@@ -18,7 +18,7 @@ use pmd_core::sync::{AtomicU64, Ordering};
 use thiserror::Error;
 
 use super::{
-    ControlConfig, PeerIdentity, Service,
+    ControlConfig, KeepAliveError, Service,
     connection::{Connection, DownReason},
     frame::{Frame, FrameError, Refusal},
     wire_socket::WireSocket,
@@ -50,7 +50,8 @@ pub struct ControlPlane {
 #[derive(Debug)]
 struct PlaneShared {
     waker: Waker,
-    identity: PeerIdentity,
+    /// What every peer is told first.
+    hello: Frame,
     keyed: bool,
     next_number: AtomicU64,
     inbox: Mutex<Inbox>,
@@ -59,7 +60,7 @@ struct PlaneShared {
 impl PlaneShared {
     fn connection(&self, remote: SocketAddr) -> Result<Connection, FrameError> {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        Connection::new(number, remote, self.waker.clone(), (&self.identity, self.keyed))
+        Connection::new(number, remote, self.waker.clone(), (&self.hello, self.keyed))
     }
 }
 
@@ -84,13 +85,15 @@ impl ControlPlane {
     /// # Errors
     /// [`ControlError`].
     pub fn start(config: ControlConfig, service: Arc<dyn Service>) -> Result<Self, ControlError> {
+        config.keep_alive().check()?;
         let listener = config.listen.map(listen).transpose()?;
         let local = Mutex::new(local_address(listener.as_ref()));
         let waker = Waker::new().map_err(|source| ControlError::Start { source: source.into() })?;
-        let (identity, turn) = (config.identity.clone(), config.timeout);
+        let hello = Frame::Hello { identity: config.identity.clone(), keep_alive: config.keep_alive() };
+        let turn = config.timeout;
         let next_number = AtomicU64::new(1);
         let keyed = config.key.is_some();
-        let shared = Arc::new(PlaneShared { waker, identity, keyed, next_number, inbox: Mutex::default() });
+        let shared = Arc::new(PlaneShared { waker, hello, keyed, next_number, inbox: Mutex::default() });
         let mut state = Loop {
             config,
             service,
@@ -296,14 +299,15 @@ impl Loop {
     fn handle(&mut self, index: usize, frame: Frame) -> Result<(), DownReason> {
         let socket = &mut self.sockets[index];
         let connection = socket.connection.clone();
-        if connection.is_introduced() == matches!(frame, Frame::Hello(_)) {
+        if connection.is_introduced() == matches!(frame, Frame::Hello { .. }) {
             return Err(FrameError::OutOfTurn.into());
         }
         match frame {
-            Frame::Hello(identity) => {
+            Frame::Hello { identity, keep_alive } => {
                 if self.config.key.is_some() && identity == self.config.identity && !socket.is_local() {
                     return Err(FrameError::Reflected.into());
                 }
+                self.config.keep_alive().check_with(keep_alive)?;
                 socket.reader.raise_limit();
                 connection.introduce(identity)?;
                 let _ = catch_unwind(AssertUnwindSafe(|| self.service.connected(&connection)));
@@ -383,6 +387,9 @@ fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ControlError {
+    /// No peer can work with the keep-alive terms of the configuration.
+    #[error(transparent)]
+    KeepAlive(#[from] KeepAliveError),
     /// The address cannot be listened on.
     #[error(
         "cannot listen on {address}: choose a free port (0 lets the system choose) of an address of this host"

@@ -4,7 +4,7 @@
 //! Of connections without a key; with one, records add to it: see [`security`](crate::security).
 
 use super::{
-    PeerIdentity,
+    KeepAlive, PeerIdentity,
     frame::{Frame, PREAMBLE, READ_CHUNK, encode},
 };
 
@@ -13,8 +13,8 @@ pub const READ_BUFFER: usize = READ_CHUNK;
 
 /// Bytes that either side sends before anything else.
 #[must_use]
-pub fn greeting_bytes(identity: &PeerIdentity) -> usize {
-    PREAMBLE + frame_bytes(&Frame::Hello(identity.clone()))
+pub fn greeting_bytes(identity: &PeerIdentity, keep_alive: KeepAlive) -> usize {
+    PREAMBLE + frame_bytes(&Frame::Hello { identity: identity.clone(), keep_alive })
 }
 
 /// Bytes of an event. One beyond [`FRAME_LIMIT`](super::FRAME_LIMIT) takes none: it is not sent.

@@ -97,7 +97,7 @@ pub struct EndpointConfig {
     pub message_bytes: usize,
     /// Messages a peer may send before this side has taken one.
     pub message_receives: u32,
-    /// Interval of keep-alives.
+    /// Interval of keep-alives. Below the bounds of all peers, else they and this side refuse each other.
     pub keep_alive: Duration,
     /// Silence after which a peer is down.
     pub down_after: Duration,

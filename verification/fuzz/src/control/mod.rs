@@ -13,13 +13,14 @@ mod frame;
 use std::{
     io::{self, Read},
     slice,
+    time::Duration,
 };
 
 use arbitrary::{Arbitrary, Unstructured};
 use kv_api::layout::CacheDescriptor;
 use pmd_host::{
     backend::QueuePairAddress,
-    control::PeerIdentity,
+    control::{KeepAlive, PeerIdentity},
     identity::{DeviceId, HostId},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -62,7 +63,10 @@ pub fn conversation() -> Vec<u8> {
     let host = HostId { boot: [3; 16], network_namespace: 5, user: 0 };
     let refusal = Refusal { code: Refusal::UNKNOWN_KIND, detail: "what?".into() };
     let frames = [
-        Frame::Hello(PeerIdentity { incarnation, name: "peer".into(), host }),
+        Frame::Hello {
+            identity: PeerIdentity { incarnation, name: "peer".into(), host },
+            keep_alive: KeepAlive { interval: Duration::from_secs(1), timeout: Duration::from_secs(5) },
+        },
         Frame::KeepAlive,
         Frame::Request { number: 1, kind: 0xff02, body: vec![1, 2, 3] },
         Frame::Response { number: 1, result: Ok(vec![9; 40]) },
@@ -160,21 +164,43 @@ fn check_valid(description: &[u8], cuts: Cuts) {
 /// A frame in types that a fuzzer can make.
 #[derive(Arbitrary)]
 enum Draft {
-    Hello { incarnation: [u8; 16], name: String, boot: [u8; 16], network_namespace: u64, user: u32 },
+    Hello {
+        incarnation: [u8; 16],
+        name: String,
+        boot: [u8; 16],
+        network_namespace: u64,
+        user: u32,
+        keep_alive: [u64; 2],
+    },
     KeepAlive,
-    Request { number: u64, kind: u16, body: Vec<u8> },
-    Answer { number: u64, body: Vec<u8> },
-    Refusal { number: u64, code: u16, detail: String },
-    Event { kind: u16, body: Vec<u8> },
+    Request {
+        number: u64,
+        kind: u16,
+        body: Vec<u8>,
+    },
+    Answer {
+        number: u64,
+        body: Vec<u8>,
+    },
+    Refusal {
+        number: u64,
+        code: u16,
+        detail: String,
+    },
+    Event {
+        kind: u16,
+        body: Vec<u8>,
+    },
     Goodbye,
 }
 
 impl Draft {
     fn frame(self) -> Frame {
         match self {
-            Self::Hello { incarnation, name, boot, network_namespace, user } => {
+            Self::Hello { incarnation, name, boot, network_namespace, user, keep_alive } => {
                 let host = HostId { boot, network_namespace, user };
-                Frame::Hello(PeerIdentity { incarnation: DeviceId(incarnation), name, host })
+                let identity = PeerIdentity { incarnation: DeviceId(incarnation), name, host };
+                Frame::Hello { identity, keep_alive: keep_alive.into() }
             }
             Self::KeepAlive => Frame::KeepAlive,
             Self::Request { number, kind, body } => Frame::Request { number, kind, body },

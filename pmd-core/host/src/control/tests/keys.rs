@@ -214,13 +214,13 @@ fn records_that_cannot_be_are_refused_whoever_sends_them() {
 fn a_record_that_is_cut_by_the_end_is_an_end() {
     let (server, saw) = start("server", keyed(1));
     let (mut stream, mut cipher) = shaken(&server);
-    let whole = record(&mut cipher, &framed(&Frame::Hello(identity("cut"))));
+    let whole = record(&mut cipher, &framed(&hello_frame("cut")));
     stream.write_all(&whole[..whole.len() - 1]).unwrap();
     drop(stream);
     assert_eq!(saw.recv_timeout(PATIENCE), Ok(Seen::Refused(DownReason::Closed)));
     // The same, whole: the peer is known.
     let (mut stream, mut cipher) = shaken(&server);
-    stream.write_all(&record(&mut cipher, &framed(&Frame::Hello(identity("whole"))))).unwrap();
+    stream.write_all(&record(&mut cipher, &framed(&hello_frame("whole")))).unwrap();
     assert_eq!(saw.recv_timeout(PATIENCE), Ok(Seen::Connected("whole".into())));
 }
 
@@ -230,7 +230,7 @@ fn frames_in_the_clear_are_not_looked_at_where_there_is_a_key() {
     let mut stream = raw(&server);
     let mut bytes = preamble_of(true).to_vec();
     // Longer than a handshake's first message.
-    bytes.extend(framed(&Frame::Hello(identity("somebody with a rather long name"))));
+    bytes.extend(framed(&hello_frame("somebody with a rather long name")));
     assert!(bytes.len() > 12 + FIRST);
     stream.write_all(&bytes).unwrap();
     until_closed(&mut stream);
