@@ -96,7 +96,7 @@ pub fn check(file: &Path) -> Result<bool, CountError> {
     let text = fs::read_to_string(file).map_err(CountError::system(file.display().to_string()))?;
     let baseline =
         Baseline::parse(&text).map_err(|error| CountError::Baseline { file: file.to_owned(), error })?;
-    let (counts, toolchain) = (count(&[SUBJECTS])?, toolchain());
+    let (counts, toolchain) = (count(&[SUBJECTS], &[])?, toolchain());
     println!("{}", preface(&baseline, &toolchain));
     let compared = baseline.compare(&counts, &toolchain);
     compared.iter().for_each(|compared| println!("{}", line(compared)));
@@ -114,18 +114,19 @@ pub fn check(file: &Path) -> Result<bool, CountError> {
 /// # Errors
 /// [`CountError`].
 pub fn bless(file: &Path) -> Result<(), CountError> {
-    let baseline = Baseline { toolchain: toolchain(), counts: count(&[SUBJECTS])? };
+    let baseline = Baseline { toolchain: toolchain(), counts: count(&[SUBJECTS], &[])? };
     fs::write(file, baseline.to_string()).map_err(CountError::system(file.display().to_string()))?;
     println!("{baseline}written: {}", file.display());
     Ok(())
 }
 
 /// Runs this program under valgrind with these arguments, which make it do its work in the spans of a
-/// [`Meter`] and name on standard output what was counted, as [`work`] does.
+/// [`Meter`] and name on standard output what was counted, as [`work`] does. `options` are valgrind's, for what such a program
+/// needs beside counting.
 ///
 /// # Errors
 /// [`CountError`].
-pub fn count(arguments: &[&str]) -> Result<Counts, CountError> {
+pub fn count(arguments: &[&str], options: &[&str]) -> Result<Counts, CountError> {
     let folder = tempfile::tempdir().map_err(CountError::system("a folder for callgrind's files"))?;
     let program = env::current_exe().map_err(CountError::system("this program"))?;
     let mut target = std::ffi::OsString::from("--callgrind-out-file=");
@@ -136,6 +137,7 @@ pub fn count(arguments: &[&str]) -> Result<Counts, CountError> {
     let output = Command::new("valgrind")
         .args(counter)
         .args(threads)
+        .args(options)
         .arg(target)
         .arg(program)
         .args(arguments)

@@ -4,6 +4,7 @@
 //!  rows      what is compared: our command, the peer's, which figure of each, the goal
 //!  program   runs one command, a server beside it where it needs one, and reads its figure
 //!  copy      the peers that are no program: memcpy loops over the same bytes and the same permutation
+//!  cost      posting and polling beside libmlx5 on the simulated ConnectX: instructions and time
 //!  nixl      the plugin beside UCX in NIXL's own agent: a comparison of its own, which reads both at once
 //!  table     ratios, text and JSON            report    the same and curves by size, as a page
 //! ```
@@ -18,6 +19,7 @@ use clap::Args;
 use crate::{install, suite::Workspace};
 
 mod copy;
+mod cost;
 mod machine;
 mod nixl;
 mod program;
@@ -35,7 +37,7 @@ use table::Measured;
 /// Options of the command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// Installs the peers that are missing: apt for UCX and iperf3, pip for NIXL.
+    /// Installs the peers that are missing: apt for UCX, iperf3, libmlx5 and valgrind, pip for NIXL.
     #[arg(long)]
     install: bool,
     /// Turns of ours and the peer's.
@@ -76,6 +78,9 @@ fn run(workspace: &Workspace, options: &Options) -> Result<Vec<Measured>, Progra
     println!("{machine}");
     let mut measured: Vec<Measured> =
         rows.iter().map(|row| measure(workspace, row, options.rounds)).collect();
+    if is_wanted(cost::NAME, &options.only) {
+        measured.extend(cost::measure(workspace, options.install));
+    }
     if is_wanted(nixl::NAME, &options.only) {
         measured.extend(nixl::measure(workspace, options.install));
     }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::copy::CopyLoop;
 use crate::{
+    connectx::ConnectxError,
     install::InstallError,
     process::{Ended, Task},
     suite::Workspace,
@@ -73,6 +74,9 @@ pub(crate) enum ProgramError {
     /// Peers cannot be installed.
     #[error(transparent)]
     Install(#[from] InstallError),
+    /// There is no simulated device.
+    #[error(transparent)]
+    Connectx(#[from] ConnectxError),
 }
 
 impl ProgramError {

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{
     copy::{CopyLoop, median, permutation},
+    cost,
     machine::{self, Machine},
     nixl,
     program::{Peer, ProgramError, iperf_figure, ucx_figure},
@@ -100,6 +101,20 @@ fn nixl_rows_need_verified_cases() {
     assert_eq!((rows[0].name.as_str(), rows[0].ratio(), rows[0].verdict()), ("nixl-write-16k", 0.2, "met"));
     assert_eq!(rows[2].verdict(), "failed");
     assert!(nixl::rows(&case(false)).iter().all(|row| row.error.is_some()));
+}
+
+#[test]
+fn cost_rows_are_sums_of_posting_and_polling() {
+    let figures = json!({ "8-1-ours-post": 60.0, "8-1-ours-poll": 40.0, "8-1-ibv_wr-post": 150.0, "8-1-ibv_wr-poll": 50.0 });
+    let rows = cost::rows(&json!({ "instructions": figures, "ns": {} }));
+    assert_eq!(rows.len(), 16);
+    let row = rows.iter().find(|row| row.name == "cost-8-1-wr-instr").expect("a row");
+    assert_eq!((row.ours, row.peer, row.verdict()), (100.0, 200.0, "met"));
+    assert_eq!(
+        rows.iter().filter(|row| row.error.is_some()).count(),
+        15,
+        "figures that are not there are said"
+    );
 }
 
 #[test]

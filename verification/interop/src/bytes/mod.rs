@@ -16,6 +16,7 @@
 
 mod completed;
 mod completion;
+pub mod cost;
 mod layout;
 mod mutant;
 mod ours;

@@ -6,6 +6,7 @@
 //! Completions are put in by hand.
 #![allow(unsafe_code)] // calls libibverbs and libmlx5, and reaches memory that they hand out
 
+mod bare;
 mod open;
 mod poll;
 mod post;
@@ -26,6 +27,7 @@ use super::{
     shape::Shape,
 };
 
+pub(super) use bare::{BareWrite, Chain, POLL};
 pub(super) use open::Wanted;
 pub(super) use poll::{Completed, Poll};
 

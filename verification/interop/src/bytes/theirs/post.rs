@@ -161,7 +161,7 @@ fn work_request(id: u64, request: &Request, lists: &mut Lists) -> ibv_send_wr {
     work
 }
 
-fn rdma(remote_addr: u64, rkey: u32) -> ibv_send_wr__bindgen_ty_2__bindgen_ty_1 {
+pub(super) fn rdma(remote_addr: u64, rkey: u32) -> ibv_send_wr__bindgen_ty_2__bindgen_ty_1 {
     ibv_send_wr__bindgen_ty_2__bindgen_ty_1 { remote_addr, rkey }
 }
 
