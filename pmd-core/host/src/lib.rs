@@ -86,7 +86,8 @@
 //!   for a transfer of any size.
 //! - **Route** ([`Route`](lane::Route)): the queue pairs to one peer. Transfers take turns on it, batch by batch.
 //! - **Rail** ([`rail`]): one of several ways to a peer for large transfers ([`Peer::submit`](endpoint::Peer::submit)), a
-//!   route of its own, over TCP between addresses of its own. Chunks go where they are done first; a rail that breaks is
+//!   route of its own: over TCP between addresses of its own, or between NICs or software HCAs that rails have to themselves
+//!   ([`RailsConfig::ports`](endpoint::RailsConfig::ports)). Chunks go where they are done first; a rail that breaks is
 //!   dropped, what it had goes again on others, and it is taken back when it works again. Messages stay on the peer's route,
 //!   so a peer whose route or control connection breaks is not kept by rails. See
 //!   [`RailsConfig`](endpoint::RailsConfig).
@@ -109,7 +110,7 @@
 //!   request lacked that failed.
 //! - **Control plane** ([`ControlPlane`](control::ControlPlane)): versioned, length-checked frames over TCP. It opens
 //!   routes, carries the application's requests and events, and decides that a peer is down. No transfer waits for
-//!   it.
+//!   it, but large ones over rails with devices of their own, which begin with a question to the peer.
 //!
 //! # Choice of the transport
 //! It is made once for each peer, by both ends from the same facts, and [`Peer::choice`](endpoint::Peer::choice) tells

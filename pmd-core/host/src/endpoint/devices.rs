@@ -5,18 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 use pmd_core::{
     accelerator::DeviceMemory,
-    memory::{Access, MemoryKind, RegionDescription},
+    memory::{Access, LocalKey, MemoryKind, RegionDescription, RemoteKey},
 };
 
 use super::{
     EndpointConfig, EndpointError, MissingReason, RegisterError, Registered, TransportChoice,
     choice::{Carrier, Findings, Terms, fabric::FabricTerms},
-    memory::{Described, Held, KeptOut, RegisteredArena},
+    memory::{Described, Held, KeptOut},
+    ports::{Messages, OnPorts, Port, Ports},
 };
 use crate::{
-    backend::{SetupError, Transport},
+    backend::Transport,
     identity::{HostId, Separation},
-    lane::{Lane, LaneConfig, MessageMemory, MessageRegistrar},
+    lane::{Lane, LaneConfig, MessageRegistrar},
     metrics::RegistrationBook,
     mlx5::Mlx5Backend,
     nic::{self, NicBackendOptions, StagedBackend},
@@ -39,6 +40,7 @@ pub(super) struct Devices {
     path_mtu: Option<u16>,
     /// Why there is no NIC, where one was looked for.
     nic_missing: Option<nic::OpenError>,
+    ports: Ports,
     /// With the number of each among those of its transport.
     lanes: Mutex<Vec<(Transport, usize, Lane)>>,
     book: RegistrationBook,
@@ -68,8 +70,8 @@ impl Devices {
         };
         let soft = soft::Device::open(soft)?;
         let (lanes, book) = (Mutex::default(), RegistrationBook::default());
-        let (wish, path_mtu) = (config.transport, config.connect.mtu);
-        Ok(Self { soft, nic, transports, wish, path_mtu, nic_missing, lanes, book })
+        let (wish, path_mtu, ports) = (config.transport, config.connect.mtu, Ports::open(config)?);
+        Ok(Self { soft, nic, transports, wish, path_mtu, nic_missing, ports, lanes, book })
     }
 
     pub(super) fn transports(&self) -> Vec<Transport> {
@@ -78,6 +80,16 @@ impl Devices {
 
     pub(super) fn nic_missing(&self) -> Option<&nic::OpenError> {
         self.nic_missing.as_ref()
+    }
+
+    /// Devices of rails.
+    pub(super) const fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// Where the messages of the routes of one of them lie.
+    pub(super) fn port_registrar(&self, port: &Port) -> Arc<dyn MessageRegistrar> {
+        port.message_registrar(&self.soft)
     }
 
     /// What this end brings to the choice of a transport.
@@ -146,7 +158,8 @@ impl Devices {
         if regions.is_empty() {
             return Err(RegisterError::Unreachable { kind: memory.kind });
         }
-        Ok(self.registered(memory, regions, None))
+        let ports = self.ports.register(&source, memory.kind, access, &names(&regions))?;
+        Ok(self.registered(memory, (regions, ports), None))
     }
 
     /// Registers with every device that reaches the memory. That the soft HCA does not drive its accelerator matters
@@ -193,7 +206,10 @@ impl Devices {
         match undriven {
             Some(error) if regions.is_empty() => Err(error.into()),
             None if regions.is_empty() => Err(RegisterError::Unreachable { kind: described.kind }),
-            _ => Ok(self.registered(&described, regions, Some(memory))),
+            _ => {
+                let ports = self.ports.register_device(&memory, access, &names(&regions))?;
+                Ok(self.registered(&described, (regions, ports), Some(memory)))
+            }
         }
     }
 
@@ -206,7 +222,7 @@ impl Devices {
     fn registered(
         &self,
         memory: &RegionDescription,
-        regions: Vec<Held>,
+        (regions, ports): (Vec<Held>, OnPorts),
         device: Option<Arc<dyn DeviceMemory>>,
     ) -> Registered {
         let path = |held: &Held| match held.transport {
@@ -217,12 +233,14 @@ impl Devices {
         let ways = regions.iter().map(|held| (held.transport, path(held)));
         let tally = self.book.registered(ways, memory.length);
         let (address, length) = (memory.address, memory.length);
-        Registered { address, length, regions, _device: device, _tally: tally }
+        Registered { address, length, _ports: ports, regions, _device: device, _tally: tally }
     }
 
-    /// Every lane that was started, with its transport and its number among those of it.
+    /// Every lane that was started, those of rails too, with its transport and its number among those of it.
     pub(super) fn all_running(&self) -> Vec<(Transport, usize, Lane)> {
-        self.lanes().clone()
+        let mut lanes = self.lanes().clone();
+        lanes.extend(self.ports.running());
+        lanes
     }
 
     /// Where registrations are counted.
@@ -262,8 +280,8 @@ impl Devices {
     }
 
     pub(super) fn running(&self, transport: Transport) -> Vec<Lane> {
-        let lanes = self.lanes();
-        lanes.iter().filter(|(of, ..)| *of == transport).map(|(.., lane)| lane.clone()).collect()
+        let lanes = self.all_running().into_iter();
+        lanes.filter(|(of, ..)| *of == transport).map(|(.., lane)| lane).collect()
     }
 
     /// Where the messages of a transport's routes lie.
@@ -321,6 +339,12 @@ impl Devices {
     fn lanes(&self) -> MutexGuard<'_, Vec<(Transport, usize, Lane)>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The keys that applications know a region by.
+fn names(regions: &[Held]) -> Vec<(Transport, LocalKey, RemoteKey)> {
+    let name = |held: &Held| (held.transport, held.region.local_key(), held.region.remote_key());
+    regions.iter().map(name).collect()
 }
 
 /// Registers memory of an accelerator with a NIC.
@@ -388,17 +412,5 @@ impl Registrar for Arc<Devices> {
     ) -> Result<Registered, RegisterError> {
         // SAFETY: passed on.
         unsafe { Devices::register(self, memory, access) }
-    }
-}
-
-/// Allocates message buffers and registers them with the device of one transport.
-struct Messages {
-    soft: soft::Device,
-    nic: Option<nic::Device>,
-}
-
-impl MessageRegistrar for Messages {
-    fn allocate(&self, bytes: usize) -> Result<Box<dyn MessageMemory>, SetupError> {
-        Ok(Box::new(RegisteredArena::allocate(&self.soft, self.nic.as_ref(), bytes)?))
     }
 }

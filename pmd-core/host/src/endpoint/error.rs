@@ -1,6 +1,6 @@
 //! Why an endpoint or a peer could not be opened.
 
-use std::io;
+use std::{io, net::SocketAddr};
 
 use thiserror::Error;
 
@@ -61,6 +61,46 @@ pub enum EndpointError {
     /// The NIC's back end could not be made.
     #[error(transparent)]
     Backend(#[from] nic::BackendError),
+    /// A NIC that rails are to be on could not be opened.
+    #[error("a rail's NIC: {0}")]
+    RailNic(#[source] nic::OpenError),
+    /// A soft HCA that rails are to be on could not be opened.
+    #[error(
+        "a rail's soft HCA cannot be reached at {listen}: choose a free port (0 lets the system choose) of an address of this host"
+    )]
+    RailSoft {
+        /// Where it was to listen.
+        listen: SocketAddr,
+        /// Why it does not.
+        #[source]
+        source: crate::soft::OpenError,
+    },
+    /// There are more devices for rails than rails.
+    #[error("{given} devices for rails: name {limit} at most")]
+    RailPortCount {
+        /// Devices named.
+        given: usize,
+        /// Most of them.
+        limit: usize,
+    },
+    /// Rails have devices of their own at both ends or at none, and of kinds that reach each other.
+    #[error(
+        "rails cannot join {ours} devices of this end with {theirs} of the peer: name devices for rails at both ends, all of them NICs of one fabric or all of them soft"
+    )]
+    RailPorts {
+        /// Devices that this end has for rails.
+        ours: usize,
+        /// Devices that the peer has for them.
+        theirs: usize,
+    },
+    /// The peer asked for a rail on a device that there is not.
+    #[error("a rail was to be on device {port} of {ports}: do both sides run the same release?")]
+    NoRailPort {
+        /// Place of the device, from 0.
+        port: usize,
+        /// Devices that this end has for rails.
+        ports: usize,
+    },
     /// The peer sent something that does not parse.
     #[error("the peer's answer of {length} bytes does not parse: do both sides run the same release?")]
     Malformed {

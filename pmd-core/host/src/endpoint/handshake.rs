@@ -23,11 +23,25 @@ pub(super) struct Reserved {
     pub(super) offer: u16,
     /// Event: an end of a rail is quiet, [`Word`](super::rails::Word).
     pub(super) word: u16,
+    /// Event: what are regions called on the devices of rails?
+    pub(super) ask: u16,
+    /// Event: they are called so.
+    pub(super) keys: u16,
+    /// Which devices rails have: [`PortTerms`](super::ports::PortTerms).
+    pub(super) ports: u16,
 }
 
 /// Their numbers. Those of earlier releases, 0xff01 and 0xff02, are not given out again.
-pub(super) const RESERVED: Reserved =
-    Reserved { terms: 0xff04, open: 0xff05, ready: 0xff03, offer: 0xff06, word: 0xff07 };
+pub(super) const RESERVED: Reserved = Reserved {
+    terms: 0xff04,
+    open: 0xff05,
+    ready: 0xff03,
+    offer: 0xff06,
+    word: 0xff07,
+    ask: 0xff08,
+    keys: 0xff09,
+    ports: 0xff0a,
+};
 
 /// Refusal codes of these requests.
 const NOT_OPEN: u16 = 0xff10;

@@ -9,6 +9,7 @@ use pmd_core::{
 };
 use thiserror::Error;
 
+use super::ports::OnPorts;
 use crate::{
     backend::{SetupError, Transport},
     lane::MessageMemory,
@@ -37,6 +38,7 @@ impl Held {
 pub struct Registered {
     pub(super) address: u64,
     pub(super) length: u64,
+    pub(super) _ports: OnPorts,
     // Deregistered before the memory goes.
     pub(super) regions: Vec<Held>,
     pub(super) _device: Option<Arc<dyn DeviceMemory>>,

@@ -32,6 +32,7 @@ mod memory;
 mod observe;
 mod opening;
 mod peer;
+mod ports;
 mod rails;
 #[cfg(test)]
 mod tests;
@@ -51,7 +52,7 @@ use pmd_core::{
     accelerator::DeviceMemory,
     memory::{Access, RegionDescription, RegionSource},
 };
-pub use rails::{RailReport, RailsConfig};
+pub use rails::{RailPort, RailReport, RailsConfig};
 
 use self::{devices::Devices, memory::KeptOut};
 use crate::{

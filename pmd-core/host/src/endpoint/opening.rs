@@ -12,6 +12,7 @@ use super::{
     choice::{self, Known, Terms},
     handshake::{self, FIRST_RESERVED_KIND, Heard, Opened, Opening, RESERVED},
     peer::Relay,
+    rails,
 };
 use crate::{
     backend::{QueuePairAddress, Transport},
@@ -61,7 +62,7 @@ impl Inner {
         let peer = Peer::new(connection.clone(), routes, choice)?;
         self.admit(&peer, &relay, true);
         connection.request(RESERVED.ready, Vec::new(), patience())?;
-        self.open_rails(&peer)?;
+        self.open_rails(&peer, patience())?;
         Ok(peer)
     }
 
@@ -224,6 +225,9 @@ impl Service for Inner {
             self.announce(connection)
         } else if kind == RESERVED.offer {
             self.rails_offered(&self.find(connection)?, body)
+        } else if kind == RESERVED.ports {
+            self.find(connection)?;
+            Ok(handshake::encode(&self.devices.ports().terms()))
         } else {
             Err(Refusal { code: Refusal::UNKNOWN_KIND, detail: format!("no request of kind {kind:#x}") })
         }
@@ -233,6 +237,12 @@ impl Service for Inner {
         let Ok(peer) = self.find(connection) else { return };
         if kind == RESERVED.word {
             peer.rails().into_iter().for_each(|rails| rails.heard(body));
+        } else if kind == RESERVED.keys {
+            peer.rails().into_iter().for_each(|rails| rails.keys_told(body));
+        } else if kind == RESERVED.ask {
+            // A connection that cannot take the answer is down.
+            let answer = rails::answer(self.devices.ports().keys(), body);
+            answer.into_iter().for_each(|answer| drop(connection.event(RESERVED.keys, answer)));
         } else {
             self.service.event(&peer, kind, body);
         }

@@ -160,7 +160,7 @@ impl Peer {
         deadline: Option<Instant>,
     ) -> Result<Transfer, SubmitError> {
         match self.rails().filter(|rails| rails.take(work.bytes())) {
-            Some(rails) => rails.submit(work, options),
+            Some(rails) => rails.submit_beside(route, work, options, deadline),
             None => route.submit_waiting(work, options, deadline),
         }
     }

@@ -41,7 +41,7 @@ pub struct Metrics {
 pub struct LaneMetrics {
     /// What its queue pairs are on.
     pub transport: Transport,
-    /// Its number among those of the transport.
+    /// Its number among those of the transport; devices that rails have to themselves come behind the lanes of routes.
     pub number: usize,
     /// Counts since it started.
     pub counters: Counters,

@@ -91,6 +91,7 @@ use std::time::Duration;
 pub use bundle::Bundle;
 pub use load::Load;
 pub use once::{Inbox, Taken, WINDOW};
+pub(crate) use pairing::pairs_where;
 pub use pairing::{Port, Reach, pairs};
 pub use state::RailState;
 

@@ -46,11 +46,17 @@ impl Reach {
 /// ```
 #[must_use]
 pub fn pairs(ours: &[Port], theirs: &[Port], reach: Reach) -> Vec<(usize, usize)> {
-    let mut pairing = Pairing {
-        uses: [vec![0; ours.len()], vec![0; theirs.len()]],
-        joined: Vec::new(),
-        joins: &|our, their| reach.joins((our, &ours[our]), (their, &theirs[their])),
-    };
+    pairs_where(ours, theirs, &|our, their| reach.joins((our, &ours[our]), (their, &theirs[their])))
+}
+
+/// The same where something else tells which ports reach each other, by their numbers.
+pub(crate) fn pairs_where(
+    ours: &[Port],
+    theirs: &[Port],
+    joins: &dyn Fn(usize, usize) -> bool,
+) -> Vec<(usize, usize)> {
+    let uses = [vec![0; ours.len()], vec![0; theirs.len()]];
+    let mut pairing = Pairing { uses, joined: Vec::new(), joins };
     // Each of ours in the order of distance gets its best partner, then what is left over on the other side.
     for our in nearest_first(ours) {
         pairing.join((0..theirs.len()).map(|their| (our, their)), |&(_, their)| theirs[their].distance);

@@ -29,7 +29,9 @@
 //! # Who can do what
 //! **Whoever has the key** is trusted with everything: it can connect to everybody, claim any name, read and write all
 //! memory that is registered for remote access and whose remote key it was told, and stop service. The key says *one of
-//! us*, not *who*. Between groups that do not trust each other there must be different keys.
+//! us*, not *who*. Between groups that do not trust each other there must be different keys. Where rails have devices of their
+//! own ([`RailsConfig::ports`](crate::endpoint::RailsConfig::ports)), a peer that can name a region's remote key is told the
+//! remote keys of the same bytes on those devices, with the same rights: that opens nothing which the first did not.
 //!
 //! **Somebody in the network without the key**, who can read, change, delay, drop and invent packets:
 //! - can see who talks to whom, when and how much, the hellos (versions, and over TCP identities of devices, which are

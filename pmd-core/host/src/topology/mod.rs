@@ -140,6 +140,11 @@ impl Topology {
         Distance::between(self.pci_device(one)?, self.pci_device(other)?, self.nodes.len())
     }
 
+    /// How far a NIC is from a device; `None` as for [`Topology::nearest_nics`].
+    pub(crate) fn nic_distance(&self, device: PciAddress, nic: &str) -> Option<Distance> {
+        self.distance(device, self.rdma_device(nic)?.pci?)
+    }
+
     /// Every NIC, the nearest to a device first; equally near ones by name, and last those whose distance nobody knows.
     #[must_use]
     pub fn nearest_nics(&self, device: PciAddress) -> Vec<Neighbour<'_>> {

@@ -137,6 +137,22 @@ impl WorkList {
         Self { direction: self.direction, buffers: Lent::own(buffers), bytes, widest }
     }
 
+    /// The same work under other keys, where there is one for each.
+    pub(crate) fn with_keys(
+        mut self,
+        local: impl Fn(LocalKey) -> Option<LocalKey>,
+        remote: impl Fn(RemoteKey) -> Option<RemoteKey>,
+    ) -> Option<Self> {
+        let WorkBuffers { entries, sges } = &mut *self.buffers;
+        for entry in entries {
+            entry.rkey = remote(entry.rkey)?;
+        }
+        for sge in sges {
+            sge.key = local(sge.key)?;
+        }
+        Some(self)
+    }
+
     /// The local pieces of one entry of this list.
     #[inline]
     #[must_use]

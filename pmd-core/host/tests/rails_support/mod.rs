@@ -1,9 +1,10 @@
-//! A relay on a rail's way, which can be cut, fall silent and come back; and two endpoints with two rails between them.
+//! A relay on a rail's way, which can be cut, fall silent and come back; and two endpoints with rails between them.
+#![allow(dead_code)] // each test file uses a part
 
 use std::{
     io::{ErrorKind, Read, Write},
     net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -15,10 +16,12 @@ use pmd_core::{
 use pmd_host::{
     backend::Transport,
     endpoint::{
-        Endpoint, EndpointConfig, Peer, PeerService, RailReport, RailsConfig, Registered, TransportChoice,
+        Endpoint, EndpointConfig, Peer, PeerService, RailPort, RailReport, RailsConfig, Registered,
+        TransportChoice,
     },
     lane::Message,
     rail::{BundleConfig, RailState},
+    security::Security,
     soft::{Arena, ArenaOptions, DeviceConfig, TcpConfig},
     transfer::{Direction, LocalPiece, WorkList, WorkListBuilder, WorkListLimits},
 };
@@ -188,19 +191,31 @@ impl Shared {
     }
 }
 
-/// Counts messages.
+/// Counts messages. Events keep the control thread busy while somebody wants that.
 #[derive(Default)]
-pub(crate) struct Inbox(Mutex<Vec<Vec<u8>>>);
+pub(crate) struct Inbox {
+    messages: Mutex<Vec<Vec<u8>>>,
+    busy: Mutex<()>,
+}
 
 impl Inbox {
     pub(crate) fn messages(&self) -> Vec<Vec<u8>> {
-        self.0.lock().unwrap().clone()
+        self.messages.lock().unwrap().clone()
+    }
+
+    /// The control thread stays at the next event that comes for as long as the guard lives.
+    pub(crate) fn keep_busy(&self) -> MutexGuard<'_, ()> {
+        self.busy.lock().unwrap()
     }
 }
 
 impl PeerService for Inbox {
+    fn event(&self, _: &Peer, _: u16, _: &[u8]) {
+        drop(self.busy.lock());
+    }
+
     fn message(&self, _: &Peer, message: Message<'_>) {
-        self.0.lock().unwrap().push(message.bytes.to_vec());
+        self.messages.lock().unwrap().push(message.bytes.to_vec());
     }
 }
 
@@ -215,25 +230,50 @@ pub(crate) struct End {
 
 impl End {
     fn open(number: u8, rails: usize, bundle: BundleConfig) -> Self {
-        // Another socket may have the port of the relay on the other address: then a new relay has another.
-        let mut tries = 0..20;
-        loop {
-            let (direct, relayed) = (Ipv4Addr::new(127, 0, 1, number), Ipv4Addr::new(127, 0, 2, number));
-            let relay = Relay::start(relayed, direct);
+        let (direct, relayed) = (Ipv4Addr::new(127, 0, 1, number), Ipv4Addr::new(127, 0, 2, number));
+        Self::behind((direct, relayed), |relay| {
             let mut tcp = TcpConfig::default();
             tcp.listen = SocketAddr::new(direct.into(), relay.port());
             let addresses: Vec<IpAddr> = vec![direct.into(), relayed.into()];
-            let chunk = CHUNK as u64;
-            let config = EndpointConfig {
-                name: format!("end {number}"),
-                listen: Some(([127, 0, 0, 1], 0).into()),
-                transport: TransportChoice::Only(Transport::Tcp),
-                soft: DeviceConfig { tcp: Some(tcp), ..DeviceConfig::default() },
-                rails: RailsConfig { count: rails, addresses, from: 2 * chunk, chunk, bundle },
-                ..EndpointConfig::default()
+            let rails = RailsConfig { count: rails, addresses, bundle, ..RailsConfig::default() };
+            let soft = DeviceConfig { tcp: Some(tcp), ..DeviceConfig::default() };
+            EndpointConfig { soft, ..config(number, rails) }
+        })
+    }
+
+    /// One whose rails have so many soft HCAs to themselves; the last of them is reached through the relay.
+    pub(crate) fn on_ports(number: u8, ports: u8, rails: &RailsConfig, security: &Security) -> Self {
+        let (direct, relayed) = (Ipv4Addr::new(127, 0, 3, number), Ipv4Addr::new(127, 0, 4, number));
+        Self::behind((direct, relayed), |relay| {
+            let soft = |index: u8| {
+                let own = Ipv4Addr::new(127, 0, 5 + index, number);
+                let is_last = index + 1 == ports;
+                let (listen, port, reached) =
+                    if is_last { (direct, relay.port(), relayed) } else { (own, 0, own) };
+                let mut tcp = TcpConfig::default();
+                tcp.listen = SocketAddr::new(listen.into(), port);
+                (RailPort::Soft(tcp), IpAddr::from(reached))
             };
-            let inbox = Arc::new(Inbox::default());
-            match Endpoint::open(config, Arc::clone(&inbox) as Arc<dyn PeerService>) {
+            let (ports, addresses) = (0..ports).map(soft).unzip();
+            let rails = RailsConfig { ports, addresses, ..rails.clone() };
+            EndpointConfig { security: security.clone(), ..config(number, rails) }
+        })
+    }
+
+    /// One whose rails are on these devices, without a relay.
+    pub(crate) fn on(number: u8, ports: &[RailPort], rails: &RailsConfig) -> Self {
+        let nowhere = Ipv4Addr::new(127, 0, 3, number);
+        let rails = RailsConfig { ports: ports.to_vec(), ..rails.clone() };
+        Self::behind((nowhere, nowhere), |_| config(number, rails.clone()))
+    }
+
+    /// One with a relay at the second address, which carries to the first one.
+    fn behind((direct, relayed): (Ipv4Addr, Ipv4Addr), config: impl Fn(&Relay) -> EndpointConfig) -> Self {
+        // Another socket may have the port of the relay on the other address: then a new relay has another.
+        let mut tries = 0..20;
+        loop {
+            let (relay, inbox) = (Relay::start(relayed, direct), Arc::new(Inbox::default()));
+            match Endpoint::open(config(&relay), Arc::clone(&inbox) as Arc<dyn PeerService>) {
                 Ok(endpoint) => {
                     let arena = endpoint.allocate(LENGTH, ArenaOptions::default()).unwrap();
                     let registered = endpoint.register(&arena, Access::READ_WRITE).unwrap();
@@ -269,6 +309,17 @@ impl End {
         // SAFETY: the arena has so many bytes, is aligned to pages, and no transfer is on it.
         let words = unsafe { std::slice::from_raw_parts_mut(self.arena.as_ptr().cast::<u64>(), LENGTH / 8) };
         (0..).zip(words).for_each(|(index, word)| each(index, word));
+    }
+}
+
+fn config(number: u8, rails: RailsConfig) -> EndpointConfig {
+    let chunk = CHUNK as u64;
+    EndpointConfig {
+        name: format!("end {number}"),
+        listen: Some(([127, 0, 0, 1], 0).into()),
+        transport: TransportChoice::Only(Transport::Tcp),
+        rails: RailsConfig { from: 2 * chunk, chunk, ..rails },
+        ..EndpointConfig::default()
     }
 }
 

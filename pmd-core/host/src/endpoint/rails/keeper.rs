@@ -21,6 +21,7 @@ use crate::{
         EndpointConfig, EndpointError,
         devices::Devices,
         handshake::{self, RESERVED},
+        ports::KeyTable,
     },
     lane::{LaneError, MINIMUM_RECEIVES, Message, MessageHandler, Route, RouteConfig, RouteId},
     rail::RailId,
@@ -60,28 +61,65 @@ impl Maker {
         &self.config.rails
     }
 
-    fn open(&self, number: u16, queue_pairs: usize, watch: Watch) -> Result<Route, EndpointError> {
-        let lane = usize::from(number) % self.config.lanes;
-        let lane = self.devices.lane(self.transport, lane, &self.config)?;
+    /// Whether the keys of work lists are a NIC's.
+    pub(super) fn is_fabric(&self) -> bool {
+        self.transport.is_fabric()
+    }
+
+    /// What regions are called on the devices of rails.
+    pub(super) fn keys(&self) -> &KeyTable {
+        self.devices.ports().keys()
+    }
+
+    /// Opens a route on one of the devices of rails, or on the device that carries the peer's route.
+    fn open(
+        &self,
+        number: u16,
+        port: Option<usize>,
+        queue_pairs: usize,
+        watch: Watch,
+    ) -> Result<Route, EndpointError> {
+        let (lane, memory) = match port {
+            Some(port) => {
+                let device = self.devices.ports().get(port)?;
+                (device.lane(port, &self.config)?, self.devices.port_registrar(device))
+            }
+            None => {
+                let lane = usize::from(number) % self.config.lanes;
+                let lane = self.devices.lane(self.transport, lane, &self.config)?;
+                (lane, self.devices.message_registrar(self.transport))
+            }
+        };
         Ok(lane.open_route(RouteConfig {
             queue_pairs,
             config: self.config.queue_pair,
             handler: Some(Box::new(watch)),
-            memory: Some(self.devices.message_registrar(self.transport)),
+            memory: Some(memory),
             message_receives: MINIMUM_RECEIVES,
             message_bytes: MESSAGE_BYTES,
         })?)
     }
 
-    /// This host's address of a rail.
-    fn address(&self, number: u16) -> Option<IpAddr> {
-        let ours = &self.config.rails.addresses;
-        ours.get(usize::from(number) % ours.len().max(1)).copied()
+    /// The address that the streams of a device of rails leave from.
+    fn source(&self, port: usize) -> Option<IpAddr> {
+        self.devices.ports().get(port).ok()?.source()
+    }
+
+    /// This host's address of a rail, or of the device that it is on.
+    fn address(&self, number: u16, port: Option<usize>) -> Option<IpAddr> {
+        let RailsConfig { addresses, ports, .. } = self.rails();
+        let index = match port {
+            Some(port) => port,
+            None if ports.is_empty() => number.into(),
+            // They are those of the devices, and the rail is on none of them.
+            None => return None,
+        };
+        addresses.get(index % addresses.len().max(1)).copied()
     }
 
     /// What the peer is to reach this end of a rail at.
-    fn addresses(&self, route: &Route, number: u16) -> Vec<QueuePairAddress> {
-        let address = self.address(number);
+    fn addresses(&self, route: &Route, number: u16, port: Option<usize>) -> Vec<QueuePairAddress> {
+        let address = self.address(number, port);
         let on_rail = |queue_pair: &QueuePairAddress| match (*queue_pair, address) {
             (QueuePairAddress::Tcp(TcpAddress { mut socket, device, queue_pair }), Some(address)) => {
                 socket.set_ip(address);
@@ -159,10 +197,12 @@ impl Rails {
 
     fn open_both(&self, rail: RailId) -> Result<(), EndpointError> {
         let maker = &self.maker;
-        let route = maker.open(rail.number, maker.config.queue_pairs, self.watch(rail))?;
+        let RailId { number, life } = rail;
+        let port = self.devices_of(number).map(|(ours, _)| ours);
+        let route = maker.open(number, port, maker.config.queue_pairs, self.watch(rail))?;
         self.keep(rail, &route);
-        let offer =
-            Offer { number: rail.number, life: rail.life, addresses: maker.addresses(&route, rail.number) };
+        let place = self.places().get(usize::from(number)).copied().flatten();
+        let offer = Offer { number, life, place, addresses: maker.addresses(&route, number, port) };
         let answer =
             self.connection.request(RESERVED.offer, handshake::encode(&offer), maker.config.patience)?;
         let theirs = handshake::decode::<Vec<QueuePairAddress>>(&answer)?;
@@ -184,10 +224,11 @@ impl Rails {
                 queue_pair_limit: limit,
             });
         }
-        let route = self.maker.open(rail.number, theirs.len(), self.watch(rail))?;
+        let port = self.devices_of(rail.number).map(|(ours, _)| ours);
+        let route = self.maker.open(rail.number, port, theirs.len(), self.watch(rail))?;
         self.keep(rail, &route);
         self.connect(&route, theirs.to_vec(), rail.number)?;
-        Ok(self.maker.addresses(&route, rail.number))
+        Ok(self.maker.addresses(&route, rail.number, port))
     }
 
     fn connect(
@@ -200,7 +241,9 @@ impl Rails {
             *address = address.seen_from(self.connection.remote());
         }
         let connect = self.maker.config.connect;
-        let source = self.maker.address(number).or(connect.source);
+        let port = self.devices_of(number).map(|(ours, _)| ours);
+        let of_device = port.and_then(|port| self.maker.source(port));
+        let source = of_device.or_else(|| self.maker.address(number, port)).or(connect.source);
         Ok(route.connect(&theirs, &ConnectOptions { source, ..connect })?)
     }
 

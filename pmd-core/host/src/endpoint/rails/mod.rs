@@ -1,5 +1,8 @@
 //! The rails to a peer: [`Bundle`] put to work on routes and the control connection.
 //!
+//! Rails are on the device that carries the route, or on devices of their own ([`RailsConfig::ports`]); then work lists carry
+//! other keys on each, see [`keys`].
+//!
 //! Each end has a [`Rails`] for each peer. The end that connected opens rails; the other makes its own on the first that it is
 //! offered. [`Peer::submit`](super::Peer::submit) hands large transfers over; messages and all else stay on
 //! [`Peer::route`](super::Peer::route), notifications of these transfers too.
@@ -17,27 +20,36 @@
 
 mod chunks;
 mod keeper;
+mod keys;
 mod turn;
 
 use std::{
     fmt,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::keys::answer;
 use self::{
     keeper::{Job, Maker},
+    keys::{Beside, Place},
     turn::{Event, State, Submission, Telling},
 };
-use super::{EndpointError, Inner, Peer, handshake};
+use super::{
+    EndpointError, Inner, Peer,
+    handshake::{self, RESERVED},
+    ports::PortTerms,
+};
 use crate::{
     backend::QueuePairAddress,
     control::{Connection, DownReason, Refusal},
     lane::Route,
-    rail::{Bundle, BundleConfig, MOST_RAILS, RailId, RailState, Role},
+    nic::NicOptions,
+    rail::{Bundle, BundleConfig, MOST_RAILS, RailId, RailState, Reach, Role},
+    soft::TcpConfig,
     transfer::{
         Listener, Stopper, SubmitError, Transfer, TransferError, TransferOptions, WorkList, transfer,
     },
@@ -47,13 +59,26 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RailsConfig {
     /// Rails that this endpoint opens to each peer that it connects to, at most [`MOST_RAILS`]; 0 opens none. A peer that
-    /// connects to this endpoint says how many for both.
+    /// connects to this endpoint says how many for both. On devices of their own there are no more than pairs of these.
     pub count: usize,
     /// Over TCP, this host's addresses, on which the peer reaches rail 0, rail 1 and so on, in turn: each on a NIC of its own.
     /// Both ends name theirs; with unequal counts the shorter list is gone through again. None leaves all rails on the address
     /// of the control connection. A rail's streams leave from its address, too: where two NICs are in one network, the system
-    /// must be told to send what comes from an address over that address's NIC (`ip rule from ADDRESS`).
+    /// must be told to send what comes from an address over that address's NIC (`ip rule from ADDRESS`). Where rails have
+    /// devices of their own ([`RailsConfig::ports`]) these are the devices' instead, for peers that reach them at other addresses
+    /// than they listen on.
     pub addresses: Vec<IpAddr>,
+    /// Devices that rails are on, at most [`MOST_RAILS`], each with queue pairs, a lane and keys of its own: all memory is
+    /// registered with each. Both ends name theirs, of one kind, and a peer that names none is not connected to. Of two lists of
+    /// unequal length the devices of the shorter one are on several rails. The first rails are those of the NICs that are nearest
+    /// to the accelerators of [`EndpointConfig::soft`](super::EndpointConfig::soft). Transfers over them begin with a round trip
+    /// of the control connection, for the peer's keys; memory that not every device reaches, and work lists with more than 4096
+    /// keys of the peer, stay on the route. None leaves rails on the device that carries the route, where
+    /// [`RailsConfig::addresses`] tells them apart.
+    pub ports: Vec<RailPort>,
+    /// Which devices of the two ends reach each other, as the end that connects has it. A fabric of rails only, on which device
+    /// *i* reaches device *i* alone, is declared: [`Reach::SameNumber`].
+    pub reach: Reach,
     /// Transfers of fewer bytes stay on [`Peer::route`](super::Peer::route).
     pub from: u64,
     /// Bytes that go on a rail at a time; never less than a work request.
@@ -67,6 +92,8 @@ impl Default for RailsConfig {
         Self {
             count: 0,
             addresses: Vec::new(),
+            ports: Vec::new(),
+            reach: Reach::default(),
             from: 16 << 20,
             chunk: 4 << 20,
             bundle: BundleConfig::default(),
@@ -80,6 +107,21 @@ impl RailsConfig {
     pub fn over(addresses: Vec<IpAddr>) -> Self {
         Self { count: addresses.len(), addresses, ..Self::default() }
     }
+
+    /// Rails on these devices of their own, as many as there are pairs with those of the peer.
+    #[must_use]
+    pub fn on(ports: Vec<RailPort>) -> Self {
+        Self { count: MOST_RAILS, ports, ..Self::default() }
+    }
+}
+
+/// A device of rails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RailPort {
+    /// A NIC.
+    Nic(NicOptions),
+    /// A software HCA of its own, reached over TCP at the address that it listens on.
+    Soft(TcpConfig),
 }
 
 /// A rail as it is now.
@@ -111,6 +153,9 @@ pub(super) struct Rails {
     keeper: mpsc::Sender<Job>,
     events: Mutex<Vec<Event>>,
     state: Mutex<State>,
+    /// By number, where rails have devices of their own.
+    places: Mutex<Vec<Option<Place>>>,
+    role: Role,
     /// By number, with their lives.
     routes: Mutex<Vec<Option<(RailId, Route)>>>,
 }
@@ -120,6 +165,7 @@ pub(super) struct Rails {
 pub(super) struct Offer {
     number: u16,
     life: u32,
+    place: Option<Place>,
     addresses: Vec<QueuePairAddress>,
 }
 
@@ -140,12 +186,16 @@ impl Rails {
         maker: Maker,
         connection: &Connection,
         primary: &Route,
+        places: Vec<Place>,
     ) -> Result<Arc<Self>, EndpointError> {
         let config = maker.rails().clone();
         let count = match role {
+            Role::Opens if !places.is_empty() => places.len().min(config.count).min(MOST_RAILS),
             Role::Opens => config.count.min(MOST_RAILS),
             Role::Awaits => MOST_RAILS,
         };
+        let mut places: Vec<_> = places.into_iter().map(Some).collect();
+        places.resize(count, None);
         let (keeper, jobs) = mpsc::channel();
         let rails = Arc::new_cyclic(|this| Self {
             this: Weak::clone(this),
@@ -157,6 +207,8 @@ impl Rails {
             events: Mutex::default(),
             state: Mutex::new(State::new(Bundle::new(count, role, config.bundle), count)),
             routes: Mutex::new(vec![None; count]),
+            places: Mutex::new(places),
+            role,
             config,
         });
         keeper::start(Arc::downgrade(&rails), jobs)?;
@@ -169,16 +221,35 @@ impl Rails {
         bytes >= self.config.from && self.with(State::has_rail)
     }
 
-    pub(super) fn submit(
+    /// Takes a transfer, unless this end's keys for it are not known where rails have devices of their own: then it goes over
+    /// this route.
+    pub(super) fn submit_beside(
+        &self,
+        route: &Route,
+        work: &Arc<WorkList>,
+        options: TransferOptions,
+        deadline: Option<Instant>,
+    ) -> Result<Transfer, SubmitError> {
+        let (is_fabric, table) = (self.maker.is_fabric(), self.maker.keys());
+        let beside = self.has_places().then(|| Beside::of(work, is_fabric, table, route));
+        match beside {
+            Some(None) => route.submit_waiting(work, options, deadline),
+            beside => self.submit(work, options, beside.flatten()),
+        }
+    }
+
+    fn submit(
         &self,
         work: &Arc<WorkList>,
         options: TransferOptions,
+        beside: Option<Beside>,
     ) -> Result<Transfer, SubmitError> {
         self.primary.check(work, &options)?;
         let listener = Listener::Other(self.this.clone() as Weak<dyn Stopper>);
         let (transfer, completer) = transfer(listener, options.observer.clone(), None);
         let work = Arc::clone(work);
-        self.happen_to_caller(Event::Submitted(Box::new(Submission { completer, work, options })));
+        let submission = Submission { completer, work, options };
+        self.happen_to_caller(Event::Submitted(Box::new(submission), beside));
         Ok(transfer)
     }
 
@@ -199,12 +270,14 @@ impl Rails {
 
     /// The peer opens a rail.
     pub(super) fn offered(&self, body: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let Offer { number, life, addresses } =
+        let Offer { number, life, place, addresses } =
             handshake::decode(body).map_err(|error| handshake::refused(&error))?;
         let rail = RailId { number, life };
         if !self.with(|state| state.offered(rail)) {
             return Err(Refusal { code: NOT_NOW, detail: format!("rail {number} cannot begin life {life}") });
         }
+        // Nothing of an earlier life is posted any more, and nothing of this one yet.
+        self.set_place(number, place);
         let opened = self.open_ours(rail, &addresses);
         self.happen(if opened.is_ok() { Event::Opened(rail) } else { Event::Lost(rail) });
         opened.map(|ours| handshake::encode(&ours)).map_err(|error| handshake::refused(&error))
@@ -238,6 +311,33 @@ impl Rails {
         seen
     }
 
+    /// The device of this end and that of the other, of a rail that has devices of its own.
+    fn devices_of(&self, number: u16) -> Option<(usize, usize)> {
+        let place = self.places().get(usize::from(number)).copied().flatten()?;
+        let (opener, other) = (usize::from(place.opener), usize::from(place.other));
+        Some(if self.role == Role::Opens { (opener, other) } else { (other, opener) })
+    }
+
+    fn has_places(&self) -> bool {
+        self.places().iter().any(Option::is_some)
+    }
+
+    /// The highest number of a device of the other end.
+    fn farthest(&self) -> usize {
+        let number = |place: &Place| if self.role == Role::Opens { place.other } else { place.opener };
+        self.places().iter().flatten().map(number).max().map_or(0, usize::from)
+    }
+
+    fn set_place(&self, number: u16, place: Option<Place>) {
+        if let Some(known) = self.places().get_mut(usize::from(number)) {
+            *known = place;
+        }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Vec<Option<Place>>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn routes(&self) -> MutexGuard<'_, Vec<Option<(RailId, Route)>>> {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -252,24 +352,49 @@ impl Rails {
 /// Making them.
 impl Inner {
     /// Opens rails to a peer that was connected to, if there are to be any.
-    pub(super) fn open_rails(&self, peer: &Peer) -> Result<(), EndpointError> {
+    pub(super) fn open_rails(&self, peer: &Peer, patience: Duration) -> Result<(), EndpointError> {
         if self.config.rails.count > 0 {
-            self.rails(peer, Role::Opens)?;
+            let places = self.places(peer, patience)?;
+            self.rails(peer, Role::Opens, places)?;
         }
         Ok(())
     }
 
+    /// Which devices of the two ends are on a rail together, where rails have devices of their own.
+    fn places(&self, peer: &Peer, patience: Duration) -> Result<Vec<Place>, EndpointError> {
+        let ours = self.devices.ports().terms();
+        if ours.is_empty() {
+            return Ok(Vec::new());
+        }
+        let answer = peer.connection().request(RESERVED.ports, Vec::new(), patience)?;
+        let theirs = handshake::decode::<Vec<PortTerms>>(&answer)?;
+        let mut joined = Vec::new();
+        if theirs.len() <= MOST_RAILS {
+            joined = PortTerms::together(ours, &theirs, self.config.rails.reach);
+        }
+        if joined.is_empty() {
+            return Err(EndpointError::RailPorts { ours: ours.len(), theirs: theirs.len() });
+        }
+        let place = |(our, their)| Place { opener: our as u16, other: their as u16 };
+        Ok(joined.into_iter().map(place).collect())
+    }
+
     /// A peer that has connected opens a rail.
     pub(super) fn rails_offered(&self, peer: &Peer, body: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let rails = self.rails(peer, Role::Awaits).map_err(|error| handshake::refused(&error))?;
+        let rails = self.rails(peer, Role::Awaits, Vec::new()).map_err(|error| handshake::refused(&error))?;
         rails.offered(body)
     }
 
     /// The rails to a peer, made when there are none.
-    fn rails<'a>(&self, peer: &'a Peer, role: Role) -> Result<&'a Arc<Rails>, EndpointError> {
+    fn rails<'a>(
+        &self,
+        peer: &'a Peer,
+        role: Role,
+        places: Vec<Place>,
+    ) -> Result<&'a Arc<Rails>, EndpointError> {
         let rails = peer.rails_or(|| {
             let maker = Maker::new(&self.devices, peer.transport(), &self.config);
-            Rails::start(role, maker, peer.connection(), peer.route())
+            Rails::start(role, maker, peer.connection(), peer.route(), places)
         })?;
         // The peer may have gone down before there was anybody to tell.
         if let Some(reason) = peer.down_reason() {

@@ -7,7 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{RailReport, Rails, Word, chunks, keeper::Job};
+use super::{
+    RailReport, Rails, Word, chunks,
+    keeper::Job,
+    keys::{Answer, Aside, Asking, Beside, Keys},
+};
 use crate::{
     endpoint::handshake::{self, RESERVED},
     lane::Route,
@@ -34,7 +38,15 @@ pub(super) struct Submission {
 /// Something that happened.
 #[derive(Debug)]
 pub(super) enum Event {
-    Submitted(Box<Submission>),
+    /// With this end's keys, where rails have devices of their own.
+    Submitted(Box<Submission>, Option<Beside>),
+    /// The peer tells its keys for a transfer.
+    Keys(Answer),
+    /// The route has carried a transfer that was to go over rails.
+    AsideEnded {
+        number: u64,
+        end: TransferEnd,
+    },
     /// Transfers were asked to stop.
     Stops,
     /// What was posted on a rail has ended.
@@ -78,6 +90,14 @@ pub(super) struct State {
     running: BTreeMap<TransferId, Running>,
     /// Notifications and probes for which there was no room.
     unsent: Vec<(RailId, Load)>,
+    /// Transfers that wait for the peer's keys, and those that the route carries after all; some of these wait for room.
+    pub(super) asking: BTreeMap<u64, Asking>,
+    pub(super) aside: BTreeMap<u64, Aside>,
+    pub(super) again: Vec<u64>,
+    /// The last number of one of them.
+    number: u64,
+    /// Those of them that are to be told.
+    over: Vec<End>,
     /// By rail.
     carried: Vec<Carried>,
     /// What the keeper was asked for last.
@@ -97,6 +117,8 @@ struct Running {
     completer: Completer,
     work: Arc<WorkList>,
     options: TransferOptions,
+    /// Where rails have devices of their own.
+    keys: Option<Keys>,
     chunks: Vec<Range<u32>>,
     /// Chunks on rails.
     in_hand: BTreeMap<u32, Transfer>,
@@ -107,14 +129,41 @@ struct Running {
 pub(super) struct End {
     running: Running,
     outcome: Result<Outcome, TransferError>,
-    /// Chunks from the first on that have landed.
+    /// Entries from the first on that have landed.
     landed: u32,
 }
 
 impl State {
     pub(super) fn new(bundle: Bundle<TransferError>, rails: usize) -> Self {
-        let carried = vec![Carried::default(); rails];
-        Self { bundle, running: BTreeMap::new(), unsent: Vec::new(), carried, timer: None }
+        Self {
+            bundle,
+            running: BTreeMap::new(),
+            unsent: Vec::new(),
+            asking: BTreeMap::new(),
+            aside: BTreeMap::new(),
+            again: Vec::new(),
+            number: 0,
+            over: Vec::new(),
+            carried: vec![Carried::default(); rails],
+            timer: None,
+        }
+    }
+
+    pub(super) const fn next_number(&mut self) -> u64 {
+        self.number += 1;
+        self.number
+    }
+
+    /// A transfer has ended of which nothing was on a rail.
+    pub(super) fn ended_unposted(
+        &mut self,
+        Submission { completer, work, options }: Submission,
+        outcome: Result<Outcome, TransferError>,
+        landed: u32,
+    ) {
+        let (keys, chunks, in_hand) = (None, Vec::new(), BTreeMap::new());
+        let running = Running { completer, work, options, keys, chunks, in_hand };
+        self.over.push(End { running, outcome, landed });
     }
 
     pub(super) fn has_rail(&mut self) -> bool {
@@ -139,6 +188,11 @@ impl State {
         for running in std::mem::take(&mut self.running).into_values() {
             running.completer.complete(Err(error), 0);
         }
+        self.stop_asking(|_| true, error);
+        for aside in std::mem::take(&mut self.aside).into_values() {
+            aside.submission.completer.complete(Err(error), 0);
+        }
+        std::mem::take(&mut self.over).into_iter().for_each(End::tell);
     }
 }
 
@@ -197,8 +251,12 @@ impl Rails {
     fn take_in(&self, state: &mut State, event: Event) {
         let now = self.now();
         match event {
-            Event::Submitted(submission) => self.submitted(state, *submission),
+            Event::Submitted(submission, None) => self.begin(state, *submission, None),
+            Event::Submitted(submission, Some(beside)) => self.ask(state, *submission, beside),
+            Event::Keys(answer) => self.keys_come(state, answer),
+            Event::AsideEnded { number, end } => state.aside_ended(number, end),
             Event::Stops => {
+                state.stop_unposted();
                 let asked = |running: &Running| running.completer.cancel_requested();
                 state.fail(asked, TransferError::Cancelled);
             }
@@ -207,8 +265,12 @@ impl Rails {
             Event::Lost(rail) => state.bundle.lost(rail),
             Event::Closed(rail) => state.bundle.closed(rail, now),
             Event::Heard(rail) => state.bundle.heard(rail, now),
-            Event::PeerDown => state.bundle.peer_down(TransferError::PeerDown),
+            Event::PeerDown => {
+                state.stop_asking(|_| true, TransferError::PeerDown);
+                state.bundle.peer_down(TransferError::PeerDown);
+            }
             Event::PeerLeft => {
+                state.stop_asking(|_| true, TransferError::PeerDown);
                 state.bundle.peer_left(TransferError::PeerDown);
                 // Each brings what it has in hand back within that time, and then its loss.
                 self.routes().iter().flatten().for_each(|(_, route)| route.peer_left(LAST_WORDS));
@@ -219,6 +281,8 @@ impl Rails {
                 let late =
                     |running: &Running| running.options.deadline.is_some_and(|deadline| deadline <= at);
                 state.fail(late, TransferError::DeadlineExceeded);
+                state.stop_late(at);
+                self.post_asides(state);
                 for (rail, load) in std::mem::take(&mut state.unsent) {
                     match load {
                         Load::Notification(transfer) => self.notify(state, rail, transfer),
@@ -230,7 +294,8 @@ impl Rails {
         }
     }
 
-    fn submitted(&self, state: &mut State, submission: Submission) {
+    /// Gives a transfer to the bundle.
+    pub(super) fn begin(&self, state: &mut State, submission: Submission, keys: Option<Keys>) {
         let Submission { completer, work, options } = submission;
         let chunks = chunks::cut(&work, self.config.chunk);
         let bytes: Vec<u64> = chunks.iter().map(|entries| chunks::bytes(&work, entries)).collect();
@@ -241,7 +306,7 @@ impl Rails {
             priority: options.priority,
             near: RailSet::ALL,
         });
-        let running = Running { completer, work, options, chunks, in_hand: BTreeMap::new() };
+        let running = Running { completer, work, options, keys, chunks, in_hand: BTreeMap::new() };
         state.running.insert(id, running);
     }
 
@@ -324,10 +389,15 @@ impl Rails {
                 Action::Finish { transfer, outcome, landed } => {
                     let running = state.running.remove(&transfer);
                     let outcome = outcome.map(|bytes| Outcome { bytes });
-                    ends.extend(running.map(|running| End { running, outcome, landed }));
+                    ends.extend(running.map(|running| {
+                        let last = landed.checked_sub(1).and_then(|last| running.chunks.get(last as usize));
+                        let landed = last.map_or(0, |range| range.end);
+                        End { running, outcome, landed }
+                    }));
                 }
             }
         }
+        ends.append(&mut state.over);
     }
 
     /// That rails go with their peer is no news.
@@ -340,13 +410,25 @@ impl Rails {
     fn post(&self, state: &mut State, rail: RailId, chunk: ChunkId) {
         let Some(running) = state.running.get_mut(&chunk.transfer) else { return };
         let range = running.chunks[chunk.index as usize].clone();
-        let part = Arc::new(running.work.part(range.start as usize..range.end as usize));
+        let part = running.work.part(range.start as usize..range.end as usize);
+        let part = match (&running.keys, self.devices_of(rail.number)) {
+            (Some(keys), Some(devices)) => keys.translated(part, devices),
+            (None, None) => Some(part),
+            // A peer that opens rails of both kinds.
+            _ => None,
+        };
         let options = TransferOptions {
             deadline: running.options.deadline,
             priority: running.options.priority,
             ..TransferOptions::default()
         };
-        match self.submit_on(self.route(rail), &part, options, rail, Load::Chunk(chunk)) {
+        let posted = match part {
+            Some(part) => {
+                self.submit_on(self.route(rail), &Arc::new(part), options, rail, Load::Chunk(chunk))
+            }
+            None => Err(SubmitError::RouteFailed(RouteFault::Closed)),
+        };
+        match posted {
             Ok(transfer) => {
                 running.in_hand.insert(chunk.index, transfer);
             }
@@ -410,8 +492,10 @@ impl Rails {
     fn set_timer(&self, state: &mut State) {
         let now = self.now();
         let deadlines = state.running.values().filter_map(|running| running.options.deadline);
-        let deadline = deadlines.min().map(|at| at.saturating_duration_since(self.epoch));
-        let unsent = (!state.unsent.is_empty()).then(|| now + AGAIN);
+        let deadline =
+            deadlines.chain(state.asking_deadline()).min().map(|at| at.saturating_duration_since(self.epoch));
+        let waits = !state.unsent.is_empty() || !state.again.is_empty();
+        let unsent = waits.then(|| now + AGAIN);
         let next = [state.bundle.next_timer(), deadline.map(|at| at.max(now + AGAIN)), unsent]
             .into_iter()
             .flatten()
@@ -437,12 +521,10 @@ impl State {
 impl End {
     /// Gives the outcome, and with it everything that was kept alive.
     pub(super) fn tell(self) {
-        let Self { running: Running { completer, work, options, chunks, in_hand }, outcome, landed } = self;
-        let entries =
-            landed.checked_sub(1).and_then(|last| chunks.get(last as usize)).map_or(0, |range| range.end);
+        let Self { running: Running { completer, work, options, in_hand, .. }, outcome, landed } = self;
         // Before the outcome: who has it may count on nothing being held any more.
         drop((work, options, in_hand));
-        completer.complete(outcome, entries);
+        completer.complete(outcome, landed);
     }
 }
 

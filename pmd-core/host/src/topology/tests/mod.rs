@@ -69,6 +69,10 @@ fn the_nearest_nics_come_first() {
     ];
     assert_eq!(names(&topology, "0000:3d:00.0"), named(&from_switch));
     assert_eq!(names(&topology, "0000:cb:00.0")[0], ("mlx5_10".to_owned(), Some("NODE")));
+    for (nic, distance) in from_switch {
+        assert_eq!(topology.nic_distance(address("0000:3d:00.0"), nic).map(Distance::name), distance);
+    }
+    assert_eq!(topology.nic_distance(address("0000:3d:00.0"), "mlx5_7"), None);
     // An accelerator that sysfs does not have, as in a container.
     let unknown = ["mlx5_0", "mlx5_1", "mlx5_2", "mlx5_3", "mlx5_10"].map(|name| (name, None));
     assert_eq!(names(&topology, "0000:ff:00.0"), named(&unknown));
