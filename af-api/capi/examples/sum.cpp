@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t kHidden = 7168;
 constexpr int kPushes = 3;
 constexpr int kMostRows = 8;
-constexpr int kRounds = 8;
+constexpr int kRounds = 2;
 
 float *Floats(const ps::Tensor &tensor) { return tensor.data_ptr<float>(); }
 

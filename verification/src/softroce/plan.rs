@@ -219,7 +219,7 @@ fn driver(programs: &Programs) -> Vec<Step> {
     }));
     steps.extend(programs.attention.iter().map(|(program, path)| {
         let script = attention::script(program, &word(path), Device::SoftRoce, ATTENTION_PORT);
-        step(format!("attention/{}", program.name), 60, format!("(\n{script})\n"))
+        step(format!("attention/{}", program.name), 120, format!("(\n{script})\n"))
     }));
     steps
 }
