@@ -32,12 +32,27 @@ fn nothing_beyond_the_known_functions_of_std_and_the_stand_in_of_a_device_is_sup
     assert_eq!((THREAD.suppressions, ADDRESS.suppressions), (THREAD_SUPPRESSIONS, ""));
 }
 
+/// All files of Rust below a folder.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] }).collect()
+}
+
 #[test]
-fn what_is_left_out_exists() {
+fn what_is_left_out_exists_and_is_of_its_kind() {
     let root = Workspace::of_this_command().root;
     let source = |file: &str| std::fs::read_to_string(root.join(file)).expect("a test file");
     let sharing = source("pmd-core/host/tests/soft_sharing.rs");
-    assert!(OTHER_ADDRESS.iter().all(|test| sharing.contains(&format!("fn {test}()"))));
+    let (two_addresses, one_thread) = NOT_FOR_THREADS.split_at(2);
+    assert!(two_addresses.iter().all(|test| sharing.contains(&format!("fn {test}()"))));
+    for (module, text) in one_thread.iter().zip(["hostile", "property"]) {
+        assert_eq!(*module, format!("packet::tests::{text}::"));
+        assert!(!source(&format!("pmd-core/src/ring/packet/tests/{text}.rs")).contains("thread"), "{text}");
+    }
+    assert_eq!(NOT_FOR_ADDRESSES, ["rail::tests::world::"]);
+    let rail = rust_files(&root.join("pmd-core/host/src/rail"));
+    assert!(rail.iter().any(|file| file.ends_with("tests/world.rs")));
+    assert!(rail.iter().all(|file| !std::fs::read_to_string(file).expect("a file").contains("unsafe")));
     let planted = source("pmd-core/tests/sanitiser_planted.rs");
     let tests = THREAD.planted.iter().chain(ADDRESS.planted);
     assert!(tests.into_iter().all(|(test, _)| planted.contains(&format!("fn {test}()"))));
