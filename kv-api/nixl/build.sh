@@ -4,6 +4,7 @@
 # FOLDER is where it goes; PROFILE is cargo's, release if it is not given. CARGO_TARGET_DIR and CXX are heard.
 # NIXL_INTERFACE names the declaration in interface/ (nixl_1_5_1.h). With NIXL_INCLUDE, NIXL's own headers are used: it is
 # a source tree of NIXL, or a list of folders divided by colons, and then NIXL_RELEASE says which release they are of.
+# PMD_BUILT is a folder in which cargo has left libkv_api_nixl.a already: cargo is not called then.
 set -eu
 folder=$1
 profile=${2:-release}
@@ -14,7 +15,11 @@ case $target in /*) ;; *) target=$root/$target ;; esac
 case $profile in dev) output=$target/debug ;; *) output=$target/$profile ;; esac
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)
 
-(cd "$root" && cargo build --package kv-api-nixl --profile "$profile")
+if [ -n "${PMD_BUILT:-}" ]; then
+    output=$PMD_BUILT
+else
+    (cd "$root" && cargo build --package kv-api-nixl --profile "$profile")
+fi
 
 if [ -n "${NIXL_INCLUDE:-}" ]; then
     set -- -DPMD_NIXL_HEADERS "-I$here/shim/headers"

@@ -398,18 +398,21 @@ fn simulated(workspace: &Workspace) -> Vec<Step> {
     vec![Step { task: build, count: Count::Nothing }, Step { task: run, count: Count::OkLines }]
 }
 
-/// The plugin with the workspace's dev profile, whose dependencies other suites have built. The wheels stay below the
-/// target folder.
+/// The plugin with the library that other suites have built: built by itself, its dependencies would have other features
+/// than in the workspace, and be built again. The wheels stay below the target folder.
 fn nixl(workspace: &Workspace) -> Vec<Step> {
+    let build = workspace.cargo().args(["build", "--workspace", "--lib"]);
     let tests = Task::new("python3", &workspace.root)
         .args(["kv-api/nixl/tests/run.py".into(), workspace.target.join("nixl")])
-        .env("CARGO_TARGET_DIR", &workspace.target);
-    vec![Step { task: workspace.building(tests), count: Count::OkLines }]
+        .env("PMD_BUILT", workspace.target.join("debug"));
+    vec![Step { task: build, count: Count::Nothing }, Step { task: tests, count: Count::OkLines }]
 }
 
-/// The library crates are those of the command `kv`, which other suites build for release.
+/// The library crates are those of the commands `kv` and `af`, which other suites build for release: with these packages
+/// chosen, they have the same features.
 fn counts(workspace: &Workspace) -> Vec<Step> {
-    let build = workspace.cargo().args(["build", "--release", "-p", "counts"]);
+    let packages = ["-p", "kv-api", "-p", "af-api", "-p", "counts"];
+    let build = workspace.cargo().args(["build", "--release"]).args(packages).args(["--bin", "counts"]);
     let program = workspace.target.join("release/counts");
     let check = Task::new(program, &workspace.root).args(["check"]);
     vec![Step { task: build, count: Count::Nothing }, Step { task: check, count: Count::OkLines }]

@@ -2,7 +2,8 @@
 
     run.py FOLDER [PROFILE]
 
-FOLDER keeps the environment between runs; PROFILE is cargo's, dev if it is not given.
+FOLDER keeps the environment between runs; PROFILE is cargo's, dev if it is not given. With PMD_BUILT, a folder of libraries
+that cargo has built already, nothing is built again.
 """
 
 import os
@@ -65,11 +66,13 @@ def build(folder, profile):
 def stand_in(folder, profile):
     """The stand-in for the CUDA driver, in a folder of its own under the driver's name."""
     root, place = HERE.parents[2], folder / "stand-in"
-    run("cargo", "build", "--lib", "--package", "fake-cuda", "--profile", profile, cwd=root)
-    target = root / os.environ.get("CARGO_TARGET_DIR", "target")
-    built = target / ("debug" if profile == "dev" else profile) / "libfake_cuda.so"
+    built = os.environ.get("PMD_BUILT")
+    if built is None:
+        run("cargo", "build", "--lib", "--package", "fake-cuda", "--profile", profile, cwd=root)
+        target = root / os.environ.get("CARGO_TARGET_DIR", "target")
+        built = target / ("debug" if profile == "dev" else profile)
     place.mkdir(exist_ok=True)
-    shutil.copy(built, place / "libcuda.so.1")
+    shutil.copy(Path(built) / "libfake_cuda.so", place / "libcuda.so.1")
     return place
 
 
