@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::{
     identity::{DeviceId, HostId, Separation},
+    retries::RetryCounter,
     security::KeyMismatch,
     transfer::DeviceFault,
 };
@@ -88,6 +89,11 @@ pub trait Backend: Provider + Send {
     /// What a completion with an error says about the keys of both sides, where they are why no connection came about.
     fn key_mismatch(&self, completion: &Completion) -> Option<KeyMismatch> {
         let _ = completion;
+        None
+    }
+
+    /// Where this device counts requests that had to wait for a receive; `None` for one that does not tell.
+    fn retries(&self) -> Option<RetryCounter> {
         None
     }
 

@@ -21,6 +21,7 @@
 //! | [`lane`] | lanes, the routes on them, messages |
 //! | [`control`] | the control connections: who the peers are and whether they live |
 //! | [`rail`] | several ways to one peer: which chunk goes where, and what goes again |
+//! | [`retries`] | requests that had to wait for a receive, as a device counts them |
 //! | [`registration`], [`region`] | the cache of registrations; registered memory |
 //! | [`backend`] | what a lane needs of a device; implemented by [`soft`], [`mlx5`] and [`verbs`] |
 //! | [`accelerator`] | the accelerator without a device; waiting for events of any accelerator |
@@ -237,7 +238,8 @@
 //! [`Endpoint::metrics`](endpoint::Endpoint::metrics) and [`metrics`] count. Spans and events of the crate `tracing` say what
 //! happens rarely, on the thread that asks for it or on the control thread, to whichever subscriber the program
 //! installs: `connect`, `accept`, `register` and `register_device` are spans; peers that come and go, refusals and the address
-//! of the metrics are events in them. A lane says nothing: posting and polling only count.
+//! of the metrics are events in them. Each [`transfer`] has a span at level DEBUG, for a program that wants it: begun by who
+//! submits, ended by the lane with the outcome. Else a lane says nothing: posting and polling only count.
 //!
 //! # Errors
 //! One small enum for each operation: [`EndpointError`](endpoint::EndpointError), [`RouteError`](lane::RouteError),
@@ -287,6 +289,7 @@ mod outage;
 pub mod rail;
 pub mod region;
 pub mod registration;
+pub mod retries;
 pub mod security;
 pub mod soft;
 pub mod topology;

@@ -11,16 +11,17 @@ use std::{
 
 use pmd_core::memory::{Access, LocalKey};
 use pmd_host::{
-    backend::{ConnectOptions, SetupError},
+    backend::{Backend, ConnectOptions, SetupError},
     lane::{Idle, Lane, LaneConfig, Message, MessageMemory, MessageRegistrar, Route, RouteConfig, RouteId},
     region::Region,
+    retries::Retries,
     soft::{Arena, ArenaOptions, Device, ProtectionDomain, SoftBackend, Tuning},
     transfer::{
         CancelOutcome, Direction, LocalPiece, Notification, Outcome, TransferError, TransferOptions,
         WorkList, WorkListBuilder, WorkListLimits,
     },
 };
-use soft_support::{Memory, PATHS, Path, all, pattern};
+use soft_support::{Memory, PATHS, Path, Side, all, pattern, send};
 
 const BLOCKS: usize = 1000;
 const BLOCK: usize = 4096;
@@ -172,6 +173,34 @@ fn a_cancelled_transfer_writes_no_more() {
         local.fill(0xee);
         std::thread::sleep(Duration::from_millis(2));
         assert!(local.read(0, length).iter().all(|&byte| byte == 0xee));
+    }
+}
+
+/// The lane's credits keep its own peers from it: here the peer is a back end that knows nothing of credits.
+#[test]
+fn requests_that_wait_for_a_receive_are_counted_on_both_sides() {
+    for path in PATHS {
+        let (device, other) = (path.device(), path.device());
+        let backend = SoftBackend::new(&device, ProtectionDomain::default(), Tuning::default()).unwrap();
+        let lane = Lane::spawn(backend, LaneConfig { idle: Idle::Park, ..LaneConfig::default() }).unwrap();
+        assert_eq!(lane.retries(), Some(Retries::default()));
+        // Without memory for messages it posts no receives.
+        let route = lane.open_route(RouteConfig::default()).unwrap();
+        let mut side = Side::new(&other);
+        let counts = side.backend.retries().unwrap();
+        let address = side.backend.address(side.queue_pair).unwrap();
+        route.connect(&[address], &ConnectOptions::default()).unwrap();
+        side.backend.connect(side.queue_pair, &route.addresses()[0], &ConnectOptions::default()).unwrap();
+        let memory = Memory::arena(&other, BLOCK, all());
+        side.post(1, send(&[memory.sge(0, 8)]));
+        let deadline = soon().unwrap();
+        let said = || lane.retries().unwrap().said;
+        while counts.read().heard == 0 || said() == 0 {
+            assert!(Instant::now() < deadline, "{:?} heard, {} said", counts.read(), said());
+            side.poll();
+        }
+        assert_eq!((counts.read().heard, counts.read().said), (1, 0));
+        assert_eq!((lane.retries().unwrap().heard, said()), (0, 1));
     }
 }
 

@@ -75,8 +75,9 @@ impl Inner {
 }
 
 fn lane_metrics((transport, number, lane): (Transport, usize, Lane)) -> LaneMetrics {
-    let (counters, latencies, fault) = (lane.counters(), lane.latencies(), lane.fault());
-    LaneMetrics { transport, number, counters, latencies, fault }
+    let (counters, latencies, retries, fault) =
+        (lane.counters(), lane.latencies(), lane.retries(), lane.fault());
+    LaneMetrics { transport, number, counters, latencies, retries, fault }
 }
 
 fn peer_metrics(peer: &Peer) -> PeerMetrics {

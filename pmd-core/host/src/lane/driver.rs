@@ -49,7 +49,7 @@ impl<B: Backend> LaneDriver<B> {
 
     pub(crate) fn with_shared(backend: B, config: LaneConfig) -> (Self, Arc<LaneShared>) {
         let (sender, receiver) = mpsc::channel(config.submissions);
-        let shared = Arc::new(LaneShared::new(backend.waker(), sender, config.latencies));
+        let shared = Arc::new(LaneShared::new(backend.waker(), sender, config.latencies, backend.retries()));
         let worker = Box::new(Worker::new(backend, config, Arc::clone(&shared), receiver));
         (Self { worker: Some(worker), shared: Arc::clone(&shared) }, shared)
     }

@@ -64,7 +64,12 @@ use self::{
     route::{RouteHandle, RouteShared},
     shared::LaneShared,
 };
-use crate::{backend::Backend, metrics::Latencies, transfer::LaneFault};
+use crate::{
+    backend::Backend,
+    metrics::Latencies,
+    retries::{Retries, RetryCounter},
+    transfer::LaneFault,
+};
 
 /// Fewest messages that a route must have receives for: what its peer may send before it has heard of more.
 pub const MINIMUM_RECEIVES: u32 = 8;
@@ -132,6 +137,12 @@ impl Lane {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.0.shared.record.counters.read()
+    }
+
+    /// Requests that had to wait for a receive; `None` where the device does not tell, as NICs do not.
+    #[must_use]
+    pub fn retries(&self) -> Option<Retries> {
+        self.0.shared.retries.as_ref().map(RetryCounter::read)
     }
 
     /// How long transfers took from [`Route::submit`] to the outcome, those that moved every byte; `None` unless

@@ -21,7 +21,7 @@ use crate::{
     backend::{ConnectOptions, QueuePairAddress},
     metrics::Latencies,
     transfer::{
-        LaneFault, Listener, RouteFault, SendError, SubmitError, Transfer, TransferOptions, WorkList,
+        LaneFault, Listener, RouteFault, SendError, SubmitError, Trace, Transfer, TransferOptions, WorkList,
         WorkListLimits, transfer,
     },
 };
@@ -130,8 +130,9 @@ impl Route {
     pub fn submit(&self, work: &Arc<WorkList>, options: TransferOptions) -> Result<Transfer, SubmitError> {
         self.0.admit(work, &options)?;
         let begun = self.0.shared.record.begin();
-        let (transfer, completer) =
-            transfer(Listener::Lane(self.0.lane.shared().attention.clone()), options.observer.clone(), begun);
+        let trace = Trace::begin(work, &self.0.shared.key.id);
+        let listener = Listener::Lane(self.0.lane.shared().attention.clone());
+        let (transfer, completer) = transfer(listener, options.observer.clone(), begun, trace);
         let (work, route) = (Arc::clone(work), Arc::clone(&self.0));
         let submission = Submission { completer, work, options, route };
         match self.0.lane.shared().push(Command::Submit(submission)) {

@@ -12,7 +12,7 @@ use pmd_core::{
 };
 
 use super::{command::Command, counters::Record};
-use crate::{backend::Waker, transfer::LaneFault};
+use crate::{backend::Waker, retries::RetryCounter, transfer::LaneFault};
 
 /// Makes a lane look at flags that are set beside its ring: cancel requests, faults, closed routes, shutdown. A flag
 /// is never refused, as a push into a full ring is.
@@ -68,6 +68,8 @@ impl Attention {
 pub(crate) struct LaneShared {
     pub(crate) attention: Attention,
     pub(crate) record: Record,
+    /// Of a device that tells.
+    pub(crate) retries: Option<RetryCounter>,
     /// Set when the lane is to end now.
     pub(crate) shutdown: AtomicBool,
     /// Set when no handle is left: the lane ends once its routes are closed.
@@ -80,10 +82,16 @@ pub(crate) struct LaneShared {
 }
 
 impl LaneShared {
-    pub(crate) fn new(waker: Waker, ring: Sender<Command>, latencies: bool) -> Self {
+    pub(crate) fn new(
+        waker: Waker,
+        ring: Sender<Command>,
+        latencies: bool,
+        retries: Option<RetryCounter>,
+    ) -> Self {
         Self {
             attention: Attention::new(waker),
             record: Record::new(latencies),
+            retries,
             shutdown: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             ring,

@@ -45,9 +45,10 @@
 //! | `pmd_lane_messages_total` | messages, credits among them | `way`: `sent` or `received` |
 //! | `pmd_lane_credit_waits_total` | notifications that had to wait | |
 //! | `pmd_lane_active_transfers`, `pmd_lane_outstanding_work_requests` | queue depth now | |
+//! | `pmd_lane_receiver_not_ready_total` | requests that had to wait for a receive: of this side's, a peer said so (`heard`), of peers' this side (`said`); of the soft HCA only | `way` |
 //! | `pmd_lane_running` | 1, or 0 for one that ended | |
 //! | `pmd_lane_transfer_duration_seconds` | seconds, a histogram | `direction` |
-//! | `pmd_peer_...` | the same for each peer, without polls, parks and running | as above |
+//! | `pmd_peer_...` | the same for each peer, without polls, parks, receiver_not_ready and running | as above |
 //! | `pmd_peer_info` | 1 | `address`, `reason`: why this transport |
 //! | `pmd_peer_refused_messages_total` | messages given back for want of a credit | |
 //! | `pmd_peer_keep_alive_misses_total` | intervals without a word | |

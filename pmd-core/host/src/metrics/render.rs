@@ -46,6 +46,14 @@ impl Metrics {
         for of in subjects {
             family.sample(&of.labels(), of.counters.parks);
         }
+        let help =
+            "Times that a device said that it has no receive for a request: peers' devices, or this one.";
+        let mut family = page.counter("pmd_lane_receiver_not_ready", help);
+        for (of, lane) in subjects.iter().zip(&self.lanes) {
+            let Some(retries) = lane.retries else { continue };
+            family.sample(&of.with(&[("way", "heard")]), retries.heard);
+            family.sample(&of.with(&[("way", "said")]), retries.said);
+        }
         let mut family = page.gauge("pmd_lane_running", "1 for a lane that runs, 0 for one that ended.");
         for (of, lane) in subjects.iter().zip(&self.lanes) {
             family.sample(&of.labels(), lane.fault.is_none());

@@ -10,6 +10,7 @@ use crate::{
     lane::Counters,
     region::RegionPath,
     registration::CacheCounters,
+    retries::Retries,
     transfer::{LaneFault, RouteFault},
 };
 
@@ -47,6 +48,8 @@ pub struct LaneMetrics {
     pub counters: Counters,
     /// How long transfers took; `None` unless [`LaneConfig::latencies`](crate::lane::LaneConfig::latencies) asks for it.
     pub latencies: Option<Latencies>,
+    /// Requests that had to wait for a receive; `None` where the device does not tell.
+    pub retries: Option<Retries>,
     /// Why it ended, if it did.
     pub fault: Option<LaneFault>,
 }

@@ -25,6 +25,7 @@ use crate::{
         Backend, ConnectOptions, QueuePairAddress, QueuePairConfig, SetupError, SoftAddress, TcpAddress,
         Transport, Waker,
     },
+    retries::RetryCounter,
     security::KeyMismatch,
     transfer::DeviceFault,
 };
@@ -193,6 +194,10 @@ impl Backend for SoftBackend {
     fn key_mismatch(&self, completion: &Completion) -> Option<KeyMismatch> {
         let error = completion.result.err().filter(|error| error.syndrome == Syndrome::RetryExceeded)?;
         KeyMismatch::from_vendor(error.vendor)
+    }
+
+    fn retries(&self) -> Option<RetryCounter> {
+        Some(self.provider.hardware().retries())
     }
 
     #[inline]

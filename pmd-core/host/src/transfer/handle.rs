@@ -15,7 +15,7 @@ use std::{
 use atomic_waker::AtomicWaker;
 use pmd_core::{ring::slot::CompletionSlot, sync::spin_hint};
 
-use super::{TransferError, WaitError};
+use super::{TransferError, WaitError, trace::Trace};
 use crate::lane::Attention;
 
 /// Looks at the slot this many times before the waiting thread goes to sleep: a few microseconds, about what going
@@ -130,6 +130,7 @@ pub struct Transfer {
 #[derive(Debug)]
 pub(crate) struct Completer {
     shared: Arc<Shared>,
+    trace: Trace,
 }
 
 #[derive(Debug)]
@@ -176,10 +177,11 @@ pub(crate) fn transfer(
     listener: Listener,
     observer: Option<Observer>,
     begun: Option<Instant>,
+    trace: Trace,
 ) -> (Transfer, Completer) {
     let (slot, waiter) = (CompletionSlot::new(), AtomicWaker::new());
     let shared = Arc::new(Shared { slot, waiter, listener, observer, begun });
-    (Transfer { shared: Arc::clone(&shared) }, Completer { shared })
+    (Transfer { shared: Arc::clone(&shared) }, Completer { shared, trace })
 }
 
 impl Transfer {
@@ -290,6 +292,7 @@ impl Completer {
     /// Leaves the outcome and wakes who waits. The transfer is quiet.
     #[inline]
     pub(crate) fn complete(self, outcome: Result<Outcome, TransferError>, landed: u32) {
+        self.trace.end(outcome, landed);
         if let Some(Observer(observer)) = &self.shared.observer {
             let tell = || observer.ended(TransferEnd { outcome, landed });
             let _ = catch_unwind(AssertUnwindSafe(tell));

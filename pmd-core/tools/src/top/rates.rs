@@ -22,6 +22,8 @@ pub(super) struct Process {
     /// The same of 99 of 100.
     pub(super) p99_us: Option<f64>,
     pub(super) registered_bytes: u64,
+    /// Requests that had to wait for a receive, on either side, since the process started; 0 of NICs, which do not tell.
+    pub(super) receiver_not_ready: u64,
     pub(super) peers: Vec<Peer>,
 }
 
@@ -66,6 +68,10 @@ pub(super) struct Flow {
     pub(super) bytes: u64,
     /// Since the process started.
     pub(super) failed_transfers: u64,
+    /// Requests that were given up because the peer did not answer, since the process started.
+    pub(super) retry_exceeded: u64,
+    /// Requests that were given up because the peer had no receive, since the process started.
+    pub(super) receiver_not_ready_exceeded: u64,
     /// Now.
     pub(super) active_transfers: u64,
     /// Now.
@@ -103,6 +109,7 @@ impl Process {
             p50_us: span.quantile(0.5),
             p99_us: span.quantile(0.99),
             registered_bytes: span.now("pmd_registered_bytes", &[]),
+            receiver_not_ready: span.now("pmd_lane_receiver_not_ready_total", &[]),
             peers: peers.collect(),
         }
     }
@@ -124,6 +131,7 @@ impl Span<'_> {
         let with = |label| [of, &[label]].concat();
         let bytes = name("transfer_bytes_total");
         let (done, failed) = (with(("result", "done")), with(("result", "failed")));
+        let given_up = |syndrome| self.now(&name("failed_completions_total"), &with(("syndrome", syndrome)));
         Flow {
             read_bytes_per_s: self.rate(&bytes, &with(("direction", "read"))),
             write_bytes_per_s: self.rate(&bytes, &with(("direction", "write"))),
@@ -133,6 +141,8 @@ impl Span<'_> {
             transfers: self.now(&name("transfers_total"), &done),
             bytes: self.now(&bytes, of),
             failed_transfers: self.now(&name("transfers_total"), &failed),
+            retry_exceeded: given_up("retry_exceeded"),
+            receiver_not_ready_exceeded: given_up("receiver_not_ready_exceeded"),
             active_transfers: self.now(&name("active_transfers"), of),
             outstanding_work_requests: self.now(&name("outstanding_work_requests"), of),
         }

@@ -35,17 +35,33 @@ fn write_process(text: &mut String, process: &Process) -> std::fmt::Result {
     write!(text, "{address:<22} {:<20} {:<5} ", short(name, 20), "")?;
     write_flow(text, flow)?;
     let time = |microseconds: Option<f64>| microseconds.map_or("-".to_owned(), |us| format!("{us:.0}"));
-    writeln!(text, " {:>8} {:>8}", time(*p50_us), time(*p99_us))?;
+    let mut remarks = retries(flow);
+    remarks.push((process.receiver_not_ready, "waits for a receive"));
+    writeln!(text, " {:>8} {:>8}{}", time(*p50_us), time(*p99_us), remark(&remarks))?;
     for peer in peers {
         let label = format!("  {} #{}", short(&peer.name, 13), peer.connection);
         write!(text, "{:<22} {label:<20} {:<5} ", "", peer.transport)?;
         write_flow(text, &peer.flow)?;
-        let misses = peer.keep_alive_misses;
-        let remark = if misses > 0 { format!("  {misses} keep-alives missed") } else { String::new() };
-        writeln!(text, "{remark}")?;
+        let mut remarks = retries(&peer.flow);
+        remarks.push((peer.keep_alive_misses, "keep-alives missed"));
+        writeln!(text, "{}", remark(&remarks))?;
         peer.rails.iter().try_for_each(|rail| write_rail(text, rail))?;
     }
     Ok(())
+}
+
+/// Requests that were given up.
+fn retries(flow: &Flow) -> Vec<(u64, &'static str)> {
+    vec![
+        (flow.retry_exceeded, "given up without an answer"),
+        (flow.receiver_not_ready_exceeded, "given up without a receive"),
+    ]
+}
+
+/// What has happened at all, behind the columns.
+fn remark(remarks: &[(u64, &str)]) -> String {
+    let happened = remarks.iter().filter(|(count, _)| *count > 0);
+    happened.map(|(count, what)| format!("  {count} {what}")).collect()
 }
 
 fn write_rail(text: &mut String, rail: &Rail) -> std::fmt::Result {

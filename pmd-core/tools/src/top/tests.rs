@@ -24,6 +24,11 @@ fn page(incarnation: &str, [written, done, at_most_1us, all]: [u64; 4]) -> Strin
          pmd_peer_info{{peer=\"p\",connection=\"2\",transport=\"shm\"}} 1\n\
          pmd_peer_transfer_bytes_total{{peer=\"p\",connection=\"2\",direction=\"write\"}} {written}\n\
          pmd_peer_keep_alive_misses_total{{peer=\"p\",connection=\"2\"}} 4\n\
+         pmd_peer_failed_completions_total{{peer=\"p\",connection=\"2\",syndrome=\"retry_exceeded\"}} 5\n\
+         pmd_peer_failed_completions_total{{peer=\"p\",connection=\"2\",syndrome=\"flushed\"}} 50\n\
+         pmd_lane_failed_completions_total{{lane=\"0\",syndrome=\"receiver_not_ready_exceeded\"}} 6\n\
+         pmd_lane_receiver_not_ready_total{{lane=\"0\",way=\"heard\"}} 2\n\
+         pmd_lane_receiver_not_ready_total{{lane=\"0\",way=\"said\"}} 1\n\
          pmd_registered_bytes{{transport=\"shm\",path=\"mapped\"}} 4096 1700000000\n"
     )
 }
@@ -46,11 +51,17 @@ fn rates_are_the_difference_over_the_time() {
     assert_eq!((process.peers.len(), process.registered_bytes), (1, 4096));
     let peer = &process.peers[0];
     assert_eq!((peer.flow.write_bytes_per_s, peer.keep_alive_misses), (2_500_000.0, 4));
+    assert_eq!((peer.flow.retry_exceeded, peer.flow.receiver_not_ready_exceeded), (5, 0));
+    assert_eq!((process.flow.retry_exceeded, process.flow.receiver_not_ready_exceeded), (0, 6));
+    assert_eq!(process.receiver_not_ready, 3);
     let text = table(&[Row::Process(process)]);
     assert!(
         text.contains("2.5 MB") && text.contains("p #2") && text.contains("4 keep-alives missed"),
         "{text}"
     );
+    let given_up =
+        ["  5 given up without an answer  4 keep", "  6 given up without a receive  3 waits for a receive\n"];
+    assert!(given_up.iter().all(|remark| text.contains(remark)), "{text}");
 }
 
 #[test]

@@ -51,7 +51,7 @@ use crate::{
     rail::{Bundle, BundleConfig, MOST_RAILS, RailId, RailState, Reach, Role},
     soft::TcpConfig,
     transfer::{
-        Listener, Stopper, SubmitError, Transfer, TransferError, TransferOptions, WorkList, transfer,
+        Listener, Stopper, SubmitError, Trace, Transfer, TransferError, TransferOptions, WorkList, transfer,
     },
 };
 
@@ -246,7 +246,8 @@ impl Rails {
     ) -> Result<Transfer, SubmitError> {
         self.primary.check(work, &options)?;
         let listener = Listener::Other(self.this.clone() as Weak<dyn Stopper>);
-        let (transfer, completer) = transfer(listener, options.observer.clone(), None);
+        let trace = Trace::begin(work, &"rails");
+        let (transfer, completer) = transfer(listener, options.observer.clone(), None, trace);
         let work = Arc::clone(work);
         let submission = Submission { completer, work, options };
         self.happen_to_caller(Event::Submitted(Box::new(submission), beside));

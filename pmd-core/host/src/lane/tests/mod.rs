@@ -7,6 +7,7 @@ mod priority;
 mod rider;
 mod stop;
 mod thread;
+mod trace;
 
 use std::{
     sync::Arc,

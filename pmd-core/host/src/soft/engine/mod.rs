@@ -54,7 +54,10 @@ use self::{
     responder::{ReceiveSource, Responder},
 };
 use super::{Device, Endpoint, Joining, MappingCache, Mover, ProtectionDomain, Seat, tcp::Poller};
-use crate::backend::{ConnectOptions, QueuePairConfig, SetupError, Waker};
+use crate::{
+    backend::{ConnectOptions, QueuePairConfig, SetupError, Waker},
+    retries::{RetryCells, RetryCounter},
+};
 pub use tuning::Tuning;
 
 /// Polls between two looks at the sockets.
@@ -74,6 +77,8 @@ pub struct SoftHardware {
     waker: Waker,
     domain: ProtectionDomain,
     tuning: Tuning,
+    /// Requests that had to wait for a receive.
+    retries: Arc<RetryCells>,
     /// Polls so far.
     turns: u32,
     /// Queue pair that is first in the next poll.
@@ -142,6 +147,7 @@ impl SoftHardware {
             waker,
             domain,
             tuning,
+            retries: Arc::default(),
             turns: 0,
             first: 0,
             unfinished: false,
@@ -152,6 +158,12 @@ impl SoftHardware {
     #[must_use]
     pub fn device(&self) -> &Device {
         self.seat.device()
+    }
+
+    /// What is counted of requests that had to wait for a receive.
+    #[must_use]
+    pub fn retries(&self) -> RetryCounter {
+        RetryCounter(Arc::clone(&self.retries))
     }
 
     /// Whether the next poll may go on at once: the last doorbell or poll moved as much as it was allowed to.
@@ -177,12 +189,12 @@ impl SoftHardware {
     /// Makes a queue pair, to be installed under the handle that its driver gives it.
     pub(crate) fn build(&self, config: &QueuePairConfig) -> Result<NewQueuePair, SetupError> {
         let number = self.seat.next_queue_pair();
-        let requester = Requester::new(number, self.domain, config.send_slots)?;
+        let requester = Requester::new(number, self.domain, config.send_slots, Arc::clone(&self.retries))?;
         let source = match config.shared_receive {
             Some(handle) => ReceiveSource::Shared(handle.0),
             None => ReceiveSource::Own(ReceiveRing::own(config.receives, config.sges)?),
         };
-        let responder = Responder::new(number, self.domain, source);
+        let responder = Responder::new(number, self.domain, source, Arc::clone(&self.retries));
         Ok(NewQueuePair(Box::new(QueuePair::new(number, requester, responder))))
     }
 

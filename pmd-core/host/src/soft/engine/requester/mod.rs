@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     backend::SetupError,
+    retries::RetryCells,
     security::KeyMismatch,
     soft::{Link, ProtectionDomain, Route},
     transfer::DeviceFault,
@@ -74,6 +75,8 @@ struct Sending {
     lacks: Option<(u32, DeviceFault)>,
     /// Why there was no link, if it was the keys.
     mismatch: Option<KeyMismatch>,
+    /// Counts requests that found no receive.
+    retries: Arc<RetryCells>,
 }
 
 /// How far the WQE at the head of the queue has come.
@@ -146,7 +149,12 @@ enum Stop {
 
 impl Requester {
     /// A requester with a queue of `slots`.
-    pub(super) fn new(number: u32, domain: ProtectionDomain, slots: u32) -> Result<Self, SetupError> {
+    pub(super) fn new(
+        number: u32,
+        domain: ProtectionDomain,
+        slots: u32,
+        retries: Arc<RetryCells>,
+    ) -> Result<Self, SetupError> {
         let ring = SendRing::new(slots)?;
         let outstanding = Outstanding::new(ring.count());
         let sending = Sending {
@@ -167,6 +175,7 @@ impl Requester {
             moves: 0,
             lacks: None,
             mismatch: None,
+            retries,
         };
         Ok(Self { ring, sending })
     }

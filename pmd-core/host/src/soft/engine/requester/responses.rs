@@ -144,6 +144,7 @@ impl Sending {
 
     fn receiver_not_ready(&mut self, position: u32, timer: u8) {
         const FOR_EVER: u8 = 7;
+        self.retries.hear();
         if self.rnr_retry < FOR_EVER {
             let deadline = Instant::now() + not_ready_timer(timer) * u32::from(self.rnr_retry);
             self.not_ready = Some(NotReady { position, deadline });

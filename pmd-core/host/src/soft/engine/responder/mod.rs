@@ -8,6 +8,8 @@ mod one_sided;
 mod receives;
 mod streams;
 
+use std::sync::Arc;
+
 use pmd_core::{
     provider::ReceiveQueueMemory,
     ring::packet::Refused,
@@ -21,7 +23,10 @@ use super::{
     pass::Pass,
     queues::{ReceiveRing, Slot},
 };
-use crate::soft::{Link, ProtectionDomain};
+use crate::{
+    retries::RetryCells,
+    soft::{Link, ProtectionDomain},
+};
 
 /// Receiving half of one queue pair.
 #[derive(Debug)]
@@ -45,6 +50,8 @@ pub(super) struct Responder {
     peer: u32,
     /// Told to a peer that finds no receive.
     not_ready_timer: u8,
+    /// Counts requests that found no receive.
+    retries: Arc<RetryCells>,
 }
 
 /// Where receives come from.
@@ -95,7 +102,12 @@ impl<E: Into<Broken>> From<E> for Ended {
 
 impl Responder {
     /// A responder that takes receives from `source`.
-    pub(super) fn new(number: u32, domain: ProtectionDomain, source: ReceiveSource) -> Self {
+    pub(super) fn new(
+        number: u32,
+        domain: ProtectionDomain,
+        source: ReceiveSource,
+        retries: Arc<RetryCells>,
+    ) -> Self {
         Self {
             number,
             domain,
@@ -108,6 +120,7 @@ impl Responder {
             refusal: None,
             peer: 0,
             not_ready_timer: 0,
+            retries,
         }
     }
 
@@ -217,6 +230,7 @@ impl Responder {
             && notify(Kind::ReceiverNotReady, self.not_ready_timer.into(), position, link)?
         {
             self.not_ready = Some(position);
+            self.retries.say();
         }
         Ok(())
     }
