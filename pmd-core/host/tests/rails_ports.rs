@@ -14,7 +14,7 @@ use pmd_host::{
     control::DownReason,
     endpoint::{EndpointError, Peer, RailPort, RailsConfig, Registered},
     nic::NicOptions,
-    rail::{BundleConfig, MOST_RAILS, RailState, Reach},
+    rail::{BundleConfig, DISCOVERY, MOST_RAILS, RailState, Reach},
     security::{KEY_BYTES, PreSharedKey, Security},
     soft::ArenaOptions,
     transfer::{
@@ -279,6 +279,32 @@ fn devices_that_are_declared_to_reach_their_equals_alone_are_on_no_other_rail() 
     far.relay.silence();
     let near = End::on_ports(1, 2, &rails(MOST_RAILS, Reach::SameNumber), &Security::default());
     Scene::of(near, far, 2).write(10, LENGTH as u64);
+}
+
+#[test]
+fn devices_that_reach_one_of_the_peer_alone_are_found_by_trying() {
+    // Time that a life has to come up in, on a pair that works too: one that is given up for that is tried again. Nothing is lost
+    // afterwards.
+    let bundle = BundleConfig {
+        reopen: Duration::from_millis(20),
+        reopen_limit: Duration::from_millis(50),
+        probe: Duration::from_millis(500),
+        idle: Duration::ZERO,
+        stall: PATIENCE,
+        ..BundleConfig::default()
+    };
+    let rails = RailsConfig { bundle, ..rails(MOST_RAILS, Reach::SameFabric) };
+    // No device has its equal at the same place, where rails begin.
+    let near = End::on_networks((1, 2), &[0, 1, 2], &rails);
+    let far = End::on_networks((2, 1), &[1, 2, 0], &rails);
+    let scene = Scene::of(near, far, 3);
+    let reports = scene.peer.rail_reports();
+    assert!(reports.iter().all(|report| report.lives > DISCOVERY), "{reports:?}");
+    scene.write(14, LENGTH as u64);
+    scene.far.fill(15);
+    done(submit(&scene.peer, &whole(&scene.near, &scene.far, Direction::Read)));
+    assert!(scene.near.holds(15));
+    carried(&scene.peer, 2 * LENGTH as u64);
 }
 
 #[test]

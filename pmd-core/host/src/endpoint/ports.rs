@@ -207,13 +207,14 @@ impl PortTerms {
         rail::Port { distance: self.distance, fabric: Some(fabric) }
     }
 
-    /// Which devices of the two ends are on a rail together, by their places, and in the order of rails. Those that are declared
-    /// to reach each other are of one kind all the same.
-    pub(super) fn together(ours: &[Self], theirs: &[Self], reach: rail::Reach) -> Vec<(usize, usize)> {
+    /// Which devices of the two ends are on a rail together, by their places, and in the order of rails, at most `most` of them:
+    /// those that it begins with, and goes on from by trying. Those that are declared to reach each other are of one kind all the
+    /// same.
+    pub(super) fn together(ours: &[Self], theirs: &[Self], reach: rail::Reach, most: usize) -> rail::Pairing {
         let ports = |terms: &[Self]| terms.iter().map(Self::port).collect::<Vec<_>>();
         let (our_ports, their_ports) = (ports(ours), ports(theirs));
         let kind = |terms: &Self| discriminant(&terms.fabric);
-        rail::pairs_where(&our_ports, &their_ports, &|our, their| {
+        rail::Pairing::where_joined(&our_ports, &their_ports, most, &|our, their| {
             kind(&ours[our]) == kind(&theirs[their])
                 && reach.joins((our, &our_ports[our]), (their, &their_ports[their]))
         })

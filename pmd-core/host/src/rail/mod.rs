@@ -17,7 +17,7 @@
 //! | [`state`](RailState) | the life of a rail |
 //! | [`load`](Load) | what a rail has in hand, and how fast it is |
 //! | [`once`](Inbox) | notifications that come again are taken once |
-//! | [`pairing`](pairs) | which of our NICs goes with which of theirs |
+//! | [`pairing`](Pairing) | which of our NICs goes with which of theirs |
 //!
 //! # A rail
 //! ```text
@@ -33,7 +33,8 @@
 //! their order. The rail is down once both have said it, and is opened again after a pause that grows with each failure. No
 //! end has to be told of a loss in another way: an end whose peer says that it is quiet has lost the rail.
 //!
-//! A rail that was opened again carries nothing before a probe has come back: a cable that is out connects to nobody.
+//! A rail that was opened again carries nothing before a probe has come back: a cable that is out connects to nobody. Which
+//! NICs a life is opened on is for the end that opens to choose: see [`Pairing`].
 //! A rail that has something in hand and shows no progress is lost, unless it is the only one left: then there is nothing
 //! better, and the control plane decides whether the peer is down. One that has nothing in hand is probed from time to time by
 //! the end that opens, and lost when the probe does not come back, be it the last or not: so it is known to be dead before
@@ -91,8 +92,7 @@ use std::time::Duration;
 pub use bundle::Bundle;
 pub use load::Load;
 pub use once::{Inbox, Taken, WINDOW};
-pub(crate) use pairing::pairs_where;
-pub use pairing::{Port, Reach, pairs};
+pub use pairing::{DISCOVERY, Pairing, Port, Reach, pairs};
 pub use state::RailState;
 
 /// Most rails of a bundle.

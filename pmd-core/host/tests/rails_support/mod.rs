@@ -46,6 +46,8 @@ pub(crate) struct Relay(Arc<Shared>);
 struct Shared {
     address: SocketAddr,
     target: SocketAddr,
+    /// Whose streams are carried, if not everybody's; others are hung up on.
+    only: Option<Ipv4Addr>,
     mode: AtomicU32,
     /// Which way nothing comes through while it holds back: to whose address it listens at, or from there.
     to_target: AtomicBool,
@@ -59,11 +61,17 @@ struct Shared {
 impl Relay {
     /// Listens at any port of `at` and carries to the same port of `target`.
     pub(crate) fn start(at: Ipv4Addr, target: Ipv4Addr) -> Self {
+        Self::start_for(None, at, target)
+    }
+
+    /// The same, for the streams from one address where one is given.
+    fn start_for(only: Option<Ipv4Addr>, at: Ipv4Addr, target: Ipv4Addr) -> Self {
         let listener = TcpListener::bind((at, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             address,
             target: SocketAddr::new(target.into(), address.port()),
+            only,
             mode: AtomicU32::new(THROUGH),
             to_target: AtomicBool::new(false),
             left: AtomicU64::new(u64::MAX),
@@ -124,11 +132,12 @@ impl Drop for Relay {
 
 impl Shared {
     fn accept(self: Arc<Self>, listener: &TcpListener) {
-        while let Ok((near, _)) = listener.accept() {
+        while let Ok((near, from)) = listener.accept() {
             if self.ended.load(SeqCst) {
                 return;
             }
-            if self.mode.load(SeqCst) == CUT {
+            let is_kept_out = self.only.is_some_and(|only| from.ip() != only);
+            if is_kept_out || self.mode.load(SeqCst) == CUT {
                 continue;
             }
             let Ok(far) = TcpStream::connect(self.target) else { continue };
@@ -224,6 +233,7 @@ pub(crate) struct End {
     pub(crate) endpoint: Endpoint,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) relay: Relay,
+    others: Vec<Relay>,
     pub(crate) arena: Arena,
     pub(crate) registered: Registered,
 }
@@ -267,17 +277,42 @@ impl End {
         Self::behind((nowhere, nowhere), |_| config(number, rails.clone()))
     }
 
+    /// One whose rails have a soft HCA on each of these networks, in this order. It is reached from the soft HCA alone that the
+    /// end of the other number has on the same network, through a relay of its own.
+    pub(crate) fn on_networks((number, other): (u8, u8), networks: &[u8], rails: &RailsConfig) -> Self {
+        let own = |network: &u8, number: u8| Ipv4Addr::new(127, 0, 20 + *network, number);
+        let reached = |network: &u8| Ipv4Addr::new(127, 0, 40 + *network, number);
+        let relay = |network: &u8| {
+            Relay::start_for(Some(own(network, other)), reached(network), own(network, number))
+        };
+        let relays = || networks.iter().map(relay).collect::<Vec<_>>();
+        Self::behind_all(relays, |relays: &[Relay]| {
+            let soft = |(network, relay): (&u8, &Relay)| {
+                let mut tcp = TcpConfig::default();
+                tcp.listen = SocketAddr::new(own(network, number).into(), relay.port());
+                (RailPort::Soft(tcp), IpAddr::from(reached(network)))
+            };
+            let (ports, addresses) = networks.iter().zip(relays).map(soft).unzip();
+            config(number, RailsConfig { ports, addresses, ..rails.clone() })
+        })
+    }
+
     /// One with a relay at the second address, which carries to the first one.
     fn behind((direct, relayed): (Ipv4Addr, Ipv4Addr), config: impl Fn(&Relay) -> EndpointConfig) -> Self {
-        // Another socket may have the port of the relay on the other address: then a new relay has another.
+        Self::behind_all(|| vec![Relay::start(relayed, direct)], |relays: &[Relay]| config(&relays[0]))
+    }
+
+    fn behind_all(start: impl Fn() -> Vec<Relay>, config: impl Fn(&[Relay]) -> EndpointConfig) -> Self {
+        // Another socket may have the port of a relay on the other address: then a new relay has another.
         let mut tries = 0..20;
         loop {
-            let (relay, inbox) = (Relay::start(relayed, direct), Arc::new(Inbox::default()));
-            match Endpoint::open(config(&relay), Arc::clone(&inbox) as Arc<dyn PeerService>) {
+            let (mut others, inbox) = (start(), Arc::new(Inbox::default()));
+            match Endpoint::open(config(&others), Arc::clone(&inbox) as Arc<dyn PeerService>) {
                 Ok(endpoint) => {
                     let arena = endpoint.allocate(LENGTH, ArenaOptions::default()).unwrap();
                     let registered = endpoint.register(&arena, Access::READ_WRITE).unwrap();
-                    return Self { endpoint, inbox, relay, arena, registered };
+                    let relay = others.remove(0);
+                    return Self { endpoint, inbox, relay, others, arena, registered };
                 }
                 Err(error) => assert!(tries.next().is_some(), "{error}"),
             }

@@ -14,9 +14,15 @@ fn subnet(prefix: u64) -> PortTerms {
     at(Fabric::InfiniBand(prefix), 0)
 }
 
+/// What rails begin with.
+fn together(ours: &[PortTerms], theirs: &[PortTerms], reach: Reach) -> Vec<(usize, usize)> {
+    let mut pairing = PortTerms::together(ours, theirs, reach, MOST_RAILS);
+    assert_eq!(PortTerms::together(ours, theirs, reach, 1).rails(), pairing.rails().min(1));
+    (0..).map_while(|rail| pairing.begin(rail)).collect()
+}
+
 #[test]
 fn devices_of_a_kind_are_on_rails_together_those_near_accelerators_first() {
-    let together = PortTerms::together;
     let (far, near) = (at(Fabric::Ethernet, Distance::System as u32), at(Fabric::Ethernet, 1));
     assert_eq!(together(&[far, near], &[near, far], Reach::SameFabric), [(1, 0), (0, 1)]);
     assert_eq!(together(&[SOFT; 3], &[SOFT; 2], Reach::SameFabric), [(0, 0), (1, 1), (2, 0)]);
@@ -29,7 +35,6 @@ fn devices_of_a_kind_are_on_rails_together_those_near_accelerators_first() {
 
 #[test]
 fn subnets_are_apart_unless_it_is_declared_otherwise() {
-    let together = PortTerms::together;
     let (ours, theirs) = ([subnet(7), subnet(8)], [subnet(8), subnet(9)]);
     assert_eq!(together(&ours, &theirs, Reach::SameFabric), [(1, 0)]);
     assert_eq!(together(&ours, &theirs, Reach::SameNumber), [(0, 0), (1, 1)]);

@@ -191,7 +191,7 @@ fn tell_rest(jobs: &Receiver<Job>) {
 impl Rails {
     /// Opens a rail at both ends.
     fn open(&self, rail: RailId) {
-        let opened = self.open_both(rail).is_ok();
+        let opened = self.choose_place(rail.number) && self.open_both(rail).is_ok();
         self.happen(if opened { Event::Opened(rail) } else { Event::Lost(rail) });
     }
 

@@ -48,7 +48,7 @@ use crate::{
     control::{Connection, DownReason, Refusal},
     lane::Route,
     nic::NicOptions,
-    rail::{Bundle, BundleConfig, MOST_RAILS, RailId, RailState, Reach, Role},
+    rail::{Bundle, BundleConfig, MOST_RAILS, Pairing, RailId, RailState, Reach, Role},
     soft::TcpConfig,
     transfer::{
         Listener, Stopper, SubmitError, Trace, Transfer, TransferError, TransferOptions, WorkList, transfer,
@@ -76,8 +76,12 @@ pub struct RailsConfig {
     /// keys of the peer, stay on the route. None leaves rails on the device that carries the route, where
     /// [`RailsConfig::addresses`] tells them apart.
     pub ports: Vec<RailPort>,
-    /// Which devices of the two ends reach each other, as the end that connects has it. A fabric of rails only, on which device
-    /// *i* reaches device *i* alone, is declared: [`Reach::SameNumber`].
+    /// Which devices of the two ends reach each other, as the end that connects has it. On a fabric of rails only, where a device
+    /// reaches one device of the peer alone, those are found by trying: a rail that has not come up in [`DISCOVERY`] lives goes
+    /// on with other devices, and keeps those on which it comes up first. Where device *i* reaches device *i*, to declare it
+    /// saves the time: [`Reach::SameNumber`].
+    ///
+    /// [`DISCOVERY`]: crate::rail::DISCOVERY
     pub reach: Reach,
     /// Transfers of fewer bytes stay on [`Peer::route`](super::Peer::route).
     pub from: u64,
@@ -153,8 +157,10 @@ pub(super) struct Rails {
     keeper: mpsc::Sender<Job>,
     events: Mutex<Vec<Event>>,
     state: Mutex<State>,
-    /// By number, where rails have devices of their own.
+    /// By number, where rails have devices of their own: those of the present life.
     places: Mutex<Vec<Option<Place>>>,
+    /// Finds devices for rails that this end opens.
+    pairing: Option<Mutex<Pairing>>,
     role: Role,
     /// By number, with their lives.
     routes: Mutex<Vec<Option<(RailId, Route)>>>,
@@ -186,16 +192,14 @@ impl Rails {
         maker: Maker,
         connection: &Connection,
         primary: &Route,
-        places: Vec<Place>,
+        pairing: Option<Pairing>,
     ) -> Result<Arc<Self>, EndpointError> {
         let config = maker.rails().clone();
-        let count = match role {
-            Role::Opens if !places.is_empty() => places.len().min(config.count).min(MOST_RAILS),
-            Role::Opens => config.count.min(MOST_RAILS),
-            Role::Awaits => MOST_RAILS,
+        let count = match (role, &pairing) {
+            (Role::Opens, Some(pairing)) => pairing.rails(),
+            (Role::Opens, None) => config.count.min(MOST_RAILS),
+            (Role::Awaits, _) => MOST_RAILS,
         };
-        let mut places: Vec<_> = places.into_iter().map(Some).collect();
-        places.resize(count, None);
         let (keeper, jobs) = mpsc::channel();
         let rails = Arc::new_cyclic(|this| Self {
             this: Weak::clone(this),
@@ -207,7 +211,8 @@ impl Rails {
             events: Mutex::default(),
             state: Mutex::new(State::new(Bundle::new(count, role, config.bundle), count)),
             routes: Mutex::new(vec![None; count]),
-            places: Mutex::new(places),
+            places: Mutex::new(vec![None; count]),
+            pairing: pairing.map(Mutex::new),
             role,
             config,
         });
@@ -329,6 +334,25 @@ impl Rails {
         self.places().iter().flatten().map(number).max().map_or(0, usize::from)
     }
 
+    /// Chooses the devices for the life of a rail that begins, where it has devices of its own. Whether it has some: one that must
+    /// wait for what comes of others is not opened.
+    fn choose_place(&self, number: u16) -> bool {
+        let Some(pairing) = &self.pairing else { return true };
+        let chosen = pairing.lock().unwrap_or_else(PoisonError::into_inner).begin(number);
+        if let Some((our, their)) = chosen {
+            // As when one is offered: nothing of an earlier life is posted any more.
+            self.set_place(number, Some(Place { opener: our as u16, other: their as u16 }));
+        }
+        chosen.is_some()
+    }
+
+    /// A rail has come up on its devices.
+    fn prove_place(&self, number: u16) {
+        if let Some(pairing) = &self.pairing {
+            pairing.lock().unwrap_or_else(PoisonError::into_inner).came_up(number);
+        }
+    }
+
     fn set_place(&self, number: u16, place: Option<Place>) {
         if let Some(known) = self.places().get_mut(usize::from(number)) {
             *known = place;
@@ -355,34 +379,33 @@ impl Inner {
     /// Opens rails to a peer that was connected to, if there are to be any.
     pub(super) fn open_rails(&self, peer: &Peer, patience: Duration) -> Result<(), EndpointError> {
         if self.config.rails.count > 0 {
-            let places = self.places(peer, patience)?;
-            self.rails(peer, Role::Opens, places)?;
+            let pairing = self.pairing(peer, patience)?;
+            self.rails(peer, Role::Opens, pairing)?;
         }
         Ok(())
     }
 
     /// Which devices of the two ends are on a rail together, where rails have devices of their own.
-    fn places(&self, peer: &Peer, patience: Duration) -> Result<Vec<Place>, EndpointError> {
+    fn pairing(&self, peer: &Peer, patience: Duration) -> Result<Option<Pairing>, EndpointError> {
         let ours = self.devices.ports().terms();
         if ours.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let answer = peer.connection().request(RESERVED.ports, Vec::new(), patience)?;
         let theirs = handshake::decode::<Vec<PortTerms>>(&answer)?;
-        let mut joined = Vec::new();
-        if theirs.len() <= MOST_RAILS {
-            joined = PortTerms::together(ours, &theirs, self.config.rails.reach);
+        let joined = (theirs.len() <= MOST_RAILS).then(|| {
+            let RailsConfig { reach, count, .. } = self.config.rails;
+            PortTerms::together(ours, &theirs, reach, count)
+        });
+        match joined.filter(|pairing| pairing.rails() > 0) {
+            None => Err(EndpointError::RailPorts { ours: ours.len(), theirs: theirs.len() }),
+            joined => Ok(joined),
         }
-        if joined.is_empty() {
-            return Err(EndpointError::RailPorts { ours: ours.len(), theirs: theirs.len() });
-        }
-        let place = |(our, their)| Place { opener: our as u16, other: their as u16 };
-        Ok(joined.into_iter().map(place).collect())
     }
 
     /// A peer that has connected opens a rail.
     pub(super) fn rails_offered(&self, peer: &Peer, body: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let rails = self.rails(peer, Role::Awaits, Vec::new()).map_err(|error| handshake::refused(&error))?;
+        let rails = self.rails(peer, Role::Awaits, None).map_err(|error| handshake::refused(&error))?;
         rails.offered(body)
     }
 
@@ -391,11 +414,11 @@ impl Inner {
         &self,
         peer: &'a Peer,
         role: Role,
-        places: Vec<Place>,
+        pairing: Option<Pairing>,
     ) -> Result<&'a Arc<Rails>, EndpointError> {
         let rails = peer.rails_or(|| {
             let maker = Maker::new(&self.devices, peer.transport(), &self.config);
-            Rails::start(role, maker, peer.connection(), peer.route(), places)
+            Rails::start(role, maker, peer.connection(), peer.route(), pairing)
         })?;
         // The peer may have gone down before there was anybody to tell.
         if let Some(reason) = peer.down_reason() {

@@ -340,8 +340,10 @@ impl Rails {
             Load::Probe => match outcome {
                 Ok(_) => {
                     let RailId { number, life } = rail;
-                    if state.bundle.state(number) == Some(RailState::Probing) {
+                    let is_present = state.bundle.rail(number) == Some(rail);
+                    if is_present && state.bundle.state(number) == Some(RailState::Probing) {
                         tracing::info!(peer = %self.connection.remote(), rail = number, life, "rail up");
+                        self.prove_place(number);
                     }
                     state.bundle.answered(rail, now);
                 }

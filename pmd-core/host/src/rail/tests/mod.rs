@@ -8,8 +8,8 @@ mod world;
 use std::time::Duration;
 
 use super::{
-    Action, Bundle, BundleConfig, ChunkId, Fate, Inbox, Port, RailId, RailSet, RailState, Reach, Request,
-    Role, Taken, TransferId, WINDOW, pairs,
+    Action, Bundle, BundleConfig, ChunkId, DISCOVERY, Fate, Inbox, Pairing, Port, RailId, RailSet, RailState,
+    Reach, Request, Role, Taken, TransferId, WINDOW, pairs,
 };
 use crate::transfer::{Direction, Priority};
 
