@@ -18,7 +18,7 @@ use std::{
 
 use pmd_core::{
     accelerator::DeviceMemory,
-    memory::{Access, LocalKey, MemoryKind, RemoteKey},
+    memory::{Access, LocalKey, MemoryKind, RegionSource, RemoteKey},
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,10 +31,10 @@ use crate::{
     lane::{Lane, LaneConfig, MessageMemory, MessageRegistrar},
     mlx5::Mlx5Backend,
     nic::{self, LinkLayer, NicBackendOptions, StagedBackend},
-    rail::{self, MOST_RAILS},
+    rail::{self, MOST_RAILS, RailSet},
     region::{Region, RegionPath},
     soft::{self, ProtectionDomain, SoftBackend, Tuning},
-    topology::{Distance, Near, Topology},
+    topology::{Distance, MemoryPlace, Near, Topology},
     verbs::VerbsBackend,
 };
 
@@ -83,6 +83,14 @@ impl Port {
         let Opened::Soft(soft) = &self.device else { return None };
         let address = soft.config().tcp.map(|tcp| tcp.listen.ip());
         address.filter(|address| !address.is_unspecified())
+    }
+
+    /// Its name, if it is a NIC.
+    fn nic(&self) -> Option<&str> {
+        match &self.device {
+            Opened::Soft(_) => None,
+            Opened::Nic(nic) => Some(nic.name()),
+        }
     }
 
     /// What a peer must know of it; `distance` is that of a NIC from the accelerators.
@@ -225,6 +233,8 @@ impl PortTerms {
 pub(super) struct Ports {
     ports: Vec<Port>,
     terms: Vec<PortTerms>,
+    /// Where NICs among them are.
+    topology: Topology,
     keys: Arc<KeyTable>,
     /// Lanes of a transport that are the routes'.
     lanes: usize,
@@ -238,11 +248,12 @@ impl Ports {
         }
         let ports = config.rails.ports.iter().map(|wanted| Port::open(wanted, config));
         let ports: Vec<Port> = ports.collect::<Result<_, _>>()?;
-        let accelerator = config.soft.accelerators.place().filter(|_| !ports.is_empty());
-        let around = accelerator.map(|place| (Topology::of_host(), place));
-        let distance = |nic: &str| around.as_ref().and_then(|(host, place)| host.nic_distance(*place, nic));
+        let has_nic = ports.iter().any(|port| port.nic().is_some());
+        let topology = if has_nic { Topology::of_host() } else { Topology::default() };
+        let accelerator = config.soft.accelerators.place();
+        let distance = |nic: &str| topology.nic_distance(accelerator?, nic);
         let terms = ports.iter().map(|port| port.terms(distance)).collect();
-        Ok(Self { ports, terms, keys: Arc::default(), lanes: config.lanes })
+        Ok(Self { ports, terms, topology, keys: Arc::default(), lanes: config.lanes })
     }
 
     /// What peers must know of them.
@@ -276,7 +287,11 @@ impl Ports {
         regions: &[(Transport, LocalKey, RemoteKey)],
     ) -> Result<OnPorts, RegisterError> {
         let registered = self.ports.iter().map(|port| port.register(memory, kind, access));
-        Ok(self.listed(registered.collect::<Result<_, _>>()?, regions))
+        let registered: Vec<_> = registered.collect::<Result<_, _>>()?;
+        // What is registered has pages.
+        let address = memory.description().address;
+        let place = || if kind == MemoryKind::Device { None } else { MemoryPlace::of_page(address) };
+        Ok(self.listed(registered, self.nearest(place), regions))
     }
 
     /// The same for memory of an accelerator.
@@ -287,13 +302,23 @@ impl Ports {
         regions: &[(Transport, LocalKey, RemoteKey)],
     ) -> Result<OnPorts, RegisterError> {
         let registered = self.ports.iter().map(|port| port.register_device(memory, access));
-        Ok(self.listed(registered.collect::<Result<_, _>>()?, regions))
+        let registered: Vec<_> = registered.collect::<Result<_, _>>()?;
+        let place = || memory.accelerator().identity().pci.map(MemoryPlace::Device);
+        Ok(self.listed(registered, self.nearest(place), regions))
+    }
+
+    /// The devices that are nearest to memory; all of them where that cannot be told.
+    fn nearest(&self, place: impl FnOnce() -> Option<MemoryPlace>) -> Nearest {
+        let nics: Vec<Option<&str>> = self.ports.iter().map(Port::nic).collect();
+        let place = nics.iter().any(Option::is_some).then(place).flatten();
+        Nearest::of(&place.map_or_else(Vec::new, |place| self.topology.nearest_to(place, &nics)))
     }
 
     /// What not every device reaches does not go over rails at all.
     fn listed(
         &self,
         registered: Vec<Option<Region>>,
+        nearest: Nearest,
         regions: &[(Transport, LocalKey, RemoteKey)],
     ) -> OnPorts {
         let open = |region: &Region| region.path() != RegionPath::Staged;
@@ -307,7 +332,7 @@ impl Ports {
             local: *local,
             remote: *remote,
         });
-        let listing = self.keys.list(names.collect(), &keys);
+        let listing = self.keys.list(names.collect(), &keys, nearest);
         OnPorts { _listing: Some(listing), _regions: on_all }
     }
 }
@@ -326,6 +351,39 @@ pub(super) struct PortKeys {
     pub(super) remote: RemoteKey,
 }
 
+/// Devices of rails at this end, by their places in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Nearest(u64);
+
+impl Nearest {
+    /// No one is nearer than the others, as far as is known.
+    pub(super) const ALL: Self = Self(u64::MAX);
+
+    /// These, or all where there are none.
+    fn of(ports: &[usize]) -> Self {
+        let bit = |port: &usize| 1_u64.checked_shl(*port as u32).unwrap_or(0);
+        match ports.iter().fold(0, |set, port| set | bit(port)) {
+            0 => Self::ALL,
+            set => Self(set),
+        }
+    }
+
+    /// Of two regions of a transfer: where they are not in one place, no device is nearest to both.
+    fn of_both(self, other: Self) -> Self {
+        if self == other { self } else { Self::ALL }
+    }
+
+    /// The rails on these devices, where each of some rails is on one. All where all are: others may come.
+    pub(super) fn rails(self, devices: impl IntoIterator<Item = (u16, usize)>) -> RailSet {
+        if self == Self::ALL {
+            return RailSet::ALL;
+        }
+        let is_near = |port: usize| port < MOST_RAILS && self.0 >> port & 1 == 1;
+        let near = devices.into_iter().filter(|(_, port)| is_near(*port));
+        RailSet::of(near.map(|(number, _)| number))
+    }
+}
+
 /// Keys of a region on the device that carries routes. A soft HCA and a NIC may use the same numbers.
 #[derive(Clone, Copy, Debug)]
 struct Names {
@@ -338,26 +396,39 @@ struct Names {
 #[derive(Default)]
 pub(super) struct KeyTable(Mutex<Keys>);
 
+/// What is known of a region.
+struct Listed {
+    keys: Arc<[PortKeys]>,
+    nearest: Nearest,
+}
+
+/// What is known of the regions of a transfer at this end.
+#[derive(Debug)]
+pub(super) struct OurKeys {
+    pub(super) on_ports: BTreeMap<u32, Arc<[PortKeys]>>,
+    /// Devices that are nearest to all of them.
+    pub(super) nearest: Nearest,
+}
+
 #[derive(Default)]
 struct Keys {
-    by_local: BTreeMap<(bool, u32), Arc<[PortKeys]>>,
+    by_local: BTreeMap<(bool, u32), Listed>,
     by_remote: BTreeMap<(bool, u32), Arc<[PortKeys]>>,
 }
 
 impl KeyTable {
     /// By the keys that this end uses itself; none where one of them is not known.
-    pub(super) fn by_local(
-        &self,
-        fabric: bool,
-        keys: impl IntoIterator<Item = LocalKey>,
-    ) -> Option<BTreeMap<u32, Arc<[PortKeys]>>> {
-        let (known, mut found) = (self.keys(), BTreeMap::new());
+    pub(super) fn by_local(&self, fabric: bool, keys: impl IntoIterator<Item = LocalKey>) -> Option<OurKeys> {
+        let (known, mut on_ports, mut nearest) = (self.keys(), BTreeMap::new(), None);
         for LocalKey(key) in keys {
-            if let Entry::Vacant(place) = found.entry(key) {
-                place.insert(Arc::clone(known.by_local.get(&(fabric, key))?));
+            if let Entry::Vacant(place) = on_ports.entry(key) {
+                let listed = known.by_local.get(&(fabric, key))?;
+                place.insert(Arc::clone(&listed.keys));
+                let one = listed.nearest;
+                nearest = Some(nearest.map_or(one, |others: Nearest| others.of_both(one)));
             }
         }
-        Some(found)
+        Some(OurKeys { on_ports, nearest: nearest.unwrap_or(Nearest::ALL) })
     }
 
     /// By keys that peers use, in their order; none where one of them is not known.
@@ -366,10 +437,10 @@ impl KeyTable {
         keys.iter().map(|key| known.by_remote.get(&(fabric, *key)).cloned()).collect()
     }
 
-    fn list(self: &Arc<Self>, names: Vec<Names>, keys: &Arc<[PortKeys]>) -> Listing {
+    fn list(self: &Arc<Self>, names: Vec<Names>, keys: &Arc<[PortKeys]>, nearest: Nearest) -> Listing {
         let mut known = self.keys();
         for name in &names {
-            known.by_local.insert((name.fabric, name.local.0), Arc::clone(keys));
+            known.by_local.insert((name.fabric, name.local.0), Listed { keys: Arc::clone(keys), nearest });
             known.by_remote.insert((name.fabric, name.remote.0), Arc::clone(keys));
         }
         drop(known);

@@ -3,7 +3,7 @@
 //! # Place in the flow
 //! An application that drives several accelerators asks for the NICs next to each, and opens its endpoint on one of them;
 //! the [endpoint](crate::endpoint) asks which cores are next to its NIC, for the threads of its lanes
-//! ([`LanePinning`]); `pmd info` draws all of it.
+//! ([`LanePinning`]), and which of the NICs of its rails are next to memory that it registers; `pmd info` draws all of it.
 //!
 //! ```text
 //!  pci0000:3a (host bridge)                          NUMA node 0: cores 0-15
@@ -35,6 +35,7 @@
 //! # Sources
 //! Linux Documentation/ABI/testing/sysfs-bus-pci, stable/sysfs-class-infiniband, stable/sysfs-devices-node and
 //! stable/sysfs-devices-system-cpu; for the classes of distance the legend of `nvidia-smi topo -m`.
+mod affinity;
 mod cores;
 mod device;
 mod distance;
@@ -51,6 +52,7 @@ use std::{
 
 use pmd_core::accelerator::PciAddress;
 
+pub(crate) use affinity::MemoryPlace;
 pub use device::{Neighbour, NumaNode, PciDevice, PciPath, RdmaDevice};
 pub use distance::Distance;
 pub(crate) use pinning::Near;

@@ -10,11 +10,7 @@
 //! of a transfer is posted before, so one that is stopped meanwhile, or whose peer goes, ends at once. What a peer answers is
 //! used for its own memory only.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use pmd_core::memory::{LocalKey, RemoteKey};
 use serde::{Deserialize, Serialize};
@@ -26,7 +22,7 @@ use super::{
 use crate::{
     endpoint::{
         handshake::{self, RESERVED},
-        ports::{KeyTable, PortKeys},
+        ports::{KeyTable, OurKeys},
     },
     lane::Route,
     transfer::{
@@ -75,7 +71,7 @@ pub(in crate::endpoint) fn answer(table: &KeyTable, body: &[u8]) -> Option<Vec<u
 /// A transfer whose keys on the devices of this end are known, and the route that it goes over if those of the peer are not.
 #[derive(Debug)]
 pub(super) struct Beside {
-    ours: BTreeMap<u32, Arc<[PortKeys]>>,
+    ours: OurKeys,
     route: Route,
 }
 
@@ -90,7 +86,7 @@ impl Beside {
 /// The keys of a transfer on all devices of both ends.
 #[derive(Debug)]
 pub(super) struct Keys {
-    ours: BTreeMap<u32, Arc<[PortKeys]>>,
+    pub(super) ours: OurKeys,
     /// Those of the list, in order, and what each is on every device.
     asked: Vec<u32>,
     theirs: Vec<u32>,
@@ -101,7 +97,7 @@ impl Keys {
     /// The work as the devices `here` and `there` know it. None where they do not: another device's key may be that of other
     /// memory.
     pub(super) fn translated(&self, work: WorkList, (here, there): (usize, usize)) -> Option<WorkList> {
-        let ours = |key: LocalKey| Some(self.ours.get(&key.0)?.get(here)?.local);
+        let ours = |key: LocalKey| Some(self.ours.on_ports.get(&key.0)?.get(here)?.local);
         work.with_keys(ours, |key| self.their(key, there))
     }
 
@@ -258,19 +254,27 @@ impl TransferObserver for Watcher {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use pmd_core::memory::RemoteAddress;
 
     use super::*;
-    use crate::transfer::{Direction, LocalPiece, WorkListBuilder, WorkListLimits};
+    use crate::{
+        endpoint::ports::{Nearest, PortKeys},
+        transfer::{Direction, LocalPiece, WorkListBuilder, WorkListLimits},
+    };
 
     #[test]
     fn a_list_has_other_keys_on_each_device_and_none_that_are_not_known() {
         let local = |local| PortKeys { local: LocalKey(local), remote: RemoteKey(0) };
         let keys = Keys {
-            ours: BTreeMap::from([
-                (1, Arc::from([local(11), local(12)])),
-                (2, Arc::from([local(21), local(22)])),
-            ]),
+            ours: OurKeys {
+                on_ports: BTreeMap::from([
+                    (1, Arc::from([local(11), local(12)])),
+                    (2, Arc::from([local(21), local(22)])),
+                ]),
+                nearest: Nearest::ALL,
+            },
             asked: vec![5, 6],
             theirs: vec![50, 51, 52, 60, 61, 62],
             devices: 3,

@@ -71,10 +71,12 @@ pub struct RailsConfig {
     /// Devices that rails are on, at most [`MOST_RAILS`], each with queue pairs, a lane and keys of its own: all memory is
     /// registered with each. Both ends name theirs, of one kind, and a peer that names none is not connected to. Of two lists of
     /// unequal length the devices of the shorter one are on several rails. The first rails are those of the NICs that are nearest
-    /// to the accelerators of [`EndpointConfig::soft`](super::EndpointConfig::soft). Transfers over them begin with a round trip
-    /// of the control connection, for the peer's keys; memory that not every device reaches, and work lists with more than 4096
-    /// keys of the peer, stay on the route. None leaves rails on the device that carries the route, where
-    /// [`RailsConfig::addresses`] tells them apart.
+    /// to the accelerators of [`EndpointConfig::soft`](super::EndpointConfig::soft). A transfer goes over the rails of the NICs
+    /// that are nearest to its memory at this end while one of those is up: by the PCIe distance from its accelerator, by the NUMA
+    /// node of its first page; over all where its memory is in several places, or nothing is known (containers without
+    /// `CAP_SYS_NICE` are not told where pages are). Transfers over them begin with a round trip of the control connection, for
+    /// the peer's keys; memory that not every device reaches, and work lists with more than 4096 keys of the peer, stay on the
+    /// route. None leaves rails on the device that carries the route, where [`RailsConfig::addresses`] tells them apart.
     pub ports: Vec<RailPort>,
     /// Which devices of the two ends reach each other, as the end that connects has it. On a fabric of rails only, where a device
     /// reaches one device of the peer alone, those are found by trying: a rail that has not come up in [`DISCOVERY`] lives goes
@@ -322,6 +324,13 @@ impl Rails {
         let place = self.places().get(usize::from(number)).copied().flatten()?;
         let (opener, other) = (usize::from(place.opener), usize::from(place.other));
         Some(if self.role == Role::Opens { (opener, other) } else { (other, opener) })
+    }
+
+    /// The device of this end of each rail that has devices of its own.
+    fn our_devices(&self) -> Vec<(u16, usize)> {
+        let ours = |place: Place| if self.role == Role::Opens { place.opener } else { place.other };
+        let device = |(number, place): (u16, &Option<Place>)| Some((number, usize::from(ours((*place)?))));
+        (0..).zip(&*self.places()).filter_map(device).collect()
     }
 
     fn has_places(&self) -> bool {

@@ -304,7 +304,7 @@ impl Rails {
             direction: work.direction(),
             notify: options.notify.is_some(),
             priority: options.priority,
-            near: RailSet::ALL,
+            near: keys.as_ref().map_or(RailSet::ALL, |keys| keys.ours.nearest.rails(self.our_devices())),
         });
         let running = Running { completer, work, options, keys, chunks, in_hand: BTreeMap::new() };
         state.running.insert(id, running);

@@ -1,5 +1,6 @@
 //! Made-up machines.
 
+mod affinity;
 mod pinning;
 mod tree;
 
