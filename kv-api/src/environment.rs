@@ -8,7 +8,7 @@
 //! | `PMD_DEVICE` | name of the NIC (`mlx5_0`) | the first that can be used |
 //! | `PMD_IDLE` | what an idle lane does: `spin`, `yield` or `park` | `park` |
 //! | `PMD_QUEUE_PAIRS` | queue pairs to each peer, 1 to 64 | 1 |
-//! | `PMD_RAILS` | over TCP, addresses of this host for large transfers, with commas between them; both ends name theirs: see [`RailsConfig`](pmd_host::endpoint::RailsConfig) | none |
+//! | `PMD_RAILS` | addresses of this host (over TCP) or names of its NICs (`mlx5_0,mlx5_1`) for large transfers, with commas between them; both ends name theirs: see [`RailsConfig`](pmd_host::endpoint::RailsConfig) | none |
 //! | `PMD_METRICS` | where each endpoint answers `GET /metrics`: a port of this host alone, or `ADDRESS:PORT` | nowhere |
 //! | `PMD_KEY_FILE`, `PMD_DATA_ENCRYPTION` | who may connect, and whether data over TCP is encrypted then: see [`pmd_host::security`] | no key |
 //! | `PMD_ACCELERATORS` | whose memory may be registered, and moved over shared memory: `cuda:0`, `rocm:1`, `ascend:0`, `cpu`, with commas between several. Without a number it is the device that the interface is told (`llm.DeviceId`, `local_gpu_idx`), else that of the launcher's local rank, else 0 | none |

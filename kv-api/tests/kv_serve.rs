@@ -144,8 +144,24 @@ fn rails_are_refused_where_shared_memory_carries_the_bytes() {
     let refused = fetch(&server.address, &["--rails", "127.0.0.1,127.0.0.2"]);
     let complaint = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(2), "{complaint}");
-    assert!(complaint.contains("rails are for TCP") && complaint.contains("shm"), "{complaint}");
-    assert_eq!(fetch(&server.address, &["--rails", "eth1"]).status.code(), Some(2));
+    assert!(complaint.contains("rails on addresses are for TCP"), "{complaint}");
+    assert!(complaint.contains("shm"), "{complaint}");
+}
+
+#[test]
+fn rails_that_are_on_nothing_are_refused_with_the_reason() {
+    let server = Server::start(&["--model", "llama-3-8b", "--tokens", "16"]);
+    for (rails, code, reason) in [
+        ("127.0.0.300", 2, "neither an IP address of this host nor the name of a NIC"),
+        ("127.0.0.1,mlx5_0", 2, "name addresses alone (over TCP), or NICs alone"),
+        ("mlx5_0,mlx5_0", 2, "mlx5_0 is named twice"),
+        ("no_such_nic", 3, "a rail's NIC: "),
+    ] {
+        let refused = fetch(&server.address, &["--rails", rails]);
+        let complaint = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(code), "{rails}: {complaint}");
+        assert!(complaint.contains(reason), "{rails}: {complaint}");
+    }
 }
 
 /// A key's file that only its owner can read.

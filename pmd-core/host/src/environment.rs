@@ -9,7 +9,7 @@
 //! | `PMD_DEVICE` | name of the NIC (`mlx5_0`) | the first that can be used |
 //! | `PMD_IDLE` | what an idle lane does: `spin`, `yield` or `park` | `park` |
 //! | `PMD_QUEUE_PAIRS` | queue pairs to each peer, 1 to 64 | 1 |
-//! | `PMD_RAILS` | over TCP, addresses of this host for large transfers, with commas between them ([`RailsConfig`]): a rail on each | none |
+//! | `PMD_RAILS` | addresses of this host (over TCP) or names of its NICs (`mlx5_0,mlx5_1`) for large transfers, with commas between them ([`RailsConfig`](crate::endpoint::RailsConfig)): rails on each | none |
 //! | `PMD_METRICS` | where each endpoint answers `GET /metrics`, durations of transfers among them: a port of this host alone, or `ADDRESS:PORT`; the first free one of 32 ports ([`MetricsAddress`]) | nowhere |
 //! | `PMD_KEY_FILE` | file of the pre-shared key, see [`security`](crate::security) | no key |
 //! | `PMD_DATA_ENCRYPTION` | with a key, whether data over TCP is encrypted: `on` or `off` | `on` |
@@ -24,10 +24,9 @@ use thiserror::Error;
 
 use crate::{
     backend::Transport,
-    endpoint::{EndpointConfig, RailsConfig, TransportChoice},
+    endpoint::{EndpointConfig, TransportChoice},
     lane::Idle,
     metrics::MetricsAddress,
-    rail::MOST_RAILS,
     security::{KeyError, PreSharedKey, Security},
 };
 
@@ -83,9 +82,8 @@ pub fn endpoint_config_of(
         let number = value.parse().ok().filter(|number| (1..=MOST_QUEUE_PAIRS).contains(number));
         set(&mut config.queue_pairs, number)
     })?;
-    parse("PMD_RAILS", "IP addresses of this host with commas between them, 64 at most", &mut |value| {
-        set(&mut config.rails, rails(value))
-    })?;
+    let places = "IP addresses of this host, or names of its NICs, with commas between them, 64 at most";
+    parse("PMD_RAILS", places, &mut |value| set(&mut config.rails, value.parse().ok()))?;
     parse("PMD_METRICS", "a port, or an IP address and a port", &mut |value| {
         let address = value.parse::<MetricsAddress>().ok();
         config.lane.latencies = address.is_some();
@@ -132,12 +130,6 @@ fn transport(name: &str) -> Option<TransportChoice> {
     if name == "auto" { Some(TransportChoice::Auto) } else { only().map(TransportChoice::Only) }
 }
 
-fn rails(value: &str) -> Option<RailsConfig> {
-    let addresses =
-        value.split(',').map(|address| address.trim().parse().ok()).collect::<Option<Vec<_>>>()?;
-    (addresses.len() <= MOST_RAILS).then(|| RailsConfig::over(addresses))
-}
-
 fn switch(value: &str) -> Option<bool> {
     match value {
         "0" => Some(false),
@@ -172,6 +164,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::endpoint::RailsConfig;
 
     fn with(name: &'static str, value: &'static str) -> Result<EndpointConfig, EnvironmentError> {
         endpoint_config_of(|asked| (asked == name).then(|| value.to_owned()))
@@ -203,6 +196,8 @@ mod tests {
         let rails = with("PMD_RAILS", "10.0.0.1, fd00::1").expect("addresses").rails;
         let addresses: Vec<_> = rails.addresses.iter().map(ToString::to_string).collect();
         assert_eq!((rails.count, addresses.concat().as_str()), (2, "10.0.0.1fd00::1"));
+        let rails = with("PMD_RAILS", "mlx5_0,mlx5_1").expect("NICs").rails;
+        assert_eq!((rails.ports.len(), rails.addresses.len()), (2, 0));
         let config = with("PMD_METRICS", "9500").expect("a port");
         let address = config.metrics.listen.expect("asked for");
         assert_eq!((address.to_string().as_str(), config.lane.latencies), ("127.0.0.1:9500", true));

@@ -47,7 +47,9 @@ pub(crate) enum Failure {
     Spawn { role: &'static str, source: io::Error },
     #[error("{given:?} is no address and port; a name is looked up where --metadata says")]
     NotAnAddress { given: String },
-    #[error("rails are for TCP, and what carries the bytes is {transport}: add --transport tcp")]
+    #[error(
+        "rails on addresses are for TCP, and what carries the bytes is {transport}: add --transport tcp, or name NICs"
+    )]
     NoRailsOver { transport: &'static str },
     #[error("an engine that is published has a name: give --name")]
     NoName,
@@ -79,13 +81,21 @@ impl Failure {
             | Self::EmptyInput { .. }
             | Self::ShortInput { .. }
             | Self::Layout(_)
-            | Self::Engine(EngineError::Layout(_) | EngineError::Plan(PlanError::BlockRange { .. })) => 2,
+            | Self::Engine(
+                EngineError::Layout(_)
+                | EngineError::Plan(PlanError::BlockRange { .. })
+                | EngineError::Endpoint(EndpointError::RailPorts { .. }),
+            ) => 2,
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 2,
             Self::NoMemory { .. }
             | Self::NoDevice(_)
             | Self::Accelerator(AcceleratorError::OutOfMemory { .. })
             | Self::Engine(
-                EngineError::Endpoint(EndpointError::TransportMissing { .. } | EndpointError::Choice(_))
+                EngineError::Endpoint(
+                    EndpointError::TransportMissing { .. }
+                    | EndpointError::Choice(_)
+                    | EndpointError::RailNic(_),
+                )
                 | EngineError::Allocate(AllocateError::NoSpace { .. } | AllocateError::NoHugePages { .. }),
             ) => 3,
             Self::Child { code, .. } => *code,

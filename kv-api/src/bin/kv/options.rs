@@ -80,17 +80,18 @@ impl IdleOption {
 /// `--rails`.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Rails {
-    /// Over TCP, addresses of this host for large transfers, with commas between them: a rail on each, dropped when it breaks
-    /// and taken back when it works again. The other end names its own; whoever fetches says how many rails there are.
-    /// Small transfers, messages and the control connection stay on the address that is connected to.
-    #[arg(long, value_delimiter = ',', value_name = "ADDRESS,ADDRESS")]
-    rails: Vec<IpAddr>,
+    /// Addresses of this host (over TCP) or names of its NICs (mlx5_0,mlx5_1) for large transfers, with commas between them:
+    /// rails on each, dropped when they break and taken back when they work again. The other end names its own, of the same
+    /// kind; of addresses, whoever fetches says how many rails there are. NICs may be beside any transport. Small transfers,
+    /// messages and the control connection stay on the address that is connected to.
+    #[arg(long, value_name = "ADDRESS,ADDRESS or NIC,NIC")]
+    rails: Option<RailsConfig>,
 }
 
 impl Rails {
     /// Gives them to an endpoint.
     pub(crate) fn apply(&self, config: &mut EndpointConfig) {
-        config.rails = RailsConfig::over(self.rails.clone());
+        config.rails = self.rails.clone().unwrap_or_default();
     }
 }
 

@@ -52,7 +52,7 @@ use pmd_core::{
     accelerator::DeviceMemory,
     memory::{Access, RegionDescription, RegionSource},
 };
-pub use rails::{RailPort, RailReport, RailsConfig};
+pub use rails::{RailPort, RailReport, RailsConfig, RailsTextError};
 
 use self::{devices::Devices, memory::KeptOut};
 use crate::{

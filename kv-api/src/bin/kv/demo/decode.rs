@@ -19,7 +19,7 @@ use kv_api::{
 use pmd_host::{
     backend::Transport,
     control::RequestError,
-    endpoint::{EndpointConfig, Peer, RailReport},
+    endpoint::{EndpointConfig, Peer, RailReport, RailsConfig},
     metadata::Metadata,
     rail::RailState,
     region::RegionPath,
@@ -126,14 +126,14 @@ impl Decode {
         say: Box<dyn Fn(DecodeSays)>,
     ) -> Result<Self, Failure> {
         let accelerator = place.open(&mut config)?;
-        let rails = config.rails.count;
+        let rails = config.rails.clone();
         let engine = Engine::open(config)?;
         tell_metrics(engine.endpoint());
         let peer = match whence {
             Whence::Address(address) => engine.connect(*address)?,
             Whence::Name { directory, name } => engine.connect_to(directory.as_ref(), name, PATIENCE)?,
         };
-        wait_for_rails(&peer, rails)?;
+        wait_for_rails(&peer, &rails)?;
         let remote = engine.remote_cache(&peer, PREFILL_CACHE, PATIENCE)?;
         let contents = engine.ask(&peer, encode(&Ask::Contents), PATIENCE)?;
         let contents = decode_answer(&contents)?;
@@ -355,14 +355,16 @@ impl Decode {
 }
 
 /// Waits until all rails are up; goes on without those that are not in time, and says so.
-fn wait_for_rails(peer: &Peer, wanted: usize) -> Outcome {
-    if wanted == 0 {
+fn wait_for_rails(peer: &Peer, rails: &RailsConfig) -> Outcome {
+    if rails.count == 0 {
         return Ok(());
     }
     let transport = peer.transport();
-    if transport != Transport::Tcp {
+    if rails.ports.is_empty() && transport != Transport::Tcp {
         return Err(Failure::NoRailsOver { transport: transport.name() });
     }
+    // Between devices there are as many as pairs of these, and all of them have been begun.
+    let wanted = if rails.ports.is_empty() { rails.count } else { peer.rail_reports().len() };
     let deadline = Instant::now() + RAILS_PATIENCE;
     loop {
         let reports = peer.rail_reports();

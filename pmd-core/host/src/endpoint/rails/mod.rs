@@ -21,6 +21,7 @@
 mod chunks;
 mod keeper;
 mod keys;
+mod named;
 mod turn;
 
 use std::{
@@ -33,6 +34,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::keys::answer;
+pub use self::named::RailsTextError;
 use self::{
     keeper::{Job, Maker},
     keys::{Beside, Place},
@@ -55,7 +57,7 @@ use crate::{
     },
 };
 
-/// Several ways to each peer.
+/// Several ways to each peer. As text, in options and in `PMD_RAILS`: addresses or names of NICs, `mlx5_0,mlx5_1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RailsConfig {
     /// Rails that this endpoint opens to each peer that it connects to, at most [`MOST_RAILS`]; 0 opens none. A peer that
