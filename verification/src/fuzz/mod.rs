@@ -24,7 +24,7 @@ mod fuzzer;
 mod verdict;
 
 /// The targets.
-const TARGETS: [&str; 6] = ["two_sided", "control", "planner", "push_pull", "cqe", "wqe"];
+const TARGETS: [&str; 7] = ["two_sided", "control", "handshake", "planner", "push_pull", "cqe", "wqe"];
 
 /// The target that has a fault on purpose.
 const PLANTED: &str = "planted";

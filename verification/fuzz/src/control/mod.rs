@@ -4,7 +4,6 @@
 //! Input: one byte of shape (low two bits: what the rest is; 0x80: the peer has said who it is, so that long frames
 //! are allowed), one byte that says how long the reads are, then the rest.
 
-mod allocation;
 /// The reader itself is private to pmd-host, and stays so: its source is compiled into the target once more.
 #[path = "../../../../pmd-core/host/src/control/frame.rs"]
 #[allow(dead_code, unreachable_pub, reason = "not all of pmd-host's source is used")]
@@ -25,6 +24,7 @@ use pmd_host::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::allocation;
 use frame::{FRAME_LIMIT, Frame, FrameReader, HELLO_LIMIT, Refusal, encode, preamble};
 
 /// Shape: the rest are frames, and a preamble goes before them.

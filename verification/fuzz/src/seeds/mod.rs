@@ -4,6 +4,7 @@
 
 mod control;
 mod cqe;
+mod handshake;
 mod planner;
 mod push_pull;
 mod two_sided;
@@ -19,6 +20,7 @@ pub fn all() -> Vec<(&'static str, Seeds)> {
         ("wqe", wqe::seeds()),
         ("cqe", cqe::seeds()),
         ("control", control::seeds()),
+        ("handshake", handshake::seeds()),
         ("planner", planner::seeds()),
         ("push_pull", push_pull::seeds()),
         ("two_sided", two_sided::seeds()),

@@ -34,7 +34,7 @@ unsafe impl GlobalAlloc for Counting {
 /// What `work` gives, and the most bytes that were taken at one time beyond those taken before.
 ///
 /// Exact while one thread allocates, as a fuzzer does.
-pub(super) fn peak_of<R>(work: impl FnOnce() -> R) -> (R, usize) {
+pub(crate) fn peak_of<R>(work: impl FnOnce() -> R) -> (R, usize) {
     let before = TAKEN.load(Relaxed);
     MOST.store(before, Relaxed);
     let result = work();
