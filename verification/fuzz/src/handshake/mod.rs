@@ -11,8 +11,9 @@ mod action;
 #[path = "../../../../pmd-core/host/src/control/channel.rs"]
 #[allow(dead_code, unreachable_pub, reason = "not all of pmd-host's source is used")]
 mod channel;
-/// What the channel carries.
+/// What the channel carries, which it looks for beside it: `control` has its own.
 #[path = "../../../../pmd-core/host/src/control/frame.rs"]
+#[allow(clippy::duplicate_mod, reason = "what it says of its items' visibility allows no other place")]
 #[allow(dead_code, unreachable_pub, reason = "not all of pmd-host's source is used")]
 mod frame;
 mod side;
