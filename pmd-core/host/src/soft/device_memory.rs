@@ -57,6 +57,9 @@ use crate::{
     region::{Region, RegionFacts, RegionPath, Registration},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// The accelerators whose memory a soft HCA reaches.
 #[derive(Clone, Default)]
 pub struct Accelerators(Vec<Arc<dyn Accelerator>>);
@@ -128,6 +131,8 @@ struct Registered {
     last: u32,
     entries: Vec<Entry>,
     withdrawn: Vec<Withdrawn>,
+    /// Of those that were withdrawn, how many a thread is letting go of.
+    going: usize,
 }
 
 /// Memory that was taken back and that peers may still have open.
@@ -186,8 +191,19 @@ impl Memories {
         of_it.for_each(|withdrawn| withdrawn.waiting.retain(|waiting| waiting.id() != peer));
     }
 
-    /// What nobody has open any more. Dropping it may call the runtime, which engines do not.
-    pub(super) fn take_closed(&self) -> Vec<Arc<dyn DeviceMemory>> {
+    /// Lets go of what nobody has open any more. It may call the runtime, which engines do not.
+    pub(super) fn let_go(&self) {
+        let closed = self.take_closed();
+        if closed.is_empty() {
+            return;
+        }
+        let count = closed.len();
+        drop(closed);
+        self.lock().going -= count;
+    }
+
+    /// What nobody has open any more. It counts as going until [`let_go`](Self::let_go) has dropped it.
+    fn take_closed(&self) -> Vec<Arc<dyn DeviceMemory>> {
         let mut state = self.lock();
         let mut closed = Vec::new();
         state.withdrawn.retain_mut(|withdrawn| {
@@ -197,7 +213,14 @@ impl Memories {
             }
             !withdrawn.waiting.is_empty()
         });
+        state.going += closed.len();
         closed
+    }
+
+    /// Whether nothing is left of what was withdrawn, in any thread's hands either.
+    fn are_gone(&self) -> bool {
+        let state = self.lock();
+        state.withdrawn.is_empty() && state.going == 0
     }
 
     fn lock(&self) -> MutexGuard<'_, Registered> {
@@ -241,7 +264,7 @@ impl Device {
             Err(AcceleratorError::Unsupported { .. }) if !is_remote(access) => None,
             Err(error) => return Err(RegisterError::Accelerator(error)),
         };
-        drop(self.memories().take_closed());
+        self.memories().let_go();
         let number = self.memories().add(index, share.clone());
         if let Some(share) = &share {
             self.exchange().announce_share(message(number, share));
@@ -262,8 +285,8 @@ impl Device {
     #[must_use]
     pub fn is_withdrawn(&self) -> bool {
         self.service();
-        drop(self.memories().take_closed());
-        self.memories().lock().withdrawn.is_empty()
+        self.memories().let_go();
+        self.memories().are_gone()
     }
 }
 
@@ -318,6 +341,6 @@ impl Drop for DeviceRegistration {
         peers.retain(|peer| !peer.is_same_process() && !peer.is_gone());
         self.device.memories().withdraw(self.number, self.memory.clone(), peers);
         self.device.exchange().withdraw_share(self.number);
-        drop(self.device.memories().take_closed());
+        self.device.memories().let_go();
     }
 }

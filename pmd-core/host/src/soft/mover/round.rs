@@ -126,7 +126,7 @@ impl Worker {
     pub(super) fn trim(&mut self) {
         self.imports.trim();
         self.mappings.trim();
-        drop(self.device.memories().take_closed());
+        self.device.memories().let_go();
     }
 
     /// Puts copies of some of the jobs on streams.
