@@ -1,7 +1,7 @@
 //! What this engine has asked peers for, until they answer.
 //!
 //! A buffer whose asker has given up stays lent until the peer has answered: only then does nobody touch it. That of a
-//! peer that is gone is deregistered, by the next thread that needs one rather than by the control thread.
+//! peer that is gone is given up.
 
 use std::{
     collections::HashMap,
@@ -30,8 +30,6 @@ pub(in crate::hixl) struct Calls(Mutex<Table>);
 struct Table {
     last: u64,
     open: HashMap<u64, Call>,
-    /// Buffers of peers that are gone.
-    orphans: Vec<Lease>,
 }
 
 struct Call {
@@ -42,10 +40,8 @@ struct Call {
 
 enum Waits {
     Asker(SyncSender<Outcome>),
-    /// Nobody, but the buffer must not be lent again yet. Held for its drop.
-    Buffer {
-        _lease: Lease,
-    },
+    /// Nobody, but the buffer must not be lent again yet.
+    Buffer(Lease),
 }
 
 /// A question that was sent.
@@ -101,7 +97,7 @@ impl Calls {
     pub(super) fn abandon(&self, peer: &Peer, asked: &Asked, lease: Lease) {
         let mut table = self.table();
         match table.open.get_mut(&asked.number) {
-            Some(call) => call.waits = Waits::Buffer { _lease: lease },
+            Some(call) => call.waits = Waits::Buffer(lease),
             None => {
                 drop(table);
                 // It was answered, or the peer is gone and may still be writing.
@@ -122,9 +118,11 @@ impl Calls {
         let is_of_link = table.open.get(&answer.number).is_some_and(|call| call.link == link);
         let call = if is_of_link { table.open.remove(&answer.number) } else { None };
         drop(table);
-        if let Some(Call { waits: Waits::Asker(sender), .. }) = call {
+        match call.map(|call| call.waits) {
             // The asker may have given up in between.
-            let _ = sender.try_send(answer.outcome.map_err(HixlError::Stage));
+            Some(Waits::Asker(sender)) => drop(sender.try_send(answer.outcome.map_err(HixlError::Stage))),
+            Some(Waits::Buffer(lease)) => drop(lease),
+            None => {}
         }
     }
 
@@ -136,16 +134,10 @@ impl Calls {
         for number in lost {
             match table.open.remove(&number).map(|call| call.waits) {
                 Some(Waits::Asker(sender)) => drop(sender.try_send(Err(gone()))),
-                Some(Waits::Buffer { _lease: lease }) => table.orphans.push(lease),
+                Some(Waits::Buffer(lease)) => lease.orphan(),
                 None => {}
             }
         }
-    }
-
-    /// Deregisters the buffers of peers that are gone. Not on the control thread.
-    pub(super) fn bury(&self) {
-        let orphans = std::mem::take(&mut self.table().orphans);
-        orphans.into_iter().for_each(Lease::discard);
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

@@ -148,7 +148,6 @@ impl Stager {
         deadline: Instant,
         stopped: &dyn Fn() -> bool,
     ) -> Result<(), HixlError> {
-        self.calls.bury();
         let mut run =
             Run { stager: self, peer, direction, deadline, asks: false, under_way: VecDeque::new() };
         for chunk in Chunks::new(descriptors, self.pool.bytes()) {

@@ -24,7 +24,9 @@ pub(super) struct BufferPool {
 #[derive(Default)]
 struct State {
     free: Vec<Segment>,
-    /// Buffers that there are, lent ones included.
+    /// Buffers that were given up, to be deregistered by the next thread that needs one.
+    orphans: Vec<Segment>,
+    /// Buffers that are free or lent.
     made: usize,
 }
 
@@ -40,6 +42,7 @@ impl BufferPool {
 
     /// A buffer, if one is free.
     pub(super) fn try_lend(self: &Arc<Self>) -> Result<Option<Lease>, FabricError> {
+        self.bury();
         let mut state = self.state();
         if let Some(segment) = state.free.pop() {
             return Ok(Some(self.lease(segment)));
@@ -80,6 +83,12 @@ impl BufferPool {
         Lease { segment: Some(segment), pool: Arc::clone(self) }
     }
 
+    /// Deregisters what was given up. Not on the control thread: the runtime of a device or the kernel may take long.
+    fn bury(&self) {
+        let orphans = std::mem::take(&mut self.state().orphans);
+        drop(orphans);
+    }
+
     fn lost(&self) {
         self.state().made -= 1;
         self.returned.notify_one();
@@ -118,6 +127,13 @@ impl Lease {
     /// Gives the buffer up: when this returns no peer reaches it any more. The pool makes another.
     pub(super) fn discard(mut self) {
         drop(self.segment.take());
+    }
+
+    /// Gives the buffer up without waiting: a thread that needs one, or waits for one already, deregisters it first.
+    pub(super) fn orphan(mut self) {
+        if let Some(segment) = self.segment.take() {
+            self.pool.state().orphans.push(segment);
+        }
     }
 }
 

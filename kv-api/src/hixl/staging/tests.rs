@@ -143,6 +143,24 @@ fn buffers_are_lent_once_and_wanted_ones_waited_for() {
     });
 }
 
+/// What is given up on the control thread reaches those that wait, whichever of the two is first.
+#[test]
+fn a_buffer_that_is_given_up_is_replaced_for_those_that_wait() {
+    let pool = pool(1, 4096);
+    let lend = || pool.lend(Instant::now() + Duration::from_secs(20)).expect("replaced");
+    lend().orphan();
+    let second = lend();
+    assert!(pool.try_lend().expect("asked").is_none(), "the replaced one was lent as well");
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| drop(lend()));
+        second.orphan();
+        waiting.join().expect("no panic");
+    });
+    let third = lend();
+    assert!(pool.try_lend().expect("asked").is_none(), "one buffer, however often it was given up");
+    drop(third);
+}
+
 #[test]
 fn a_buffer_that_cannot_be_allocated_is_an_error_each_time() {
     let pool = pool(1, 1 << 60);
