@@ -9,6 +9,7 @@ use kv_api::{
 };
 use pmd_host::{
     endpoint::{EndpointConfig, Peer},
+    lane::LaneConfig,
     soft::ArenaOptions,
     transfer::{TransferError, WaitError},
 };
@@ -34,6 +35,7 @@ pub fn config(name: &str) -> EndpointConfig {
         listen: Some(([127, 0, 0, 1], 0).into()),
         down_after: PATIENCE,
         patience: PATIENCE,
+        lane: LaneConfig { grace: PATIENCE, ..LaneConfig::default() },
         ..EndpointConfig::default()
     }
 }

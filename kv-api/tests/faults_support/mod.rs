@@ -118,7 +118,7 @@ pub fn engine(name: &str) -> Engine {
     Engine::open(EndpointConfig {
         name: name.into(),
         listen: Some(([127, 0, 0, 1], 0).into()),
-        lane: LaneConfig { idle: Idle::Park, ..LaneConfig::default() },
+        lane: LaneConfig { idle: Idle::Park, grace: PATIENCE, ..LaneConfig::default() },
         down_after: PATIENCE,
         patience: PATIENCE,
         ..EndpointConfig::default()

@@ -30,14 +30,18 @@ pub(crate) fn node(rank: u32) -> NodeIdentity {
 }
 
 pub(crate) fn server(rank: u32) -> Server {
-    Server::open(ServerConfig { identity: node(rank), ..ServerConfig::default() }).unwrap()
+    let mut config = ServerConfig { identity: node(rank), ..ServerConfig::default() };
+    config.endpoint.lane.grace = PATIENCE;
+    Server::open(config).unwrap()
 }
 
 pub(crate) fn worker(rank: u32, servers: &[&Server]) -> Worker {
     worker_with(WorkerConfig { identity: node(rank), ..WorkerConfig::default() }, servers)
 }
 
-pub(crate) fn worker_with(config: WorkerConfig, servers: &[&Server]) -> Worker {
+/// Its lane takes no server for unresponsive because the machine is busy while a request is cancelled.
+pub(crate) fn worker_with(mut config: WorkerConfig, servers: &[&Server]) -> Worker {
+    config.endpoint.lane.grace = PATIENCE;
     let worker = Worker::open(config).unwrap();
     for server in servers {
         let rank = server.identity().rank;

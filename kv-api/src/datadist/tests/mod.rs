@@ -49,9 +49,9 @@ pub(super) fn start_with(
     change: impl FnOnce(EndpointConfig) -> EndpointConfig,
 ) -> LlmDataDist {
     let datadist = LlmDataDist::new(cluster_id, LlmRole::Mix);
-    let endpoint = environment::endpoint_config().expect("the environment");
-    let endpoint = change(EndpointConfig { down_after: PATIENCE, ..endpoint });
-    datadist.initialize_with(options, endpoint).expect("initialised");
+    let mut endpoint = environment::endpoint_config().expect("the environment");
+    (endpoint.down_after, endpoint.lane.grace) = (PATIENCE, PATIENCE);
+    datadist.initialize_with(options, change(endpoint)).expect("initialised");
     datadist
 }
 

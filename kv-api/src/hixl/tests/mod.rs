@@ -52,7 +52,9 @@ fn client(given: &Given) -> Hixl {
 
 /// Takes no peer for dead because the machine is busy.
 fn endpoint() -> EndpointConfig {
-    EndpointConfig { down_after: PATIENCE, ..environment::endpoint_config().expect("the environment") }
+    let mut config = environment::endpoint_config().expect("the environment");
+    (config.down_after, config.lane.grace) = (PATIENCE, PATIENCE);
+    config
 }
 
 /// A client that is connected to a server: client, server, its name.

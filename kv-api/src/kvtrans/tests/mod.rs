@@ -34,7 +34,7 @@ fn config(ncpus: u32, nconn_per_cpu: u32) -> Config {
     config.endpoint.transport = TransportChoice::Only(Transport::SharedMemory);
     (config.patience, config.withdraw_patience) = (PATIENCE, PATIENCE);
     // Where many tests share a core, a lane that is not run for long is no dead peer.
-    config.endpoint.down_after = PATIENCE;
+    (config.endpoint.down_after, config.endpoint.lane.grace) = (PATIENCE, PATIENCE);
     config
 }
 
