@@ -56,6 +56,16 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
         commands("clippy", "no lint of any target warns", &[], 1200, clippy(workspace)),
         commands("unit", "unit, property and integration tests pass", &[], 2400, unit(workspace)),
         commands("docs", "documentation builds and its examples run", &[], 1200, docs(workspace)),
+        // Early: `softroce` runs its programs, and takes long.
+        Suite {
+            packages: capi::PACKAGES,
+            ..own(
+                "capi",
+                "programs in C and C++ compile without a warning, and move blocks between processes",
+                1200,
+                capi::check,
+            )
+        },
         Suite {
             packages: VERBS,
             ..own(
@@ -82,15 +92,6 @@ pub(crate) fn suites(workspace: &Workspace) -> Vec<Suite> {
         ),
     ];
     suites.extend(beside(workspace));
-    suites.push(Suite {
-        packages: capi::PACKAGES,
-        ..own(
-            "capi",
-            "programs in C and C++ compile without a warning, and move blocks between processes",
-            1200,
-            capi::check,
-        )
-    });
     suites.extend(on_devices(workspace));
     suites.push(Suite {
         packages: python::PACKAGES,
