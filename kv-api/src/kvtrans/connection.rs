@@ -77,9 +77,20 @@ pub(super) struct State {
 struct Parting {
     /// Routes on which the peer has said goodbye.
     goodbyes: usize,
+    /// Stripes that the peer says are in place, and those that it has said so of one by one.
+    due: u64,
+    landed: u64,
     is_answered: bool,
     /// The peer has answered this side's goodbyes.
     has_farewell: bool,
+}
+
+#[cfg(test)]
+impl State {
+    /// Whether the peer's goodbyes were answered.
+    pub(super) fn has_said_farewell(&self) -> bool {
+        self.parting.is_answered
+    }
 }
 
 impl Connection {
@@ -119,12 +130,15 @@ impl Connection {
             }
             Some(Message::Withdraw { ticket }) => self.withdrawn(&mut state, ticket),
             Some(Message::Landed { ticket, stripes, length }) => {
+                state.parting.landed += 1;
                 self.landed(&mut state, ticket, stripes, length);
+                self.answer_goodbye(&mut state);
             }
             Some(Message::TooLong { ticket, length }) => self.too_long(&mut state, ticket, length),
             Some(Message::Abandoned { ticket, reason }) => self.abandoned(&mut state, ticket, reason),
-            Some(Message::Goodbye) => {
+            Some(Message::Goodbye { landed }) => {
                 state.parting.goodbyes += 1;
+                state.parting.due = state.parting.due.max(landed);
                 self.answer_goodbye(&mut state);
                 // What is written meanwhile is looked after from now on, whether somebody waits for it or not.
                 self.bell.ring();
@@ -162,10 +176,11 @@ impl Connection {
         }
     }
 
-    /// Answers the peer's goodbyes once nothing is being written into its memory.
+    /// Answers the peer's goodbyes once every stripe of it has been heard of and nothing is being written into its memory.
     pub(super) fn answer_goodbye(&self, state: &mut State) {
         let is_asked = state.parting.goodbyes == self.peer.routes().len();
-        if is_asked && !state.parting.is_answered && !state.sending.is_writing() {
+        let has_heard = state.parting.landed >= state.parting.due;
+        if is_asked && has_heard && !state.parting.is_answered && !state.sending.is_writing() {
             state.parting.is_answered = true;
             self.say(state, Message::Farewell);
         }
@@ -175,14 +190,17 @@ impl Connection {
     /// A peer that does not answer in time is left without.
     pub(super) fn part(&self) {
         let mut state = self.lock();
+        // Outcomes that nobody has looked at count.
+        self.drive_all(&mut state);
         if state.fault.is_some() || !state.sending.was_used() && !state.receiving.was_used() {
             return;
         }
-        self.say(&mut state, Message::Goodbye);
+        let goodbye = Message::Goodbye { landed: state.sending.landed };
+        self.say(&mut state, goodbye);
         drop(state);
         let deadline = Instant::now() + self.limits.withdraw_patience;
         for route in self.peer.routes().skip(1) {
-            while route.send(&wire::emit(&Message::Goodbye), None) == Err(MessageError::Full)
+            while route.send(&wire::emit(&goodbye), None) == Err(MessageError::Full)
                 && Instant::now() < deadline
             {
                 thread::sleep(RETRY);

@@ -96,7 +96,8 @@
 //!      | <----------------- Abandoned(ticket, reason) | nothing is under way any more
 //! ```
 //! A side that closes says `Goodbye` on every route, and waits a while for the peer's `Farewell`: the peer has then heard
-//! of every stripe, and has the outcome of everything that it wrote.
+//! of every stripe, and has the outcome of everything that it wrote. The `Goodbye` says how many stripes there were, since
+//! `Landed` is in no order with it where rails carry the stripes.
 //!
 //! Every offer is answered once: by `Landed` from all of its stripes, by `TooLong`, or by `Abandoned`. A sender says
 //! `Abandoned` only after every transfer of the message has an outcome, that is, after its work requests were completed

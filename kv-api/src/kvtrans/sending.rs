@@ -71,6 +71,8 @@ pub(super) struct Sending {
     /// Offers that no send has met, in the order of the peer's receives.
     offers: VecDeque<Offer>,
     next_lane: usize,
+    /// Stripes that are in place, and whose notification the peer has.
+    pub(super) landed: u64,
     /// Registrations of what is done, to be dropped without the lock.
     pub(super) released: Vec<Segment>,
 }
@@ -290,7 +292,7 @@ impl Connection {
         let landed = Message::Landed { ticket, stripes: count as u16, length };
         let is_stopped = has_fault || writing.stop.is_some();
         let (deadline, segment) = (send.deadline, &send.source.segment);
-        let (mut fault, mut is_urgent) = (None, writing.stop.is_some());
+        let (mut fault, mut is_urgent, mut landed_now) = (None, writing.stop.is_some(), 0);
         for stripe in &mut writing.stripes {
             match &mut stripe.progress {
                 Progress::Unsubmitted if is_stopped => {
@@ -306,11 +308,13 @@ impl Connection {
                 && let Poll::Ready(outcome) =
                     std::pin::pin!(transfer).poll(&mut Context::from_waker(&writing.waker))
             {
+                landed_now += u64::from(outcome.is_ok());
                 stripe.progress = Progress::Ended(outcome.map(drop));
             }
             is_urgent |= matches!(stripe.progress, Progress::Unsubmitted);
         }
         let ended = verdict(writing);
+        state.sending.landed += landed_now;
         state.sending.note_urgency(number, is_urgent);
         if let Some(fault) = fault {
             self.break_down(state, ConnectionFault::Route(fault));

@@ -1,10 +1,10 @@
 //! What the two ends of a connection tell each other: messages over its first route, and the notification of each
-//! stripe.
+//! stripe, which comes over the route or the rails that carried the stripe.
 
 use serde::{Deserialize, Serialize};
 
 /// Version of this protocol. Ends of different versions refuse each other.
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 
 /// Request of the connecting side, with a [`Hello`]; answered by one.
 pub(super) const HELLO: u16 = 0x4b56;
@@ -35,8 +35,9 @@ pub(super) enum Message {
     TooLong { ticket: u64, length: u64 },
     /// Sender: nothing is written any more. A part may have been.
     Abandoned { ticket: u64, reason: Reason },
-    /// On every route: this side is about to close. Whatever it said before on that route has been heard.
-    Goodbye,
+    /// On every route: this side is about to close. Whatever it said before on that route has been heard. Of all the stripes
+    /// that it has written so far, over rails too, this many are in place: each has a `Landed`.
+    Goodbye { landed: u64 },
     /// The answer to all of them: everything was heard, and nothing is being written.
     Farewell,
 }

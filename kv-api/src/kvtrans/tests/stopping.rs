@@ -234,10 +234,26 @@ fn queue_pairs_that_break_after_a_goodbye_are_a_peer_that_left() {
         let receive = pair.receiver.post_receive(to, 1000, None).expect("posted");
         let connection = pair.receiver.connection(pair.back).expect("it is there");
         if goodbye {
-            connection.heard(&wire::emit(&Message::Goodbye));
+            connection.heard(&wire::emit(&Message::Goodbye { landed: 0 }));
         }
         connection.close(ConnectionFault::Route(RouteFault::Disconnected));
         let error = receive.wait().expect_err("the connection is down");
         assert!(matches!(error, ReceiveError::Connection(fault) if fault == expected), "{expected}");
     }
+}
+
+/// Where rails carry stripes, the word of one may come after the goodbye.
+#[test]
+fn a_goodbye_is_answered_once_every_stripe_that_it_counts_was_heard_of() {
+    let pair = pair(1, 1);
+    let connection = pair.receiver.connection(pair.back).expect("it is there");
+    let is_answered = || connection.lock().has_said_farewell();
+    // Of a receive that is over.
+    let landed = wire::emit(&Message::Landed { ticket: 7, stripes: 1, length: 0 });
+    connection.heard(&wire::emit(&Message::Goodbye { landed: 2 }));
+    assert!(!is_answered());
+    connection.heard(&landed);
+    assert!(!is_answered());
+    connection.heard(&landed);
+    assert!(is_answered());
 }

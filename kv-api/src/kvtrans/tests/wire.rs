@@ -26,7 +26,7 @@ fn any_message() -> impl Strategy<Value = Message> {
         }),
         any::<(u64, u64)>().prop_map(|(ticket, length)| Message::TooLong { ticket, length }),
         (any::<u64>(), reason).prop_map(|(ticket, reason)| Message::Abandoned { ticket, reason }),
-        Just(Message::Goodbye),
+        any::<u64>().prop_map(|landed| Message::Goodbye { landed }),
         Just(Message::Farewell),
     ]
 }
