@@ -68,6 +68,23 @@ fn a_cut_rail_is_dropped_what_it_had_goes_again_and_it_is_taken_back() {
 }
 
 #[test]
+fn a_transfer_on_rails_is_notified_although_the_route_has_failed_meanwhile() {
+    let scene = Scene::new();
+    scene.near.fill(12);
+    // Until it is healed, what is on the second rail keeps the transfer from being complete.
+    scene.relays().into_iter().for_each(|relay| relay.silence_after(CHUNK as u64 / 2));
+    let transfer = scene.peer.submit(&scene.work(Direction::Write), notifying(b"over a rail"), None).unwrap();
+    scene.peer.route().fail(RouteFault::Disconnected);
+    assert_eq!(scene.peer.route().fault(), Some(RouteFault::Disconnected));
+    assert_eq!((transfer.poll(), scene.far.inbox.messages().len()), (None, 0));
+    scene.relays().into_iter().for_each(|relay| relay.heal());
+    done(transfer);
+    assert!(scene.far.holds(12));
+    until("the notification", || scene.far.inbox.messages() == [b"over a rail"]);
+    assert_eq!(scene.peer.down_reason(), None);
+}
+
+#[test]
 fn what_rails_carry_is_told_by_reports_and_metrics() {
     let scene = Scene::new();
     scene.near.fill(8);

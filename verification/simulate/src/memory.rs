@@ -11,6 +11,7 @@ use pmd_host::{
     control::sizes,
     endpoint::EndpointConfig,
     lane::{MINIMUM_RECEIVES, RouteConfig},
+    rail::NOTICE_BYTES,
 };
 
 thread_local! {
@@ -64,7 +65,7 @@ pub struct PeerMemory {
     pub queues: u64,
     /// Registered memory for the route's messages.
     pub messages: u64,
-    /// Queues of one rail, and registered memory for its probes.
+    /// Queues of one rail, and registered memory for its notifications and probes.
     pub rail: u64,
     /// What the control connection keeps to read into.
     pub control: u64,
@@ -78,11 +79,11 @@ impl PeerMemory {
         let queue_pairs = endpoint.queue_pairs as u64;
         let queues = queue_pairs * endpoint.queue_pair.queue_bytes();
         let messages = RouteConfig::message_memory(endpoint.message_receives, endpoint.message_bytes);
-        let probes = RouteConfig::message_memory(MINIMUM_RECEIVES, 8);
+        let notices = RouteConfig::message_memory(MINIMUM_RECEIVES, endpoint.message_bytes + NOTICE_BYTES);
         Self {
             queues,
             messages: messages.unwrap_or(0) as u64,
-            rail: queues + probes.unwrap_or(0) as u64,
+            rail: queues + notices.unwrap_or(0) as u64,
             control: sizes::READ_BUFFER as u64,
         }
     }

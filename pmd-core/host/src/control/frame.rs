@@ -16,7 +16,7 @@ use super::{KeepAlive, PeerIdentity};
 pub const MAGIC: [u8; 8] = *b"pmd-ctl\n";
 
 /// Version of frames and of what they carry. Both sides must have the same.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// Longest frame in bytes once the peer has said who it is.
 pub const FRAME_LIMIT: u32 = 16 << 20;

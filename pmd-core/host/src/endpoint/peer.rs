@@ -52,13 +52,13 @@ pub trait PeerService: Send + Sync {
         let _ = (peer, kind, body);
     }
 
-    /// A message, or the notification of a transfer, has arrived over the route. May come before `connected`.
+    /// A message, or the notification of a transfer, has arrived over a route or a rail. May come before `connected`.
     fn message(&self, peer: &Peer, message: Message<'_>) {
         let _ = (peer, message);
     }
 
-    /// A route to the peer has failed and no message follows; the peer itself may live. Comes on a lane, before the
-    /// route is quiet: [`Route::close`] waits for that, on another thread.
+    /// A route to the peer has failed and no message follows over it; the peer itself may live, and what rails carry goes on
+    /// and is notified. Comes on a lane, before the route is quiet: [`Route::close`] waits for that, on another thread.
     fn route_down(&self, peer: &Peer, fault: RouteFault) {
         let _ = (peer, fault);
     }
@@ -248,15 +248,20 @@ impl Relay {
         // Each relay serves one peer: this is the only call.
         let _ = self.peer.set(Arc::downgrade(&peer.0));
     }
-}
 
-impl MessageHandler for Relay {
-    fn message(&mut self, _: RouteId, message: Message<'_>) {
+    /// Tells the service of a message.
+    pub(super) fn hand_on(&self, message: Message<'_>) {
         // A peer sends nothing before its opening was answered, and by then it is known here; one that does not keep to
         // that is not listened to.
         if let Some(inner) = self.peer.get().and_then(Weak::upgrade) {
             self.service.message(&Peer(inner), message);
         }
+    }
+}
+
+impl MessageHandler for Relay {
+    fn message(&mut self, _: RouteId, message: Message<'_>) {
+        self.hand_on(message);
     }
 
     fn down(&mut self, _: RouteId, fault: RouteFault) {

@@ -133,6 +133,7 @@ impl<F: Clone> Bundle<F> {
             self.outbox.settle(sequence);
             self.advance(transfer);
             self.advance_notices();
+            self.let_go(rail);
         }
     }
 
@@ -145,16 +146,20 @@ impl<F: Clone> Bundle<F> {
             return;
         }
         progress.notice = Notice::Unsure { sequence };
+        progress.doubts += 1;
+        let doubts = progress.doubts;
         if !matches!(fate, Fate::Stopped(_)) {
             self.doubt(transfer, rail);
         }
         match fate {
             // There is nobody to tell any more.
             Fate::Lost(error) if self.down.is_some() => drop(self.give_up(transfer, error)),
+            Fate::Lost(error) if doubts >= self.config.attempts => self.fail(transfer, error),
             Fate::Lost(_) => {}
             Fate::Failed(error) | Fate::Stopped(error) => self.fail(transfer, error),
         }
         self.advance(transfer);
+        self.let_go(rail);
     }
 
     /// Ends a transfer: nothing more of it is posted, and it finishes once nothing of it is in hand and nothing is owed. One
@@ -189,10 +194,8 @@ impl<F: Clone> Bundle<F> {
                 progress.failure.get_or_insert(error.clone());
             }
         }
-        let idle = self.rails.iter().filter(|(_, rail)| rail.load.chunks() == 0);
-        for rail in idle.map(|(id, _)| id).collect::<Vec<_>>() {
-            self.lost(rail);
-        }
+        let rails: Vec<_> = self.rails.iter().map(|(id, _)| id).collect();
+        rails.into_iter().for_each(|rail| self.let_go(rail));
         let transfers: Vec<_> = self.transfers.keys().copied().collect();
         transfers.into_iter().for_each(|id| self.advance(id));
     }
@@ -310,11 +313,21 @@ impl<F: Clone> Bundle<F> {
         self.look_at_quiet(rail, now);
     }
 
-    /// Whether a lost rail has become quiet, here or at both ends.
-    fn look_at_quiet(&mut self, rail: RailId, now: Duration) {
-        if self.down.is_some() && self.rails.get_mut(rail).is_some_and(|known| known.load.chunks() == 0) {
+    /// Once the peer has left, closes a rail that has nothing in hand: no chunk, and no notification either.
+    fn let_go(&mut self, rail: RailId) {
+        if self.down.is_none() {
+            return;
+        }
+        let chunks = self.rails.get(rail.number).map_or(0, |known| known.load.chunks());
+        let is_notice = |notice| matches!(notice, Notice::Sent { rail: on, .. } if on == rail);
+        if chunks == 0 && !self.transfers.values().any(|progress| is_notice(progress.notice)) {
             self.lost(rail);
         }
+    }
+
+    /// Whether a lost rail has become quiet, here or at both ends.
+    fn look_at_quiet(&mut self, rail: RailId, now: Duration) {
+        self.let_go(rail);
         let Some(known) = self.rails.get_mut(rail) else { return };
         if known.is_to_be_told() {
             self.actions.push_back(Action::Tell { rail });

@@ -68,8 +68,8 @@
 //! takes each number once. Atomics do not go through bundles.
 //!
 //! # Bounds
-//! A chunk that came back so often that the fault is likely its own fails its transfer with what was said last
-//! ([`BundleConfig::attempts`]). A chunk that was refused (a key, a range) fails its transfer at once and never visits another
+//! A chunk or a notification that came back so often that the fault is likely its own fails its transfer with what was said
+//! last ([`BundleConfig::attempts`]). A chunk that was refused (a key, a range) fails its transfer at once and never visits another
 //! rail. [`Bundle::fail`] posts nothing more of a transfer and has it end once nothing is in hand and nothing owed.
 //!
 //! # A peer that leaves
@@ -91,7 +91,7 @@ use std::time::Duration;
 
 pub use bundle::Bundle;
 pub use load::Load;
-pub use once::{Inbox, Taken, WINDOW};
+pub use once::{Inbox, NOTICE_BYTES, Taken, WINDOW};
 pub use pairing::{DISCOVERY, Pairing, Port, Reach, pairs};
 pub use state::RailState;
 
@@ -172,7 +172,7 @@ pub struct BundleConfig {
     pub probe: Duration,
     /// Age at which the measured rate of an idle rail counts no more.
     pub forget_rate: Duration,
-    /// Times that a chunk may come back unfinished before its transfer fails.
+    /// Times that a chunk, or a notification, may come back unfinished before its transfer fails.
     pub attempts: u32,
 }
 

@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 /// Notifications that a sender may have unsettled at a time, so that a receiver has to remember no more.
 pub const WINDOW: u64 = 1024;
 
+/// Bytes that go before what a notification says: its number, and the number below which everything is settled.
+pub const NOTICE_BYTES: usize = 16;
+
 /// What a notification was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {

@@ -12,6 +12,8 @@ pub(super) struct Progress<F> {
     pub(super) priority: Priority,
     pub(super) near: RailSet,
     pub(super) notice: Notice,
+    /// Times that the notification came back.
+    pub(super) doubts: u32,
     /// Why it is to end without all of its bytes.
     pub(super) failure: Option<F>,
     chunks: Vec<Chunk>,
@@ -69,6 +71,7 @@ impl<F> Progress<F> {
             priority: request.priority,
             near: request.near,
             notice: if request.notify { Notice::Wanted } else { Notice::None },
+            doubts: 0,
             failure: None,
             chunks: request.chunks.iter().map(chunk).collect(),
             fresh: 0,

@@ -24,12 +24,9 @@ use crate::{
         ports::KeyTable,
     },
     lane::{LaneError, MINIMUM_RECEIVES, Message, MessageHandler, Route, RouteConfig, RouteId},
-    rail::RailId,
+    rail::{NOTICE_BYTES, RailId},
     transfer::RouteFault,
 };
-
-/// Messages on rails are probes, which have no bytes.
-const MESSAGE_BYTES: usize = 8;
 
 /// Longest sleep, should a clock stand.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -96,7 +93,7 @@ impl Maker {
             handler: Some(Box::new(watch)),
             memory: Some(memory),
             message_receives: MINIMUM_RECEIVES,
-            message_bytes: MESSAGE_BYTES,
+            message_bytes: self.config.message_bytes.saturating_add(NOTICE_BYTES),
         })?)
     }
 
@@ -131,14 +128,18 @@ impl Maker {
     }
 }
 
-/// Sees a rail's route go down.
+/// Sees a rail's messages, and its route go down.
 struct Watch {
     rails: Weak<Rails>,
     rail: RailId,
 }
 
 impl MessageHandler for Watch {
-    fn message(&mut self, _: RouteId, _: Message<'_>) {}
+    fn message(&mut self, _: RouteId, message: Message<'_>) {
+        if let Some(rails) = self.rails.upgrade() {
+            rails.message(self.rail, message);
+        }
+    }
 
     fn down(&mut self, _: RouteId, _: RouteFault) {
         if let Some(rails) = self.rails.upgrade() {

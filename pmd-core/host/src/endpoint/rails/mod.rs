@@ -4,8 +4,8 @@
 //! other keys on each, see [`keys`].
 //!
 //! Each end has a [`Rails`] for each peer. The end that connected opens rails; the other makes its own on the first that it is
-//! offered. [`Peer::submit`](super::Peer::submit) hands large transfers over; messages and all else stay on
-//! [`Peer::route`](super::Peer::route), notifications of these transfers too.
+//! offered. [`Peer::submit`](super::Peer::submit) hands large transfers over, whose notifications go over rails too
+//! ([`notices`]); messages and all else stay on [`Peer::route`](super::Peer::route).
 //!
 //! ```text
 //!  Peer::submit, lanes (ends of chunks, routes that fail), control thread (offers, words), keeper (time)
@@ -22,6 +22,7 @@ mod chunks;
 mod keeper;
 mod keys;
 mod named;
+mod notices;
 mod turn;
 
 use std::{
@@ -38,11 +39,13 @@ pub use self::named::RailsTextError;
 use self::{
     keeper::{Job, Maker},
     keys::{Beside, Place},
+    notices::Notices,
     turn::{Event, State, Submission, Telling},
 };
 use super::{
     EndpointError, Inner, Peer,
     handshake::{self, RESERVED},
+    peer::Relay,
     ports::PortTerms,
 };
 use crate::{
@@ -154,8 +157,11 @@ pub(super) struct Rails {
     this: Weak<Self>,
     config: RailsConfig,
     connection: Connection,
-    /// Carries notifications.
+    /// Says whether a transfer can be taken.
     primary: Route,
+    /// Tells the service what is notified.
+    relay: Relay,
+    notices: Notices,
     epoch: Instant,
     maker: Maker,
     keeper: mpsc::Sender<Job>,
@@ -194,8 +200,8 @@ impl Rails {
     fn start(
         role: Role,
         maker: Maker,
-        connection: &Connection,
-        primary: &Route,
+        (connection, primary): (&Connection, &Route),
+        relay: Relay,
         pairing: Option<Pairing>,
     ) -> Result<Arc<Self>, EndpointError> {
         let config = maker.rails().clone();
@@ -209,6 +215,8 @@ impl Rails {
             this: Weak::clone(this),
             connection: connection.clone(),
             primary: primary.clone(),
+            relay,
+            notices: Notices::default(),
             epoch: Instant::now(),
             maker,
             keeper,
@@ -429,7 +437,9 @@ impl Inner {
     ) -> Result<&'a Arc<Rails>, EndpointError> {
         let rails = peer.rails_or(|| {
             let maker = Maker::new(&self.devices, peer.transport(), &self.config);
-            Rails::start(role, maker, peer.connection(), peer.route(), pairing)
+            let relay = Relay::new(Arc::clone(&self.service));
+            relay.introduce(peer);
+            Rails::start(role, maker, (peer.connection(), peer.route()), relay, pairing)
         })?;
         // The peer may have gone down before there was anybody to tell.
         if let Some(reason) = peer.down_reason() {

@@ -11,6 +11,7 @@ use super::{
     RailReport, Rails, Word, chunks,
     keeper::Job,
     keys::{Answer, Aside, Asking, Beside, Keys},
+    notices::Header,
 };
 use crate::{
     endpoint::handshake::{self, RESERVED},
@@ -70,7 +71,7 @@ pub(super) enum Event {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Load {
     Chunk(ChunkId),
-    Notification(TransferId),
+    Notification(TransferId, Header),
     Probe,
 }
 
@@ -285,7 +286,7 @@ impl Rails {
                 self.post_asides(state);
                 for (rail, load) in std::mem::take(&mut state.unsent) {
                     match load {
-                        Load::Notification(transfer) => self.notify(state, rail, transfer),
+                        Load::Notification(transfer, header) => self.notify(state, rail, transfer, header),
                         Load::Probe => self.probe(state, rail),
                         Load::Chunk(_) => {}
                     }
@@ -332,10 +333,9 @@ impl Rails {
                     Err(error) => state.bundle.returned(rail, chunk, fate(shifted(error, first)), now),
                 }
             }
-            Load::Notification(transfer) => match outcome {
+            Load::Notification(transfer, _) => match outcome {
                 Ok(_) => state.bundle.notified(rail, transfer),
-                // It went over another route, which is not made again: it fails with that.
-                Err(error) => state.bundle.unnotified(rail, transfer, Fate::Stopped(error)),
+                Err(error) => state.bundle.unnotified(rail, transfer, fate(error)),
             },
             Load::Probe => match outcome {
                 Ok(_) => {
@@ -352,7 +352,7 @@ impl Rails {
         }
     }
 
-    /// What the failure of a chunk means.
+    /// What the failure of a chunk or of a notification means.
     fn fate(&self, rail: RailId, error: TransferError) -> Fate<TransferError> {
         if error.is_route_down() {
             return Fate::Lost(error);
@@ -370,7 +370,9 @@ impl Rails {
         while let Some(action) = state.bundle.poll(self.now()) {
             match action {
                 Action::Post { rail, chunk } => self.post(state, rail, chunk),
-                Action::Notify { rail, transfer, .. } => self.notify(state, rail, transfer),
+                Action::Notify { rail, transfer, sequence, settled } => {
+                    self.notify(state, rail, transfer, Header { sequence, settled });
+                }
                 Action::Probe { rail } => self.probe(state, rail),
                 // A keeper that is gone goes with the rails.
                 Action::Open { rail } => drop(self.keeper.send(Job::Open(rail))),
@@ -443,27 +445,23 @@ impl Rails {
         }
     }
 
-    /// Notifications go over the route that carries all other messages.
-    fn notify(&self, state: &mut State, rail: RailId, transfer: TransferId) {
+    fn notify(&self, state: &mut State, rail: RailId, transfer: TransferId, header: Header) {
         let Some(running) = state.running.get(&transfer) else { return };
         let options = TransferOptions {
-            notify: running.options.notify.clone(),
+            notify: running.options.notify.as_ref().map(|notify| header.put_before(notify)),
             deadline: running.options.deadline,
             priority: Priority::High,
             ..TransferOptions::default()
         };
-        let load = Load::Notification(transfer);
-        match self.submit_on(Some(self.primary.clone()), &nothing(), options, rail, load) {
-            Ok(_) => {}
-            Err(SubmitError::Full(_)) => state.unsent.push((rail, load)),
-            Err(error) => {
-                let fault = match error {
-                    SubmitError::RouteFailed(fault) => fault,
-                    _ => RouteFault::Disconnected,
-                };
-                state.bundle.unnotified(rail, transfer, Fate::Stopped(fault.transfer_error()));
-            }
-        }
+        let load = Load::Notification(transfer, header);
+        let fate = match self.submit_on(self.route(rail), &nothing(), options, rail, load) {
+            Ok(_) => return,
+            Err(SubmitError::Full(_)) => return state.unsent.push((rail, load)),
+            Err(SubmitError::RouteFailed(fault)) => Fate::Lost(fault.transfer_error()),
+            // No rail takes it, since all are made alike.
+            Err(_) => Fate::Stopped(TransferError::RouteClosed),
+        };
+        state.bundle.unnotified(rail, transfer, fate);
     }
 
     /// The bundle sees when it takes too long: then the rail is closed, and the probe comes back with that.

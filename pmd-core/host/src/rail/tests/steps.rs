@@ -282,6 +282,53 @@ fn what_comes_back_from_a_peer_that_has_left_fails_its_transfer_alone_and_owes_n
 }
 
 #[test]
+fn a_notification_that_a_peer_has_answered_for_counts_although_it_has_left_and_the_rail_has_nothing_else() {
+    let mut bundle = up(2, BundleConfig::default());
+    let transfer = bundle.submit(&writing(&[]));
+    assert!(matches!(all(&mut bundle, NOW)[..], [Action::Notify { rail: RailId { number: 0, .. }, .. }]));
+    bundle.peer_left("left");
+    assert_eq!(all(&mut bundle, NOW), [Action::Close { rail: rail(1, 1) }], "the other has it in hand");
+    bundle.notified(rail(0, 1), transfer);
+    let finish = Action::Finish { transfer, outcome: Ok(0), landed: 0 };
+    assert_eq!(all(&mut bundle, NOW), [finish, Action::Close { rail: rail(0, 1) }]);
+}
+
+#[test]
+fn a_notification_that_comes_back_from_a_peer_that_has_left_fails_its_transfer_and_its_rail_goes() {
+    for fate in [Fate::Lost("down"), Fate::Stopped("down")] {
+        let mut bundle = up(1, BundleConfig::default());
+        let transfer = bundle.submit(&writing(&[]));
+        assert_eq!(all(&mut bundle, NOW).len(), 1);
+        bundle.peer_left("left");
+        assert_eq!(all(&mut bundle, NOW), []);
+        bundle.unnotified(rail(0, 1), transfer, fate);
+        let mut rest = all(&mut bundle, NOW);
+        // It may be told that the rail goes before or after.
+        rest.retain(|action| *action != Action::Close { rail: rail(0, 1) });
+        assert_eq!(rest, [Action::Finish { transfer, outcome: Err("down"), landed: 0 }]);
+        assert_eq!(bundle.state(0), Some(RailState::Quieting));
+    }
+}
+
+#[test]
+fn a_notification_that_always_comes_back_fails_its_transfer() {
+    let mut bundle = up(1, BundleConfig { attempts: 2, ..BundleConfig::default() });
+    let transfer = bundle.submit(&writing(&[]));
+    assert_eq!(all(&mut bundle, NOW).len(), 1);
+    bundle.unnotified(rail(0, 1), transfer, Fate::Lost("first"));
+    bundle.closed(rail(0, 1), NOW);
+    bundle.heard(rail(0, 1), NOW);
+    let quiet = [Action::Close { rail: rail(0, 1) }, Action::Tell { rail: rail(0, 1) }];
+    assert_eq!(all(&mut bundle, NOW), quiet);
+    let rail = open_again(&mut bundle);
+    assert_eq!(all(&mut bundle, NOW), [Action::Notify { rail, transfer, sequence: 0, settled: 0 }]);
+    bundle.unnotified(rail, transfer, Fate::Lost("second"));
+    assert_eq!(all(&mut bundle, NOW), [Action::Close { rail }], "the peer's word is owed");
+    bundle.heard(rail, NOW);
+    assert_eq!(all(&mut bundle, NOW), [Action::Finish { transfer, outcome: Err("second"), landed: 0 }]);
+}
+
+#[test]
 fn an_idle_rail_is_probed_and_lost_when_the_probe_does_not_come_back() {
     let config = BundleConfig::default();
     let mut bundle = up(2, config);
