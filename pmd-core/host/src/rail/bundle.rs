@@ -159,6 +159,7 @@ impl<F: Clone> Bundle<F> {
             Fate::Failed(error) | Fate::Stopped(error) => self.fail(transfer, error),
         }
         self.advance(transfer);
+        self.advance_notices();
         self.let_go(rail);
     }
 
@@ -310,6 +311,7 @@ impl<F: Clone> Bundle<F> {
         self.transfers.values_mut().for_each(|progress| progress.settle(rail));
         let transfers: Vec<_> = self.transfers.keys().copied().collect();
         transfers.into_iter().for_each(|id| self.advance(id));
+        self.advance_notices();
         self.look_at_quiet(rail, now);
     }
 

@@ -464,3 +464,32 @@ fn notifications_beyond_the_window_wait() {
     };
     assert!(all(&mut bundle, NOW).contains(&last));
 }
+
+#[test]
+fn a_notification_that_is_given_up_makes_room_for_one_that_waits_for_a_number() {
+    // At once, or when the peer's word has come.
+    for fate in [Fate::Stopped("late"), Fate::Failed("late")] {
+        let mut bundle = up(2, BundleConfig::default());
+        let waiting = bundle.submit(&writing(&[100]));
+        assert_eq!(posts(&mut bundle, NOW), [(0, 0)]);
+        let oldest = bundle.submit(&writing(&[]));
+        let notify = Action::Notify { rail: rail(1, 1), transfer: oldest, sequence: 0, settled: 0 };
+        assert_eq!(all(&mut bundle, NOW), [notify]);
+        for sequence in 1..WINDOW {
+            let transfer = bundle.submit(&writing(&[]));
+            let notify = Action::Notify { rail: rail(1, 1), transfer, sequence, settled: 0 };
+            assert_eq!(all(&mut bundle, NOW), [notify]);
+            bundle.notified(rail(1, 1), transfer);
+            assert_eq!(all(&mut bundle, NOW), [Action::Finish { transfer, outcome: Ok(0), landed: 0 }]);
+        }
+        bundle.landed(rail(0, 1), chunk(waiting, 0), NOW);
+        assert_eq!(all(&mut bundle, NOW), [], "there is no number left");
+        bundle.unnotified(rail(1, 1), oldest, fate);
+        if fate == Fate::Failed("late") {
+            bundle.heard(rail(1, 1), NOW);
+        }
+        let actions = all(&mut bundle, NOW);
+        let is_told = |action: &Action<Why>| matches!(action, Action::Notify { transfer, sequence: WINDOW, settled: WINDOW, .. } if *transfer == waiting);
+        assert!(actions.iter().any(is_told), "{fate:?}: {actions:?}");
+    }
+}
