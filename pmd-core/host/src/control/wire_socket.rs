@@ -170,7 +170,8 @@ impl WireSocket {
         if silent > config.timeout {
             return Err(DownReason::Silent(silent));
         }
-        if self.spoken.elapsed() >= config.interval {
+        // What waits for the socket to take it tells the peer as much once it goes out.
+        if self.spoken.elapsed() >= config.interval && !self.wants_to_write() {
             // A connection that takes no more frames goes down by silence or by its socket.
             let _ = self.connection.keep_alive();
         }

@@ -1,6 +1,9 @@
 //! Keep-alive terms: those that work, those that do not, and those of nobody's configuration.
 
-use super::*;
+use std::net::TcpListener;
+
+use super::{super::wire_socket::WireSocket, *};
+use crate::backend::Waker;
 
 /// As long as a Duration of microseconds gets on the wire.
 const LONGEST: Duration = Duration::from_micros(u64::MAX);
@@ -146,4 +149,61 @@ fn the_wire_has_whole_microseconds_and_never_makes_nothing_of_something() {
     for raw in [0, 1, 1_000_000, u64::MAX] {
         assert_eq!(<[u64; 2]>::from(KeepAlive::from([raw, raw])), [raw, raw]);
     }
+}
+
+#[test]
+fn no_keep_alive_is_queued_behind_bytes_that_the_socket_does_not_take() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (stream, remote) = listener.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let mut config = ControlConfig::new(identity("stuck"), None);
+    on(terms(Duration::from_nanos(1), PATIENCE))(&mut config);
+    let connection =
+        Connection::new(1, remote, Waker::new().unwrap(), (&hello_frame("stuck"), false)).unwrap();
+    connection.introduce(identity("peer")).unwrap();
+    let mut socket = WireSocket::new((stream, false), connection.clone(), None).unwrap();
+    // More than the system keeps for a socket.
+    connection.event(1, vec![7; FRAME_LIMIT as usize / 2]).unwrap();
+    connection.event(2, vec![7; FRAME_LIMIT as usize / 2]).unwrap();
+    socket.write().unwrap();
+    for _ in 0..100 {
+        assert!(socket.wants_to_write());
+        socket.check_silence(&config).unwrap();
+        socket.write().unwrap();
+    }
+    let reads = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        peer.read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    while socket.wants_to_write() {
+        socket.write().unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // Nothing waits any more.
+    socket.check_silence(&config).unwrap();
+    socket.write().unwrap();
+    drop(socket);
+    let (bytes, mut reader, mut frames) = (reads.join().unwrap(), FrameReader::new(), Vec::new());
+    reader.raise_limit();
+    let mut bytes = &bytes[..];
+    while reader.fill(&mut bytes).unwrap() > 0 {
+        while let Some(frame) = reader.next().unwrap() {
+            frames.push(frame);
+        }
+    }
+    assert!(
+        matches!(
+            frames[..],
+            [
+                Frame::Hello { .. },
+                Frame::Event { kind: 1, .. },
+                Frame::Event { kind: 2, .. },
+                Frame::KeepAlive
+            ]
+        ),
+        "{} frames",
+        frames.len()
+    );
 }
