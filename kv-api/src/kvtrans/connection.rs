@@ -11,12 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pmd_host::{
-    control::DownReason,
-    endpoint::Peer,
-    lane::{Route, RouteError},
-    transfer::{RouteFault, SendError as MessageError},
-};
+use pmd_host::{control::DownReason, endpoint::Peer, lane::Route, transfer::SendError as MessageError};
 
 use super::{
     ConnectionFault, ConnectionId,
@@ -267,17 +262,10 @@ impl Connection {
         deadlines.into_iter().flatten().chain(is_urgent.then(|| now + RETRY)).min()
     }
 
-    /// Closes the routes of a connection that is down: after that the peer has no queue pair to write through, and no
-    /// transfer of this side is under way.
+    /// Closes the routes and rails of a connection that is down: after that the peer has no queue pair to write through, and
+    /// what this side has under way ends.
     fn quieten(&self) {
-        let routes = self.peer.routes();
-        routes.clone().for_each(|route| route.fail(RouteFault::Closed));
-        for route in routes {
-            if matches!(route.close(), Err(RouteError::Setup(_))) {
-                // The queue pair cannot be given back: the device is closed instead.
-                route.lane().shutdown();
-            }
-        }
+        self.peer.quieten();
         let mut state = self.lock();
         state.is_quiet = true;
         let fault = state.fault.clone().unwrap_or(ConnectionFault::Closed);

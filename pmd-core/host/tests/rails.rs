@@ -288,6 +288,34 @@ fn what_a_peer_carried_out_before_it_left_is_answered_for_although_its_goodbye_c
     until("the end of the rail", || peer.rail_reports()[1].state != RailState::Up);
 }
 
+#[test]
+fn a_peer_that_was_quietened_writes_no_more_over_a_rail_that_held_its_bytes_back() {
+    let scene = Scene::new();
+    let (far, back) = (&scene.far, scene.back());
+    // All that is closed is closed by the call itself.
+    let busy = far.inbox.keep_busy();
+    scene.peer.connection().event(1, Vec::new()).unwrap();
+    until("the event", || far.inbox.events() == 1);
+    scene.near.fill(13);
+    scene.relays().into_iter().for_each(|relay| relay.silence_after(CHUNK as u64 / 2));
+    let work = scene.work(Direction::Write);
+    let mut transfer = scene.peer.submit(&work, TransferOptions::default(), None).unwrap();
+    until("bytes that are held back", || scene.relays().iter().any(|relay| !relay.is_through()));
+    back.quieten();
+    assert_eq!(back.down_reason(), None, "the control thread has not seen it yet");
+    far.fill(14);
+    scene.relays().into_iter().for_each(|relay| relay.heal());
+    until("the loss or the end", || scene.rail(1).state != RailState::Up || transfer.poll().is_some());
+    drop(busy);
+    let error = transfer.wait(Some(Instant::now() + PATIENCE)).unwrap_err();
+    let WaitError::Failed(error) = error else { panic!("{error:?}") };
+    assert!(error.is_route_down(), "{error:?}");
+    assert!(far.holds(14), "written after the peer was quietened");
+    // None is opened again.
+    until("the goodbye", || scene.peer.down_reason() == Some(DownReason::Goodbye));
+    assert!(back.rail_reports().iter().all(|report| report.lives == 1), "{:?}", back.rail_reports());
+}
+
 /// 10 GiB, with a rail cut in the middle; `--ignored`.
 #[test]
 #[ignore = "moves 10 GiB"]

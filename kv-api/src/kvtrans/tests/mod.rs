@@ -5,6 +5,7 @@ mod devices;
 mod errors;
 mod exchange;
 mod faults;
+mod rails;
 mod soak;
 mod stopping;
 mod stripes;

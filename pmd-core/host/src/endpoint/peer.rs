@@ -15,7 +15,7 @@ use super::{
 use crate::{
     backend::Transport,
     control::{Connection, DownReason, PeerIdentity, Refusal, RequestError},
-    lane::{Message, MessageHandler, Route, RouteId},
+    lane::{Message, MessageHandler, Route, RouteError, RouteId},
     metrics::Page,
     transfer::{RouteFault, SubmitError, Transfer, TransferOptions, WorkList},
 };
@@ -52,7 +52,8 @@ pub trait PeerService: Send + Sync {
         let _ = (peer, kind, body);
     }
 
-    /// A message, or the notification of a transfer, has arrived over a route or a rail. May come before `connected`.
+    /// A message, or the notification of a transfer, has arrived over a route or a rail. May come before `connected`. Comes on the
+    /// lane of that route or rail, so on several at a time where a peer has several of these.
     fn message(&self, peer: &Peer, message: Message<'_>) {
         let _ = (peer, message);
     }
@@ -86,7 +87,8 @@ struct Inner {
     /// On the lanes after the first one's.
     others: Vec<Route>,
     choice: Choice,
-    rails: OnceLock<Arc<Rails>>,
+    /// None once there are to be none.
+    rails: OnceLock<Option<Arc<Rails>>>,
 }
 
 impl Peer {
@@ -173,19 +175,22 @@ impl Peer {
 
     /// The rails, once there are any.
     pub(super) fn rails(&self) -> Option<&Arc<Rails>> {
-        self.0.rails.get()
+        self.0.rails.get().and_then(Option::as_ref)
     }
 
-    /// The rails, made by `start` when there are none.
+    /// The rails, made by `start` when there are none; an error once there are to be none.
     pub(super) fn rails_or(
         &self,
         start: impl FnOnce() -> Result<Arc<Rails>, EndpointError>,
     ) -> Result<&Arc<Rails>, EndpointError> {
-        if let Some(rails) = self.rails() {
-            return Ok(rails);
-        }
-        let started = start()?;
-        Ok(self.0.rails.get_or_init(|| started))
+        let kept = match self.0.rails.get() {
+            Some(kept) => kept,
+            None => {
+                let started = start()?;
+                self.0.rails.get_or_init(|| Some(started))
+            }
+        };
+        kept.as_ref().ok_or(EndpointError::Route(RouteError::Failed(RouteFault::Closed)))
     }
 
     /// The control connection to this peer.
@@ -211,6 +216,22 @@ impl Peer {
     /// Says goodbye: the route closes on both sides.
     pub fn close(&self) {
         self.0.connection.close();
+    }
+
+    /// Says goodbye, and waits until this end is quiet: routes and rails are closed, so that the peer has no way any more to
+    /// read or write this process's memory, and no rail is opened again. What is under way fails, some of it a moment later.
+    /// A device that does not give a queue pair back is closed with its lane. Waits for lanes, so not to be called on one.
+    pub fn quieten(&self) {
+        self.close();
+        // None will be made if there are none by now.
+        let rails = self.0.rails.get_or_init(|| None).as_ref().map_or_else(Vec::new, |rails| rails.shut());
+        let routes: Vec<Route> = self.routes().cloned().chain(rails).collect();
+        routes.iter().for_each(|route| route.fail(RouteFault::Closed));
+        for route in routes {
+            if matches!(route.close(), Err(RouteError::Setup(_))) {
+                route.lane().shutdown();
+            }
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     backend::QueuePairAddress,
     control::{ConnectError, DownReason, Refusal, RequestError},
     identity::LinkId,
-    lane::{Idle, Message},
+    lane::{Idle, Message, RouteError},
     region::RegionPath,
     transfer::{
         Direction, LocalPiece, RouteFault, SubmitError, TransferOptions, WorkListBuilder, WorkListLimits,
@@ -251,6 +251,21 @@ fn closing_a_peer_is_a_goodbye_to_the_other_side() {
     let again = client.connect(server.local_address().unwrap()).unwrap();
     assert_eq!(again.identity().incarnation, peer.identity().incarnation);
     assert!(again != peer, "a new connection is a new peer");
+}
+
+#[test]
+fn a_peer_that_was_quietened_has_no_way_to_this_end_and_gets_no_rails() {
+    let (server, _saw) = open("server", true);
+    let (client, client_saw) = open("client", false);
+    client.connect(server.local_address().unwrap()).unwrap();
+    let back = server.peers().pop().unwrap();
+    back.quieten();
+    assert!(back.routes().all(|route| route.fault().is_some()));
+    let refused = back.rails_or(|| unreachable!("there are to be none")).map(drop).unwrap_err();
+    assert!(matches!(refused, EndpointError::Route(RouteError::Failed(RouteFault::Closed))), "{refused}");
+    assert_eq!(client_saw.recv_timeout(PATIENCE), Ok(Seen::Down("server".into(), DownReason::Goodbye)));
+    // Once more changes nothing.
+    back.quieten();
 }
 
 #[test]

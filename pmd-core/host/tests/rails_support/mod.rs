@@ -204,12 +204,18 @@ impl Shared {
 #[derive(Default)]
 pub(crate) struct Inbox {
     messages: Mutex<Vec<Vec<u8>>>,
+    events: AtomicU32,
     busy: Mutex<()>,
 }
 
 impl Inbox {
     pub(crate) fn messages(&self) -> Vec<Vec<u8>> {
         self.messages.lock().unwrap().clone()
+    }
+
+    /// Events that have come.
+    pub(crate) fn events(&self) -> u32 {
+        self.events.load(SeqCst)
     }
 
     /// The control thread stays at the next event that comes for as long as the guard lives.
@@ -220,6 +226,7 @@ impl Inbox {
 
 impl PeerService for Inbox {
     fn event(&self, _: &Peer, _: u16, _: &[u8]) {
+        self.events.fetch_add(1, SeqCst);
         drop(self.busy.lock());
     }
 

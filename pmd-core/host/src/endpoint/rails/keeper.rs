@@ -23,7 +23,7 @@ use crate::{
         handshake::{self, RESERVED},
         ports::KeyTable,
     },
-    lane::{LaneError, MINIMUM_RECEIVES, Message, MessageHandler, Route, RouteConfig, RouteId},
+    lane::{LaneError, MINIMUM_RECEIVES, Message, MessageHandler, Route, RouteConfig, RouteError, RouteId},
     rail::{NOTICE_BYTES, RailId},
     transfer::RouteFault,
 };
@@ -201,7 +201,7 @@ impl Rails {
         let RailId { number, life } = rail;
         let port = self.devices_of(number).map(|(ours, _)| ours);
         let route = maker.open(number, port, maker.config.queue_pairs, self.watch(rail))?;
-        self.keep(rail, &route);
+        self.keep(rail, &route)?;
         let place = self.places().get(usize::from(number)).copied().flatten();
         let offer = Offer { number, life, place, addresses: maker.addresses(&route, number, port) };
         let answer =
@@ -227,7 +227,7 @@ impl Rails {
         }
         let port = self.devices_of(rail.number).map(|(ours, _)| ours);
         let route = self.maker.open(rail.number, port, theirs.len(), self.watch(rail))?;
-        self.keep(rail, &route);
+        self.keep(rail, &route)?;
         self.connect(&route, theirs.to_vec(), rail.number)?;
         Ok(self.maker.addresses(&route, rail.number, port))
     }
@@ -248,10 +248,16 @@ impl Rails {
         Ok(route.connect(&theirs, &ConnectOptions { source, ..connect })?)
     }
 
-    fn keep(&self, rail: RailId, route: &Route) {
-        if let Some(place) = self.routes().get_mut(usize::from(rail.number)) {
+    /// Keeps a route that is not connected yet.
+    fn keep(&self, rail: RailId, route: &Route) -> Result<(), RouteError> {
+        let mut routes = self.routes();
+        if routes.is_shut {
+            return Err(RouteError::Failed(RouteFault::Closed));
+        }
+        if let Some(place) = routes.by_number.get_mut(usize::from(rail.number)) {
             *place = Some((rail, route.clone()));
         }
+        Ok(())
     }
 
     fn watch(&self, rail: RailId) -> Watch {
@@ -264,7 +270,7 @@ impl Rails {
             route.fail(RouteFault::Disconnected);
             // A queue pair that the device does not give back is drained all the same.
             let _ = route.close();
-            self.routes()[usize::from(rail.number)] = None;
+            self.routes().by_number[usize::from(rail.number)] = None;
         }
         self.happen(Event::Closed(rail));
     }

@@ -172,8 +172,16 @@ pub(super) struct Rails {
     /// Finds devices for rails that this end opens.
     pairing: Option<Mutex<Pairing>>,
     role: Role,
-    /// By number, with their lives.
-    routes: Mutex<Vec<Option<(RailId, Route)>>>,
+    routes: Mutex<Routes>,
+}
+
+/// This end of the rails.
+#[derive(Debug)]
+struct Routes {
+    /// With their lives.
+    by_number: Vec<Option<(RailId, Route)>>,
+    /// No more are opened.
+    is_shut: bool,
 }
 
 /// Asks the other end to open its part of a rail; answered by the addresses of that.
@@ -222,7 +230,7 @@ impl Rails {
             keeper,
             events: Mutex::default(),
             state: Mutex::new(State::new(Bundle::new(count, role, config.bundle), count)),
-            routes: Mutex::new(vec![None; count]),
+            routes: Mutex::new(Routes { by_number: vec![None; count], is_shut: false }),
             places: Mutex::new(vec![None; count]),
             pairing: pairing.map(Mutex::new),
             role,
@@ -277,6 +285,16 @@ impl Rails {
             DownReason::Goodbye => Event::PeerLeft,
             _ => Event::PeerDown,
         });
+    }
+
+    /// Opens no rail any more, and tells those that are open at this end, which are to be closed.
+    pub(super) fn shut(&self) -> Vec<Route> {
+        let mut routes = self.routes();
+        routes.is_shut = true;
+        let open = routes.by_number.iter().flatten().map(|(_, route)| route.clone()).collect();
+        drop(routes);
+        self.happen_to_caller(Event::PeerDown);
+        open
     }
 
     /// The peer's end of a rail is quiet.
@@ -382,13 +400,13 @@ impl Rails {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn routes(&self) -> MutexGuard<'_, Vec<Option<(RailId, Route)>>> {
+    fn routes(&self) -> MutexGuard<'_, Routes> {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn route(&self, rail: RailId) -> Option<Route> {
         let routes = self.routes();
-        let (of, route) = routes.get(usize::from(rail.number))?.as_ref()?;
+        let (of, route) = routes.by_number.get(usize::from(rail.number))?.as_ref()?;
         (*of == rail).then(|| route.clone())
     }
 }

@@ -274,7 +274,7 @@ impl Rails {
                 state.stop_asking(|_| true, TransferError::PeerDown);
                 state.bundle.peer_left(TransferError::PeerDown);
                 // Each brings what it has in hand back within that time, and then its loss.
-                self.routes().iter().flatten().for_each(|(_, route)| route.peer_left(LAST_WORDS));
+                self.routes().by_number.iter().flatten().for_each(|(_, route)| route.peer_left(LAST_WORDS));
             }
             Event::Time => {
                 state.timer = None;
