@@ -417,6 +417,13 @@ impl Link {
         self.closed_by_peer() || self.shared().is_some_and(|shared| !shared.peer.alive())
     }
 
+    /// The peer has failed, which is the last that it says. Whether all that it said before is here: over TCP the bytes of READs
+    /// take other streams.
+    #[cold]
+    pub(crate) fn has_said_all(&mut self) -> bool {
+        self.carrier().is_none_or(Carrier::has_said_all)
+    }
+
     /// Whether the peer is there, having asked the kernel; see [`Peer::confirm_alive`].
     pub(crate) fn confirm_alive(&self) -> bool {
         self.shared().is_none_or(|shared| shared.peer.confirm_alive())

@@ -146,6 +146,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Conformance("soft-packets::lifetime::failing_flushes_everything_in_order"),
     ),
     mutant(
+        "a peer that has failed is not heard to the end",
+        &[edit(QUEUE_PAIR, "link.has_said_all()", "true")],
+        Test(
+            "pmd-host",
+            "soft::tcp::tests::refusals::\
+             a_refusal_behind_a_read_waits_for_the_bytes_of_that_although_the_peer_has_failed",
+        ),
+    ),
+    mutant(
         "a fence is not looked at",
         &[edit(STEP, "control.flags.contains(ControlFlags::FENCE) && self.current.offset == 0", "false")],
         Test("pmd-host/soft_sharing", "a_fenced_request_waits_for_reads_before_it"),

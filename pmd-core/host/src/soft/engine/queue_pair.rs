@@ -214,6 +214,8 @@ impl QueuePair {
             Connection::Linked(_) => {
                 if let Err(syndrome) = self.exchange(pass) {
                     self.fail(syndrome);
+                    // Who polls to hear what has arrived, and then gives up, hears this too.
+                    self.flush(pass);
                 }
             }
             Connection::Pending { .. } => self.try_link(pass),
@@ -229,18 +231,18 @@ impl QueuePair {
         };
         // Before it is asked who is gone: the end of a wire is behind the last words.
         link.take_in().map_err(|_| Syndrome::BadResponse)?;
-        let gone = self.turns.is_multiple_of(BUSY_LIVENESS_TURNS) && link.is_gone();
+        let mut gone = self.turns.is_multiple_of(BUSY_LIVENESS_TURNS) && link.is_gone();
         let before = (link.requests_out.position(), link.responses_out.position());
         let consumed = link.requests_in.position();
         requester.take_responses(pass, link).map_err(|_| Syndrome::BadResponse)?;
         let served = responder.serve(pass, link);
-        let peer_failed = matches!(served, Err(Ended::PeerFailed));
         match served {
-            Ok(()) | Err(Ended::PeerFailed) => {}
+            Ok(()) => {}
+            Err(Ended::PeerFailed) => gone = link.has_said_all(),
             Err(Ended::Refused) => return Err(requester.retire(pass, link).unwrap_or(Syndrome::Flushed)),
             Err(Ended::Broken) => return Err(Syndrome::BadResponse),
         }
-        if peer_failed || gone && pass.budget > 0 {
+        if gone && pass.budget > 0 {
             requester.take_responses(pass, link).map_err(|_| Syndrome::BadResponse)?;
             return Err(requester.retire(pass, link).unwrap_or(Syndrome::RetryExceeded));
         }

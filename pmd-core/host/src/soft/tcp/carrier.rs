@@ -1,11 +1,7 @@
 //! What carries a link between hosts: the wire and the two groups of bulk streams, or nothing at all where a queue pair is
 //! connected to itself.
 
-use std::{
-    os::fd::OwnedFd,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{os::fd::OwnedFd, sync::Arc, time::Instant};
 
 use nix::sys::epoll::EpollFlags;
 use pmd_core::ring::packet::{Consumer, LINE_BYTES, LineCount, Producer, ring};
@@ -17,10 +13,7 @@ use super::{
     stream::Stream,
     wire::{Consumed, Wire, WireFault, WireRings},
 };
-use crate::soft::Device;
-
-/// How long the end of a bulk stream waits for that of the wire, which says why; and that of the wire for bytes of a READ.
-const GRACE: Duration = Duration::from_secs(1);
+use crate::{outage::LAST_WORDS, soft::Device};
 
 /// What carries a link.
 #[derive(Debug)]
@@ -37,7 +30,7 @@ struct Streams {
     asking: Group,
     /// The peer asks.
     serving: Group,
-    /// When the wire was found to have ended.
+    /// When the wire was found to have ended, or the peer said that it has failed.
     ended: Option<Instant>,
     /// Knows all of these.
     poller: Arc<Poller>,
@@ -130,17 +123,27 @@ impl Carrier {
         streams.wire.is_ready() || streams.asking.is_ready() || streams.serving.is_ready()
     }
 
-    /// Whether the other end is closed or gone, and everything that it sent before has been taken in.
+    /// Whether the other end is closed or gone, and everything that it sent before has been taken in. The end of a bulk stream
+    /// waits for that of the wire, which says why, and that of the wire for bytes of a READ: no longer than what is said last
+    /// may take.
     #[inline]
     pub(crate) fn has_ended(&self) -> bool {
         let Some(streams) = &self.streams else { return false };
-        let over = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() > GRACE);
+        let over = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() > LAST_WORDS);
         let Streams { asking, serving, ended, .. } = &**streams;
         // What the peer has sent for a READ is still on its way.
         ended.is_some() && !asking.is_receiving()
             || over(*ended)
             || over(asking.ended())
             || over(serving.ended())
+    }
+
+    /// The peer has said that it failed, behind everything else on the wire. As [`Carrier::has_ended`].
+    #[cold]
+    pub(crate) fn has_said_all(&mut self) -> bool {
+        let Some(streams) = &mut self.streams else { return true };
+        streams.ended.get_or_insert_with(Instant::now);
+        self.has_ended()
     }
 
     /// Notes what the poller said of a stream.

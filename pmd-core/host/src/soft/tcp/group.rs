@@ -31,7 +31,7 @@ pub(crate) struct Group {
     turn: usize,
     sending: Course,
     receiving: Course,
-    /// When a stream was first found to have ended.
+    /// When a stream was first found to have ended, or to be broken.
     ended: Option<Instant>,
 }
 
@@ -152,9 +152,9 @@ impl Group {
         self.receiving.waits = true;
     }
 
-    /// Whether a message comes in, and none of the streams has ended.
+    /// Whether a message comes in: one stream may have ended while another still has its bytes.
     pub(super) fn is_receiving(&self) -> bool {
-        self.receiving.waits && self.ended.is_none()
+        self.receiving.waits && !self.streams.iter().all(|bulk| bulk.stream.ended)
     }
 
     /// Since when a stream is known to have ended.
@@ -176,7 +176,7 @@ impl Group {
         budget: u64,
         mut gather: impl FnMut((u64, u64), &mut Parts) -> Result<(), E>,
     ) -> Result<Progress, E> {
-        let Self { streams, turn, sending, .. } = self;
+        let Self { streams, turn, sending, ended, .. } = self;
         (sending.total, sending.waits) = (total, true);
         let (mut moved, mut idle) = (0, 0);
         while idle < streams.len() && moved < budget {
@@ -184,6 +184,9 @@ impl Group {
             let bulk = &mut streams[*turn];
             // SAFETY: passed on.
             let sent = unsafe { bulk.send(sending, count, budget - moved, &mut gather) }?;
+            if bulk.stream.broken {
+                ended.get_or_insert_with(Instant::now);
+            }
             moved += sent;
             idle = if sent == 0 { idle + 1 } else { 0 };
             if sent == 0 || bulk.outgoing.is_none() {

@@ -112,6 +112,8 @@ struct Lingering {
     stream: Stream,
     rest: Vec<u8>,
     sent: usize,
+    /// The other end was told that nothing more comes.
+    finished: bool,
     until: Instant,
 }
 
@@ -187,15 +189,29 @@ impl Hub {
     pub(super) fn linger(&self, socket: OwnedFd, rest: Vec<u8>) {
         let mut state = self.lock();
         let tag = state.tag();
-        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
-        if self.poll.add(&socket, EpollEvent::new(flags, tag)).is_err() {
-            return;
-        }
+        // What is not polled waits for its time.
+        let _ = self.poll.add(&socket, lingering_event(tag));
         let until = Instant::now() + LAST_WORDS;
-        let mut lingering = Lingering { stream: Stream::new(socket), rest, sent: 0, until };
-        if !lingering.is_over() {
-            state.lingering.insert(tag, lingering);
+        let lingering = Lingering { stream: Stream::new(socket), rest, sent: 0, finished: false, until };
+        state.lingering.insert(tag, lingering);
+        self.see_to(&mut state, tag);
+    }
+
+    /// Goes on with a lingering stream.
+    fn see_to(&self, state: &mut State, tag: u64) {
+        let Some(lingering) = state.lingering.get_mut(&tag) else { return };
+        if lingering.is_over() {
+            state.lingering.remove(&tag);
+        } else if lingering.stream.readable {
+            // Others have their turn. Nothing new need come before the rest is read: so this is told once more.
+            let _ = self.poll.modify(&lingering.stream, &mut lingering_event(tag));
         }
+    }
+
+    /// Streams whose queue pair is gone.
+    #[cfg(test)]
+    pub(super) fn lingering(&self) -> usize {
+        self.lock().lingering.len()
     }
 
     /// Waits until what queue pairs have said last is with the other hosts. For the end of the device: no engine is left to
@@ -219,9 +235,7 @@ impl Hub {
         }
         if let Some(lingering) = state.lingering.get_mut(&tag) {
             (lingering.stream.readable, lingering.stream.writable) = (true, true);
-            if lingering.is_over() {
-                state.lingering.remove(&tag);
-            }
+            self.see_to(state, tag);
             return false;
         }
         let Some(anonymous) = state.anonymous.get_mut(&tag) else { return false };
@@ -306,6 +320,12 @@ impl Hub {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a lingering stream is polled for.
+fn lingering_event(tag: u64) -> EpollEvent {
+    let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
+    EpollEvent::new(flags, tag)
 }
 
 /// Readable when [`Hub::service`] has something to do.
@@ -468,7 +488,8 @@ impl Lingering {
                 break;
             }
         }
-        if self.sent == self.rest.len() {
+        // Once: each time it is news to whoever polls the socket, this hub above all.
+        if self.sent == self.rest.len() && !std::mem::replace(&mut self.finished, true) {
             self.stream.finish();
         }
         for _ in 0..READS {

@@ -74,6 +74,22 @@
 //! its wire behind all that was sent before, and fails once it has looked at that; a peer whose process was killed looks
 //! the same. A host that vanished is noticed by TCP's keep-alives within half a minute, and by the control plane earlier.
 //!
+//! # A refusal
+//! Who refuses a request fails, and hands its streams to the hub: the wire with all answers, the refusal as the last of them,
+//! then `Fatal`, then the end; the others with what the kernel still has of READs, then the end. They are read until the other
+//! side has closed its own, since unread bytes of a refused WRITE would have the kernel take back what was said. These ends
+//! arrive in any order, each on its own stream. The side that is refused looks at them in this one:
+//!
+//! | it finds | and then |
+//! |---|---|
+//! | the refusal | READs before the refused request have their bytes first; then that request fails with it, and what is behind it is flushed, in the same pass |
+//! | `Fatal`, or the end of the wire | bytes of READs come until all bulk streams have ended; then the oldest request fails with `RetryExceeded` |
+//! | the end of a bulk stream, or one that breaks | the wire says why |
+//!
+//! It waits for no more than 5 seconds, the time of last words. Lanes and rails have an order of their own: what a device says
+//! of a request is told although its route was given up before, and a peer's word that its end of a rail is closed, which
+//! comes over the control connection, waits for what comes over the rail.
+//!
 //! # Order, and what a completion says
 //! As on a reliable connection. Requests are executed in the order in which they were posted: the announcing packet of a
 //! large WRITE is consumed when all of its bytes have landed, and what is behind it in the ring waits. So a completion

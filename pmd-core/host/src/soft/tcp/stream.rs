@@ -25,6 +25,8 @@ pub(super) struct Stream {
     pub(super) writable: bool,
     /// The other end closed it, or it broke: nothing more comes.
     pub(super) ended: bool,
+    /// It takes nothing more. What came before may still be there.
+    pub(super) broken: bool,
     /// It ended because a sealed record did not verify.
     pub(super) forged: bool,
     /// Seals and opens what goes over it, where data is encrypted.
@@ -34,7 +36,15 @@ pub(super) struct Stream {
 impl Stream {
     /// A socket that is not blocking.
     pub(super) fn new(socket: OwnedFd) -> Self {
-        Self { socket, readable: true, writable: true, ended: false, forged: false, seal: None }
+        Self {
+            socket,
+            readable: true,
+            writable: true,
+            ended: false,
+            broken: false,
+            forged: false,
+            seal: None,
+        }
     }
 
     /// From now on all that is sent and received is sealed.
@@ -122,7 +132,7 @@ impl Stream {
                 Judged::Nothing => self.writable = false,
                 Judged::Again => {}
                 // What came before is still to be read: the end is found there.
-                Judged::Broken => (self.writable, self.readable) = (false, true),
+                Judged::Broken => (self.writable, self.broken, self.readable) = (false, true, true),
             }
         }
         0

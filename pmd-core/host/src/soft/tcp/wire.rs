@@ -125,7 +125,8 @@ impl Wire {
     /// The socket, and all that is left to be sent over it.
     pub(super) fn into_rest(mut self, consumed: Consumed) -> (OwnedFd, Vec<u8>) {
         let mut rest = self.outgoing.bytes[self.outgoing.sent..].to_vec();
-        while self.collect(consumed) {
+        // The last request says that this end has failed, behind which the peer looks at nothing.
+        while self.collect_from(consumed, false) || self.collect(consumed) {
             rest.extend_from_slice(&self.outgoing.bytes);
         }
         self.stream.into_rest(rest)
@@ -133,6 +134,11 @@ impl Wire {
 
     /// Collects records to be sent, nothing being left of those before. Whether there are any.
     fn collect(&mut self, consumed: Consumed) -> bool {
+        self.collect_from(consumed, true)
+    }
+
+    /// The same, of responses alone where there are to be no requests.
+    fn collect_from(&mut self, consumed: Consumed, requests: bool) -> bool {
         let Self { outgoing, rings, told, .. } = self;
         outgoing.bytes.clear();
         outgoing.sent = 0;
@@ -143,7 +149,9 @@ impl Wire {
             outgoing.push(WireKind::Consumed, consumed.0, &consumed.1.to_le_bytes());
         }
         outgoing.drain(&mut rings.responses_out, WireKind::Response, WireKind::SkipResponses);
-        outgoing.drain(&mut rings.requests_out, WireKind::Request, WireKind::SkipRequests);
+        if requests {
+            outgoing.drain(&mut rings.requests_out, WireKind::Request, WireKind::SkipRequests);
+        }
         !outgoing.is_empty()
     }
 }

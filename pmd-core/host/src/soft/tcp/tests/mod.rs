@@ -6,6 +6,7 @@ mod hostile;
 mod keys;
 mod pressure;
 mod records;
+mod refusals;
 
 use std::{
     io::{Read, Write},
@@ -42,7 +43,11 @@ const THEIRS: u32 = 7;
 const LINES: u32 = 64;
 
 fn open(security: Security) -> Device {
-    let tcp = Some(TcpConfig { listen: ([127, 0, 0, 1], 0).into(), streams: 1 });
+    open_with(security, 1)
+}
+
+fn open_with(security: Security, streams: u8) -> Device {
+    let tcp = Some(TcpConfig { listen: ([127, 0, 0, 1], 0).into(), streams });
     Device::open(DeviceConfig { ring_bytes: 4096, tcp, security, ..DeviceConfig::default() }).unwrap()
 }
 
@@ -70,8 +75,16 @@ impl Node {
         Self::with(Security::default(), Tuning::default())
     }
 
+    /// With so many streams for large messages of either side.
+    fn with_streams(streams: u8) -> Self {
+        Self::on(open_with(Security::default(), streams), Tuning::default())
+    }
+
     fn with(security: Security, tuning: Tuning) -> Self {
-        let device = open(security);
+        Self::on(open(security), tuning)
+    }
+
+    fn on(device: Device, tuning: Tuning) -> Self {
         let domain = ProtectionDomain::default();
         let mut backend = SoftBackend::over_tcp(&device, domain, tuning).unwrap();
         let queue_pair = backend.create_queue_pair(&QueuePairConfig::default()).unwrap();
@@ -178,23 +191,8 @@ fn hello(device: DeviceId, node: &TcpAddress, stream: u8) -> Hello {
 impl Peer {
     /// A node, and a peer that has connected to it.
     fn dialling() -> (Node, Self) {
-        let mut node = Node::new();
-        let address = node.address();
-        let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
-        node.connect(TcpAddress { socket: nobody, device: LOWEST, queue_pair: THEIRS });
-        let [mut wire, asking, asked] = [0, 1, 2].map(|stream| {
-            let mut dialled = TcpStream::connect(address.socket).unwrap();
-            dialled.write_all(&hello(LOWEST, &address, stream).to_bytes()).unwrap();
-            dialled
-        });
-        let answer = listen_for(&mut node, &mut wire);
-        assert_eq!(
-            (answer.device, answer.queue_pair, answer.serial),
-            (address.device, address.queue_pair, 0x1234)
-        );
-        let ready = WireHead { kind: WireKind::Ready, length: 0, position: 0 };
-        wire.write_all(&ready.to_bytes()).unwrap();
-        (0..100).for_each(|_| assert_eq!(node.poll(), []));
+        let (node, streams) = dial(1);
+        let Ok([wire, asking, asked]) = <[TcpStream; 3]>::try_from(streams) else { panic!("three streams") };
         (node, Self { wire, asked, asking })
     }
 
@@ -224,10 +222,39 @@ impl Peer {
     }
 
     fn record(&mut self, kind: WireKind, position: u32, body: &[u8]) {
-        let head = WireHead { kind, length: body.len() as u16, position };
-        // The node may have hung up already.
-        let _ = self.wire.write_all(&[&head.to_bytes()[..], body].concat());
+        record(&mut self.wire, kind, position, body);
     }
+}
+
+fn record(wire: &mut TcpStream, kind: WireKind, position: u32, body: &[u8]) {
+    let head = WireHead { kind, length: body.len() as u16, position };
+    // The node may have hung up already.
+    let _ = wire.write_all(&[&head.to_bytes()[..], body].concat());
+}
+
+/// A node to which a peer has connected, and the peer's streams: the wire, as many as said over which it asks, and as many over
+/// which the node does.
+fn dial(count: u8) -> (Node, Vec<TcpStream>) {
+    let mut node = Node::new();
+    let address = node.address();
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
+    node.connect(TcpAddress { socket: nobody, device: LOWEST, queue_pair: THEIRS });
+    let dial = |stream| {
+        let mut dialled = TcpStream::connect(address.socket).unwrap();
+        let hello = Hello { streams: count, ..hello(LOWEST, &address, stream) };
+        dialled.write_all(&hello.to_bytes()).unwrap();
+        dialled
+    };
+    let mut streams: Vec<_> = (0..=2 * count).map(dial).collect();
+    let answer = listen_for(&mut node, &mut streams[0]);
+    assert_eq!(
+        (answer.device, answer.queue_pair, answer.serial),
+        (address.device, address.queue_pair, 0x1234)
+    );
+    let ready = WireHead { kind: WireKind::Ready, length: 0, position: 0 };
+    streams[0].write_all(&ready.to_bytes()).unwrap();
+    (0..100).for_each(|_| assert_eq!(node.poll(), []));
+    (node, streams)
 }
 
 fn listen_for(node: &mut Node, stream: &mut TcpStream) -> Hello {
