@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pmd_core::memory::{RemoteAddress, RemoteKey};
+use pmd_core::{
+    memory::{RemoteAddress, RemoteKey},
+    wire::Syndrome,
+};
 use pmd_host::{
     backend::Transport,
     control::DownReason,
@@ -17,7 +20,8 @@ use pmd_host::{
     rail::{BundleConfig, RailState},
     transfer::{
         CancelOutcome, Direction, LocalPiece, Notification, Observer, Outcome, RouteFault, SubmitError,
-        Transfer, TransferEnd, TransferError, TransferObserver, TransferOptions, WaitError, WorkListBuilder,
+        Transfer, TransferEnd, TransferError, TransferObserver, TransferOptions, WaitError, WorkList,
+        WorkListBuilder,
     },
 };
 
@@ -187,13 +191,11 @@ fn a_cancel_proves_quiet_with_a_silent_rail_too() {
     assert!(scene.far.holds(5));
 }
 
-#[test]
-fn a_key_that_the_peer_refuses_fails_its_transfer_alone() {
-    let scene = Scene::new();
+/// All of the arena in work requests of a chunk each, of which one has a key that the peer does not know.
+fn with_bad_key(scene: &Scene, bad: u64) -> Arc<WorkList> {
     let key = scene.near.registered.local_key(Transport::Tcp).unwrap();
     let good = scene.far.registered.remote_key(Transport::Tcp).unwrap();
     let mut work = WorkListBuilder::new(Direction::Write, scene.peer.route().limits());
-    let bad = 9;
     for piece in 0..(LENGTH / CHUNK) as u64 {
         let offset = piece * CHUNK as u64;
         let local =
@@ -203,16 +205,55 @@ fn a_key_that_the_peer_refuses_fails_its_transfer_alone() {
         let address = scene.far.registered.address() + LENGTH as u64 - offset - CHUNK as u64;
         work.push(local, RemoteAddress { address, key: rkey });
     }
-    let work = Arc::new(work.finish());
-    let mut transfer = scene.peer.submit(&work, notifying(b"never"), None).unwrap();
+    Arc::new(work.finish())
+}
+
+/// The transfer ends by the peer's refusal of this entry.
+fn refused(mut transfer: Transfer, bad: u64) {
     let error = transfer.wait(Some(Instant::now() + PATIENCE)).unwrap_err();
-    let WaitError::Failed(TransferError::Failed { entry, .. }) = error else { panic!("{error:?}") };
-    assert_eq!(u64::from(entry), bad);
-    scene.until_up();
+    let WaitError::Failed(TransferError::Failed { entry, syndrome, .. }) = error else { panic!("{error:?}") };
+    assert_eq!((u64::from(entry), syndrome), (bad, Syndrome::RemoteAccess));
+}
+
+/// Times that rails were opened.
+fn lives(scene: &Scene) -> u32 {
+    scene.peer.rail_reports().iter().map(|report| report.lives).sum()
+}
+
+#[test]
+fn a_key_that_the_peer_refuses_fails_its_transfer_alone_and_costs_a_rail_one_life() {
+    let scene = Scene::unhurried();
+    for (before, bad) in (2..).zip([9, 0, 30]) {
+        assert_eq!(lives(&scene), before);
+        let work = with_bad_key(&scene, bad);
+        refused(scene.peer.submit(&work, notifying(b"never"), None).unwrap(), bad);
+        scene.until_up();
+        // A refusal that did not arrive would have had its chunk refused again.
+        assert_eq!(lives(&scene), before + 1);
+    }
     scene.near.fill(6);
     done(scene.peer.submit(&scene.work(Direction::Write), notifying(b"good"), None).unwrap());
     assert!(scene.far.holds(6));
     until("the notification", || scene.far.inbox.messages() == [b"good"]);
+}
+
+#[test]
+fn a_refusal_is_told_although_the_word_that_its_rail_is_gone_comes_first() {
+    let scene = Scene::on_one_rail();
+    // Answers alone: what goes to the near end over the rail.
+    scene.near.relay.hold_back(true);
+    scene.far.relay.hold_back(false);
+    let work = with_bad_key(&scene, 9);
+    let transfer = scene.peer.submit(&work, notifying(b"never"), None).unwrap();
+    until("the refusal", || scene.back().rail_reports()[0].state != RailState::Up);
+    until("the peer's word", || scene.rail(0).state != RailState::Up);
+    // An end that does not wait for the refusal gives its chunks up meanwhile.
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(transfer.poll(), None);
+    scene.relays().into_iter().for_each(|relay| relay.heal());
+    refused(transfer, 9);
+    scene.until_up();
+    assert_eq!(lives(&scene), 2);
 }
 
 /// Which threads told an outcome.
@@ -248,7 +289,7 @@ fn no_outcome_is_told_by_a_thread_that_submits_looks_or_cancels() {
 
 #[test]
 fn a_peer_that_goes_fails_what_is_on_rails() {
-    let Scene { near, far, peer } = Scene::new();
+    let Scene { near, far, peer, .. } = Scene::new();
     near.relay.silence_after(CHUNK as u64 / 2);
     far.relay.silence_after(CHUNK as u64 / 2);
     let work = whole(&near, &far, Direction::Read);
@@ -266,7 +307,7 @@ fn a_peer_that_goes_fails_what_is_on_rails() {
 
 #[test]
 fn what_a_peer_carried_out_before_it_left_is_answered_for_although_its_goodbye_comes_first() {
-    let Scene { near, far, peer } = Scene::new();
+    let Scene { near, far, peer, .. } = Scene::new();
     near.fill(11);
     // Answers alone: what goes to the near end over the second rail.
     near.relay.hold_back(true);

@@ -72,6 +72,11 @@ pub(crate) enum LineEvent {
         end: usize,
         rail: RailId,
     },
+    /// An end whose rail drains sees that the other end is closed.
+    Ended {
+        end: usize,
+        rail: RailId,
+    },
     Control {
         to: usize,
         frame: Frame,
@@ -115,6 +120,7 @@ impl LineEvent {
             Self::Message { to, credits, .. } => 42 + to as u64 + 100 * credits as u64,
             Self::Timer { end, .. } => 44 + end as u64,
             Self::PeerDown { end } => 46 + end as u64,
+            Self::Ended { end, .. } => 48 + end as u64,
         }
     }
 }

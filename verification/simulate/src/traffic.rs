@@ -84,6 +84,7 @@ impl World {
             LineEvent::Probed { end, rail } => self.probed(line, end, rail),
             LineEvent::Closing { end, rail } => self.close_rail(line, end, rail),
             LineEvent::GivesUp { end, rail } => self.give_up(line, end, rail),
+            LineEvent::Ended { end, rail } => self.lose_rail(line, end, rail),
             LineEvent::Control { to, frame } => self.hear(line, to, frame),
             LineEvent::Submit { end } => self.submit(line, end),
             LineEvent::Send { end, count } => {
@@ -155,6 +156,11 @@ impl World {
             Action::Close { rail } => {
                 self.counts.rails_lost += 1;
                 self.later(line, nanos(closing), LineEvent::Closing { end, rail });
+            }
+            // That the other end is closed is seen a trip later.
+            Action::Drain { rail } => {
+                let trip = self.latency(rail_latency);
+                self.later(line, trip, LineEvent::Ended { end, rail });
             }
             Action::Tell { rail } => self.say_to_peer(line, end, Frame::Quiet(rail), 0),
             // Nothing is stopped here: what is in hand lands or comes back.
@@ -351,7 +357,14 @@ impl World {
     fn give_up(&mut self, line: u32, end: usize, rail: RailId) {
         let is_out = self.broken_until(line, rail.number) > self.now();
         let here = &self.lines[line as usize].ends[end];
-        if is_out && here.is_open(rail) && here.outstanding.iter().any(|(on, _)| *on == rail) {
+        if is_out && here.outstanding.iter().any(|(on, _)| *on == rail) {
+            self.lose_rail(line, end, rail);
+        }
+    }
+
+    /// A rail that is open at an end is not any more, and what was outstanding comes back.
+    fn lose_rail(&mut self, line: u32, end: usize, rail: RailId) {
+        if self.lines[line as usize].ends[end].is_open(rail) {
             self.break_off(line, end, rail);
             self.lines[line as usize].ends[end].with(|bundle| bundle.lost(rail));
         }

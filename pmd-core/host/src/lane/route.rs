@@ -204,7 +204,18 @@ impl Route {
     /// still be answered for, at most for `patience`: the acknowledgements that the peer sent before it left may come later
     /// than its goodbye, which took another way.
     pub(crate) fn peer_left(&self, patience: Duration) {
-        let _ = self.0.shared.left.set(Instant::now() + patience);
+        self.let_finish(patience, RouteFault::PeerDown);
+    }
+
+    /// The peer says that its end of the route is closed. As [`Route::fail`] with [`RouteFault::Disconnected`], only that what is
+    /// posted may still be answered for, at most for `patience`: what that end said last, which may be why it was closed, may
+    /// come later than the peer's word, which took another way.
+    pub(crate) fn peer_closed(&self, patience: Duration) {
+        self.let_finish(patience, RouteFault::Disconnected);
+    }
+
+    fn let_finish(&self, patience: Duration, fault: RouteFault) {
+        let _ = self.0.shared.left.set((Instant::now() + patience, fault));
         self.0.lane.shared().attention.raise();
     }
 
@@ -293,8 +304,9 @@ pub(crate) struct RouteShared {
     pub(crate) fault: OnceLock<RouteFault>,
     /// Set by a handle to take the route down.
     pub(crate) requested_fault: OnceLock<RouteFault>,
-    /// Set by a handle once the peer has said goodbye: until when what is outstanding may be answered for.
-    pub(crate) left: OnceLock<Instant>,
+    /// Set once the peer has said goodbye, or that its end is closed, or that was found: until when what is outstanding may be
+    /// answered for, and what then takes the route down.
+    pub(crate) left: OnceLock<(Instant, RouteFault)>,
     /// No handle and no transfer is left.
     pub(crate) abandoned: AtomicBool,
     /// Messages that the peer has receives for and nobody has claimed.
@@ -336,14 +348,27 @@ impl RouteShared {
 
     /// What to call a `fault` that the lane finds: whatever it is, it comes of the peer's leaving once that has left.
     pub(crate) fn cause(&self, fault: RouteFault) -> RouteFault {
-        self.left.get().map_or(fault, |_| RouteFault::PeerDown)
+        self.leaving().filter(|leaving| *leaving == RouteFault::PeerDown).unwrap_or(fault)
+    }
+
+    /// What takes the route down once what is outstanding has been answered for.
+    pub(crate) fn leaving(&self) -> Option<RouteFault> {
+        self.left.get().map(|(_, fault)| *fault)
+    }
+
+    /// Until when it may be.
+    pub(crate) fn left_until(&self) -> Option<Instant> {
+        self.left.get().map(|(until, _)| *until)
     }
 
     fn fault(&self, lane: &Lane) -> Option<RouteFault> {
         let of_lane = || lane.shared().fault().map(|fault: LaneFault| RouteFault::LaneEnded(fault));
         // Asked for counts as happened: the lane takes nothing more once it sees the request.
-        let asked_for =
-            || self.left.get().map(|_| RouteFault::PeerDown).or_else(|| self.requested_fault.get().copied());
+        let leaving = self.leaving();
+        let asked_for = || {
+            let is_asked = |fault: &RouteFault| *fault == RouteFault::PeerDown;
+            leaving.filter(is_asked).or_else(|| self.requested_fault.get().copied()).or(leaving)
+        };
         match self.fault.get().copied() {
             // A broken connection has no cause of its own; who failed the route may know it.
             Some(RouteFault::Disconnected) => asked_for().or(Some(RouteFault::Disconnected)),

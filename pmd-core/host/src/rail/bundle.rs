@@ -279,10 +279,10 @@ impl<F: Clone> Bundle<F> {
 
     /// A rail is lost, or was never got.
     pub fn lost(&mut self, rail: RailId) {
-        if !self.rails.get_mut(rail).is_some_and(|known| known.becomes(RailState::Quieting)) {
-            return;
+        let waits = self.down.is_none();
+        if self.rails.get_mut(rail).is_some_and(|known| known.lose(waits)) {
+            self.actions.push_back(Action::Close { rail });
         }
-        self.actions.push_back(Action::Close { rail });
     }
 
     /// This end of a lost rail is closed: nothing of it but what has not been told yet can touch this process's memory.
@@ -294,7 +294,7 @@ impl<F: Clone> Bundle<F> {
     }
 
     /// The peer says that its end of a rail is quiet: this end has lost the rail too, if it did not know, and nothing is owed
-    /// for it any more.
+    /// for it any more. What is in hand comes back by itself.
     pub fn heard(&mut self, rail: RailId, now: Duration) {
         let Some(known) = self.rails.numbered_mut(rail.number) else { return };
         if self.role == Role::Awaits && rail.life > known.life && known.state == RailState::Down {
@@ -307,7 +307,12 @@ impl<F: Clone> Bundle<F> {
             return;
         }
         known.heard = true;
-        self.lost(rail);
+        if known.drain() {
+            // What the peer's end said last, a refusal above all, may come later than this word.
+            self.actions.push_back(Action::Drain { rail });
+        } else if known.state != RailState::Quieting {
+            self.lost(rail);
+        }
         self.transfers.values_mut().for_each(|progress| progress.settle(rail));
         let transfers: Vec<_> = self.transfers.keys().copied().collect();
         transfers.into_iter().for_each(|id| self.advance(id));
@@ -329,6 +334,9 @@ impl<F: Clone> Bundle<F> {
 
     /// Whether a lost rail has become quiet, here or at both ends.
     fn look_at_quiet(&mut self, rail: RailId, now: Duration) {
+        if self.rails.get_mut(rail).is_some_and(|known| known.is_drained()) {
+            self.lost(rail);
+        }
         self.let_go(rail);
         let Some(known) = self.rails.get_mut(rail) else { return };
         if known.is_to_be_told() {

@@ -31,7 +31,9 @@
 //! life than the present one is ignored. An end that loses a rail closes its queue pairs, waits until every chunk has come
 //! back and nothing of the life can touch its memory, and tells the peer so over the control connection, whose frames keep
 //! their order. The rail is down once both have said it, and is opened again after a pause that grows with each failure. No
-//! end has to be told of a loss in another way: an end whose peer says that it is quiet has lost the rail.
+//! end has to be told of a loss in another way: an end whose peer says that it is quiet has lost the rail. What it has in hand
+//! then comes back by itself within a bounded time: the peer's end said why it went down, a refusal for one, over the rail, and
+//! that may arrive later than the word.
 //!
 //! A rail that was opened again carries nothing before a probe has come back: a cable that is out connects to nobody. Which
 //! NICs a life is opened on is for the end that opens to choose: see [`Pairing`].
@@ -256,6 +258,13 @@ pub enum Action<F> {
     /// Close this end of a rail: chunks come back ([`Bundle::landed`], [`Bundle::returned`]), notifications too, and once
     /// nothing of the life can touch this process's memory, [`Bundle::closed`]. What had arrived by then has been taken in.
     Close {
+        /// Which.
+        rail: RailId,
+    },
+    /// Post nothing more on a rail whose other end is quiet, and wait for what is in hand: it comes back ([`Bundle::landed`],
+    /// [`Bundle::returned`]) with what that end said last. The driver sees to it that this takes a bounded time. With the last
+    /// of it the rail is closed.
+    Drain {
         /// Which.
         rail: RailId,
     },

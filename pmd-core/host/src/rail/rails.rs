@@ -15,6 +15,8 @@ pub(super) struct Rail {
     pub(super) load: Load,
     /// While it is quieting: this end can touch nothing any more, except through what is still in hand.
     closed: bool,
+    /// While it is quieting: it is closed with the last that is in hand, and not before.
+    draining: bool,
     /// This end has said that it is quiet.
     told: bool,
     /// The peer has said that its end is quiet.
@@ -145,6 +147,26 @@ impl Rail {
             self.state = next;
         }
         allowed
+    }
+
+    /// Takes nothing more, and leaves what is in hand to come back by itself, if there is something. Whether this begins now.
+    pub(super) fn drain(&mut self) -> bool {
+        let begins = self.load.chunks() > 0 && self.becomes(RailState::Quieting);
+        self.draining |= begins;
+        begins
+    }
+
+    /// Is lost. Whether it is to be closed, which it is once: one that drains with the last that it has in hand, unless that is
+    /// not waited for.
+    pub(super) fn lose(&mut self, waits: bool) -> bool {
+        let is_drained = self.draining && (!waits || self.load.chunks() == 0);
+        self.draining &= !is_drained;
+        is_drained || self.becomes(RailState::Quieting)
+    }
+
+    /// Whether all that it waited for has come back.
+    pub(super) const fn is_drained(&self) -> bool {
+        self.draining && self.load.chunks() == 0
     }
 
     pub(super) fn is_due(&self, now: Duration) -> bool {

@@ -19,7 +19,7 @@ use pmd_host::{
         Endpoint, EndpointConfig, Peer, PeerService, RailPort, RailReport, RailsConfig, Registered,
         TransportChoice,
     },
-    lane::Message,
+    lane::{LaneConfig, Message},
     rail::{BundleConfig, RailState},
     security::Security,
     soft::{Arena, ArenaOptions, DeviceConfig, TcpConfig},
@@ -246,15 +246,18 @@ pub(crate) struct End {
 }
 
 impl End {
-    fn open(number: u8, rails: usize, bundle: BundleConfig) -> Self {
+    /// One that opens so many rails.
+    fn open(number: u8, rails: usize, layout: Layout, bundle: BundleConfig) -> Self {
         let (direct, relayed) = (Ipv4Addr::new(127, 0, 1, number), Ipv4Addr::new(127, 0, 2, number));
         Self::behind((direct, relayed), |relay| {
             let mut tcp = TcpConfig::default();
             tcp.listen = SocketAddr::new(direct.into(), relay.port());
             let addresses: Vec<IpAddr> = vec![direct.into(), relayed.into()];
+            let addresses = addresses[2 - layout.rails..].to_vec();
             let rails = RailsConfig { count: rails, addresses, bundle, ..RailsConfig::default() };
             let soft = DeviceConfig { tcp: Some(tcp), ..DeviceConfig::default() };
-            EndpointConfig { soft, ..config(number, rails) }
+            let lane = LaneConfig { grace: layout.grace, ..LaneConfig::default() };
+            EndpointConfig { soft, lane, ..config(number, rails) }
         })
     }
 
@@ -374,12 +377,31 @@ pub(crate) struct Scene {
     pub(crate) near: End,
     pub(crate) far: End,
     pub(crate) peer: Peer,
+    rails: usize,
+}
+
+/// The rails of a scene, the last of them behind the relay.
+#[derive(Clone, Copy)]
+struct Layout {
+    rails: usize,
+    grace: Duration,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self { rails: 2, grace: LaneConfig::default().grace }
+    }
+}
+
+/// Loses no rail for being slow.
+fn patient() -> BundleConfig {
+    BundleConfig { stall: PATIENCE, probe: PATIENCE, ..BundleConfig::default() }
 }
 
 impl Scene {
     /// No rail is lost for being slow: the machine may be.
     pub(crate) fn new() -> Self {
-        Self::with(BundleConfig { stall: PATIENCE, probe: PATIENCE, ..BundleConfig::default() })
+        Self::with(patient())
     }
 
     /// A rail is lost that shows no progress for this long.
@@ -388,10 +410,25 @@ impl Scene {
     }
 
     pub(crate) fn with(bundle: BundleConfig) -> Self {
+        Self::on(Layout::default(), bundle)
+    }
+
+    /// As [`Scene::new`], and no rail is lost because what is stopped is slow to end.
+    pub(crate) fn unhurried() -> Self {
+        Self::on(Layout { grace: PATIENCE, ..Layout::default() }, patient())
+    }
+
+    /// The same with the second rail alone.
+    pub(crate) fn on_one_rail() -> Self {
+        Self::on(Layout { rails: 1, grace: PATIENCE }, patient())
+    }
+
+    fn on(layout: Layout, bundle: BundleConfig) -> Self {
+        let rails = layout.rails;
         let bundle = BundleConfig { reopen: Duration::from_millis(50), ..bundle };
-        let (near, far) = (End::open(1, 2, bundle), End::open(2, 0, bundle));
+        let (near, far) = (End::open(1, rails, layout, bundle), End::open(2, 0, layout, bundle));
         let peer = near.endpoint.connect(far.endpoint.local_address().unwrap()).unwrap();
-        let scene = Self { near, far, peer };
+        let scene = Self { near, far, peer, rails };
         scene.until_up();
         scene
     }
@@ -401,13 +438,13 @@ impl Scene {
         self.far.endpoint.peers()[0].clone()
     }
 
-    /// Waits until both rails are up at both ends.
+    /// Waits until all rails are up at both ends.
     pub(crate) fn until_up(&self) {
         let up = |peer: &Peer| {
             let reports = peer.rail_reports();
-            reports.len() == 2 && reports.iter().all(|report| report.state == RailState::Up)
+            reports.len() == self.rails && reports.iter().all(|report| report.state == RailState::Up)
         };
-        until("both rails", || up(&self.peer) && up(&self.back()));
+        until("all rails", || up(&self.peer) && up(&self.back()));
     }
 
     pub(crate) fn relays(&self) -> [&Relay; 2] {

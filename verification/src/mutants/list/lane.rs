@@ -90,6 +90,31 @@ pub(super) const MUTANTS: &[Mutant] = &[
         Test("pmd-host", "lane::tests::fault::a_failure_in_the_middle_names_the_entry"),
     ),
     mutant(
+        "a refusal is not told when the route was given up before",
+        &[edit(COMPLETE, "is_told_beside(found, fault)", "false")],
+        Test(
+            "pmd-host",
+            "lane::tests::fault::a_refusal_is_told_although_the_route_was_given_up_before_it_was_looked_at",
+        ),
+    ),
+    mutant(
+        "that a route goes down is told rather than what was wrong with a request",
+        &[edit(
+            COMPLETE,
+            "active.failure.filter(|before| !before.is_route_down() || error.is_route_down())",
+            "active.failure",
+        )],
+        Test("pmd-host", "lane::tests::fault::what_is_posted_when_the_peers_end_closes_may_still_be_refused"),
+    ),
+    mutant(
+        "a queue pair that ends takes the others of its route along",
+        &[edit(STOP, "!fault.is_disconnect() || route.queues.len() == 1", "true")],
+        Test(
+            "pmd-host",
+            "lane::tests::fault::a_refusal_on_one_queue_pair_is_told_although_another_is_found_closed_before",
+        ),
+    ),
+    mutant(
         "a route fails and its queue pairs go on",
         &[edit(STOP, "self.fail_queue(queue)?;", "let _ = queue;")],
         Hangs("pmd-host", "lane::tests::stop::peer_down_fails_everything_on_its_route_only"),

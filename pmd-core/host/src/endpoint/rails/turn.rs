@@ -380,6 +380,11 @@ impl Rails {
                     self.log_lost(rail);
                     drop(self.keeper.send(Job::Close(rail)));
                 }
+                Action::Drain { rail } => {
+                    if let Some(route) = self.route(rail) {
+                        route.peer_closed(LAST_WORDS);
+                    }
+                }
                 Action::Tell { rail } => {
                     let word = Word { number: rail.number, life: rail.life };
                     // A connection that cannot take it is down.

@@ -80,6 +80,8 @@ pub(super) struct Script {
     pub(super) refused_stops: u32,
     /// The request to this address fails.
     pub(super) poison: Option<(u64, Syndrome)>,
+    /// It has failed already when its queue pair is failed, and nobody has been told.
+    pub(super) poisoned_late: bool,
     /// The request to this address is refused.
     pub(super) refuse: Option<(u64, PostError)>,
     pub(super) broken_completion_queue: bool,
@@ -103,6 +105,11 @@ pub(super) struct Device {
 }
 
 impl Device {
+    /// Takes the first queue pair down.
+    pub(super) fn fail_first(&mut self) {
+        self.queues.iter_mut().flatten().take(1).for_each(|queue| queue.state = QueuePairState::Error);
+    }
+
     /// Takes every queue pair down, as a device does that found something wrong.
     pub(super) fn fail_all(&mut self) {
         self.queues.iter_mut().flatten().for_each(|queue| queue.state = QueuePairState::Error);
@@ -286,6 +293,15 @@ fn flush(device: &mut Device) {
             continue;
         }
         queue.rung = 0;
+        let late = device.script.poison.filter(|_| device.script.poisoned_late);
+        let found =
+            late.and_then(|(address, _)| queue.posted.iter().position(|work| work.post.remote == address));
+        if let Some(((_, syndrome), found)) = late.zip(found) {
+            let before = queue.posted.drain(..found).filter(|work| work.post.signalled);
+            device.completions.extend(before.map(|work| completion(work.id, Ok(work.post.kind))));
+            let poisoned = queue.posted.pop_front().map(|work| failed(work.id, syndrome, false));
+            device.completions.extend(poisoned);
+        }
         let sends = queue.posted.drain(..).map(|work| failed(work.id, Syndrome::Flushed, false));
         device.completions.extend(sends);
         let receives = queue.receives.drain(..).map(|receive| failed(receive.id, Syndrome::Flushed, true));

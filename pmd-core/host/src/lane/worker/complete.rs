@@ -1,10 +1,7 @@
 //! Completions of sends. One answers for every earlier request of its queue pair, and a transfer is done when all of
 //! its requests, on whichever queue pairs, have been answered for.
 
-use pmd_core::{
-    provider::{Completion, CompletionError},
-    wire::Syndrome,
-};
+use pmd_core::provider::{Completion, CompletionError};
 
 use super::{
     Worker,
@@ -79,7 +76,11 @@ impl<B: Backend> Worker<B> {
         let Some(active) = self.transfers.find_mut(transfer) else { return };
         active.outstanding -= count;
         match failure {
-            Some(error) => active.failure = active.failure.or(Some(error)),
+            // What was wrong with a request is told rather than that its route goes down with it.
+            Some(error) => {
+                let before = active.failure.filter(|before| !before.is_route_down() || error.is_route_down());
+                active.failure = before.or(Some(error));
+            }
             None if notified => active.notify = Notify::Done,
             None => {}
         }
@@ -104,32 +105,25 @@ impl<B: Backend> Worker<B> {
         let Some(queue) = self.queues.find(id.queue) else { return Ok(()) };
         let index = queue.route;
         self.both(index).failed_completion(error.syndrome);
-        if let Some(fault) = self.routes.find(index).and_then(|route| route.fault) {
-            self.settle(id.queue, id.sequence, Some(fault.transfer_error()));
-            return Ok(());
-        }
-        let fault = self.routes.find(index).map_or(found, |route| route.shared.cause(found));
+        let Some(route) = self.routes.find(index) else { return Ok(()) };
+        let before = route.fault;
+        let fault = before.unwrap_or_else(|| route.shared.cause(found));
         // Before any outcome is given: whoever learns of the failure finds the route down.
-        if let Some(route) = self.routes.find(index) {
-            let _ = route.shared.fault.set(fault);
-        }
-        if matches!(fault, RouteFault::Keys(_)) {
-            // Nothing was carried out, and no entry is to blame.
-            self.settle(id.queue, id.sequence, Some(fault.transfer_error()));
-        } else if error.syndrome == Syndrome::Flushed {
-            // The device took the queue pair down by itself. Whether unsignalled requests before this one were
-            // carried out is not known.
-            self.settle(id.queue, id.sequence, Some(fault.transfer_error()));
-        } else {
+        let _ = route.shared.fault.set(fault);
+        // Of keys that differ nothing was carried out, and no entry is to blame. A device that took the queue pair down by itself
+        // says nothing of unsignalled requests before this one.
+        let is_own = !matches!(found, RouteFault::Keys(_) | RouteFault::Disconnected);
+        let is_told = is_own && (before.is_none() && fault == found || is_told_beside(found, fault));
+        if is_own && (before.is_none() || is_told) {
             // A reliable connection carries requests out in order: those before the failed one are done.
             self.settle(id.queue, id.sequence.wrapping_sub(1), None);
-            if fault == found {
-                self.blame(id, error, device);
-            } else {
-                self.settle(id.queue, id.sequence, Some(fault.transfer_error()));
-            }
         }
-        self.fail_route(index, fault)
+        if is_told {
+            self.blame(id, error, device);
+        } else {
+            self.settle(id.queue, id.sequence, Some(fault.transfer_error()));
+        }
+        if before.is_some() { Ok(()) } else { self.lose_route(index, fault) }
     }
 
     /// Tells the owner of a failed request what happened to it.
@@ -173,7 +167,7 @@ impl<B: Backend> Worker<B> {
         let Some(active) = self.transfers.remove(transfer) else { return };
         if let Some(route) = self.routes.find_mut(active.route) {
             route.transfers -= 1;
-            if route.transfers == 0 && route.shared.left.get().is_some() {
+            if route.transfers == 0 && route.shared.leaving().is_some() {
                 self.shared.attention.raise();
             }
         }
@@ -192,4 +186,10 @@ impl<B: Backend> Worker<B> {
         };
         active.complete(outcome);
     }
+}
+
+/// Whether what a device `found` is told of its request although it is `fault` that takes the route down. A peer's refusal is,
+/// also when the route was given up before it came; but what comes of a peer that leaves or is down is no news.
+const fn is_told_beside(found: RouteFault, fault: RouteFault) -> bool {
+    !found.is_disconnect() && !matches!(fault, RouteFault::PeerDown | RouteFault::PeerSilent { .. })
 }

@@ -20,9 +20,12 @@ impl<B: Backend> Worker<B> {
             return Ok(());
         }
         if let Err(error) = completion.result {
+            if route.shared.leaving().is_some() && route.queues.len() > 1 {
+                return Ok(());
+            }
             route.both(&self.shared.record).failed_completion(error.syndrome);
             let fault = RouteFault::of(error, None);
-            return self.fail_route(index, fault);
+            return self.lose_route(index, fault);
         }
         let result = self.take_message(index, id, completion);
         self.both(index).add(Counter::MessagesReceived, 1);

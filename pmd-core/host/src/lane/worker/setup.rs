@@ -248,8 +248,7 @@ impl RouteState {
     /// Why the route takes no more work, if it does not.
     fn refusal(&self) -> Option<RouteFault> {
         let closing = self.closed || self.closing.is_some();
-        let left = || self.shared.left.get().map(|_| RouteFault::PeerDown);
-        self.fault.or_else(left).or_else(|| closing.then_some(RouteFault::Closed))
+        self.fault.or_else(|| self.shared.leaving()).or_else(|| closing.then_some(RouteFault::Closed))
     }
 }
 

@@ -18,6 +18,7 @@ use super::{Closing, Worker, active::Notify};
 use crate::{
     backend::Backend,
     lane::{RouteError, command::Reply},
+    outage::LAST_WORDS,
     transfer::{LaneFault, RouteFault, TransferError},
 };
 
@@ -60,7 +61,7 @@ impl<B: Backend> Worker<B> {
     #[cold]
     fn take_in_last_words(&mut self) -> Result<(), LaneFault> {
         for _ in 0..LAST_POLLS {
-            if !self.poll()? {
+            if !self.poll()? && !self.backend.is_unfinished() {
                 break;
             }
         }
@@ -76,15 +77,14 @@ impl<B: Backend> Worker<B> {
             (route.shared.requested_fault.get().copied(), route.shared.left.get().copied());
         match (requested, left) {
             (Some(fault), _) => self.fail_route(index, fault),
-            (None, Some(until)) => self.let_finish(index, until),
+            (None, Some(left)) => self.let_finish(index, left),
             (None, None) => Ok(()),
         }
     }
 
-    /// Posts no more transfers of a route whose peer has left, and waits for the completions of what is posted in full. The
-    /// last of them raises attention again.
-    fn let_finish(&mut self, index: u32, until: Instant) -> Result<(), LaneFault> {
-        let fault = RouteFault::PeerDown;
+    /// Posts no more transfers of a route whose peer has left or closed its end, and waits for the completions of what is posted.
+    /// The last of them raises attention again.
+    fn let_finish(&mut self, index: u32, (until, fault): (Instant, RouteFault)) -> Result<(), LaneFault> {
         let Some(route) = self.routes.find_mut(index) else { return Ok(()) };
         let _ = route.shared.fault.set(fault);
         route.running.clear();
@@ -95,6 +95,19 @@ impl<B: Backend> Worker<B> {
             _ => self.fail_route(index, fault)?,
         }
         Ok(())
+    }
+
+    /// Takes a route down of which the device has found that a queue pair has ended. Where that says no more than that the peer's
+    /// end is gone, the other queue pairs may be told why: a peer that refuses a request on one of them closes all, and their
+    /// ends arrive in any order.
+    #[cold]
+    pub(super) fn lose_route(&mut self, index: u32, fault: RouteFault) -> Result<(), LaneFault> {
+        let Some(route) = self.routes.find(index) else { return Ok(()) };
+        if !fault.is_disconnect() || route.queues.len() == 1 {
+            return self.fail_route(index, fault);
+        }
+        let left = *route.shared.left.get_or_init(|| (Instant::now() + LAST_WORDS, fault));
+        self.let_finish(index, left)
     }
 
     /// Posts no more of a transfer, and gives it its outcome once nothing of it is outstanding.
@@ -215,10 +228,10 @@ impl<B: Backend> Worker<B> {
                 self.fail_route(active.route, RouteFault::Unresponsive)?;
             }
         }
-        let gone =
-            |route: &super::RouteState| route.fault.is_none() && passed(route.shared.left.get().copied());
+        let gone = |route: &super::RouteState| route.fault.is_none() && passed(route.shared.left_until());
         for index in self.routes.indexes(gone) {
-            self.fail_route(index, RouteFault::PeerDown)?;
+            let fault = self.routes.find(index).and_then(|route| route.shared.leaving());
+            self.fail_route(index, fault.unwrap_or(RouteFault::PeerDown))?;
         }
         for queue in self.queues.indexes(|queue| passed(queue.drain_by)) {
             if self.queues.find(queue).is_some_and(|queue| !queue.window.is_empty()) {
@@ -238,7 +251,7 @@ impl<B: Backend> Worker<B> {
         let of_transfers = self.transfers.iter().flat_map(|(_, active)| [active.deadline, active.grace_by]);
         let of_queues = self.queues.iter().map(|(_, queue)| queue.drain_by);
         let of_routes = self.routes.iter().flat_map(|(_, route)| {
-            [route.closing.as_ref().map(|closing| closing.by), route.shared.left.get().copied()]
+            [route.closing.as_ref().map(|closing| closing.by), route.shared.left_until()]
         });
         of_transfers.chain(of_queues).chain(of_routes).flatten().filter(|&at| at > now).min()
     }

@@ -113,18 +113,74 @@ fn open_again(bundle: &mut Bundle<Why>) -> RailId {
 
 #[test]
 fn a_peers_word_takes_a_rail_down_here_too() {
-    let (mut bundle, transfer) = two_chunks(Direction::Write);
+    let mut bundle = up(1, BundleConfig::default());
     bundle.heard(rail(0, 1), NOW);
     assert_eq!(all(&mut bundle, NOW), [Action::Close { rail: rail(0, 1) }]);
-    // What comes back later owes nothing: the peer's end is quiet already.
+    bundle.closed(rail(0, 1), NOW);
+    assert_eq!(all(&mut bundle, NOW), [Action::Tell { rail: rail(0, 1) }]);
+    assert_eq!(bundle.state(0), Some(RailState::Down));
+}
+
+#[test]
+fn a_rail_whose_other_end_is_quiet_closes_with_the_last_that_it_has_in_hand() {
+    let (mut bundle, transfer) = two_chunks(Direction::Write);
+    bundle.heard(rail(0, 1), NOW);
+    bundle.heard(rail(0, 1), NOW);
+    assert_eq!(all(&mut bundle, NOW), [Action::Drain { rail: rail(0, 1) }]);
+    assert_eq!(bundle.state(0), Some(RailState::Quieting));
+    // What comes back owes nothing: the peer's end is quiet already.
     bundle.returned(rail(0, 1), chunk(transfer, 0), Fate::Lost("cut"), NOW);
+    let again = Action::Post { rail: rail(1, 1), chunk: chunk(transfer, 0) };
+    assert_eq!(all(&mut bundle, NOW), [Action::Close { rail: rail(0, 1) }, again]);
+    bundle.lost(rail(0, 1));
     bundle.closed(rail(0, 1), NOW);
     assert_eq!(bundle.state(0), Some(RailState::Down));
     bundle.landed(rail(1, 1), chunk(transfer, 1), NOW);
-    let again = Action::Post { rail: rail(1, 1), chunk: chunk(transfer, 0) };
-    assert_eq!(all(&mut bundle, NOW), [Action::Tell { rail: rail(0, 1) }, again]);
+    assert_eq!(all(&mut bundle, NOW), [Action::Tell { rail: rail(0, 1) }]);
     bundle.landed(rail(1, 1), chunk(transfer, 0), NOW);
     assert!(matches!(all(&mut bundle, NOW)[..], [Action::Notify { .. }]));
+}
+
+#[test]
+fn what_the_peer_answered_before_its_end_went_quiet_counts() {
+    let (mut bundle, transfer) = two_chunks(Direction::Write);
+    bundle.heard(rail(0, 1), NOW);
+    bundle.heard(rail(1, 1), NOW);
+    assert_eq!(all(&mut bundle, NOW), [0, 1].map(|number| Action::Drain { rail: rail(number, 1) }));
+    bundle.landed(rail(0, 1), chunk(transfer, 0), NOW);
+    assert_eq!(all(&mut bundle, NOW), [Action::Close { rail: rail(0, 1) }]);
+    bundle.returned(rail(1, 1), chunk(transfer, 1), Fate::Failed("key"), NOW);
+    let finish = Action::Finish { transfer, outcome: Err("key"), landed: 1 };
+    assert_eq!(all(&mut bundle, NOW), [finish, Action::Close { rail: rail(1, 1) }]);
+}
+
+#[test]
+fn a_rail_that_drains_is_closed_with_the_last_and_not_with_the_first_that_comes_back() {
+    let mut bundle = up(1, BundleConfig::default());
+    let transfer = bundle.submit(&writing(&[100, 100]));
+    assert_eq!(posts(&mut bundle, NOW), [(0, 0), (0, 1)]);
+    bundle.heard(rail(0, 1), NOW);
+    assert_eq!(all(&mut bundle, NOW), [Action::Drain { rail: rail(0, 1) }]);
+    bundle.returned(rail(0, 1), chunk(transfer, 1), Fate::Lost("not posted"), NOW);
+    bundle.lost(rail(0, 1));
+    assert_eq!(all(&mut bundle, NOW), [], "the peer may have refused the other one");
+    bundle.returned(rail(0, 1), chunk(transfer, 0), Fate::Failed("key"), NOW);
+    bundle.lost(rail(0, 1));
+    let finish = Action::Finish { transfer, outcome: Err("key"), landed: 0 };
+    assert_eq!(all(&mut bundle, NOW), [finish, Action::Close { rail: rail(0, 1) }]);
+    bundle.closed(rail(0, 1), NOW);
+    assert_eq!(bundle.state(0), Some(RailState::Down));
+}
+
+#[test]
+fn a_rail_that_drains_is_closed_at_once_when_the_peer_goes() {
+    let (mut bundle, _) = two_chunks(Direction::Write);
+    bundle.heard(rail(0, 1), NOW);
+    assert_eq!(all(&mut bundle, NOW), [Action::Drain { rail: rail(0, 1) }]);
+    bundle.peer_down("gone");
+    let closed = |number| Action::Close { rail: rail(number, 1) };
+    let actions = all(&mut bundle, NOW);
+    assert!([0, 1].iter().all(|number| actions.contains(&closed(*number))), "{actions:?}");
 }
 
 #[test]

@@ -266,6 +266,8 @@ impl World {
                 self.counts.lost += 1;
                 self.within(300, Event::Closing { end, rail });
             }
+            // Nothing is told here of what the other end said last: it comes back when this end sees the end of the rail.
+            Action::Drain { rail } => self.within(500, Event::Seen { end, rail }),
             Action::Tell { rail } => {
                 assert!(!self.is_open(end, rail), "an end that is open is not quiet");
                 self.send(end, Frame::Quiet(rail));
