@@ -16,7 +16,7 @@ use crate::sanitise;
 use crate::simulate;
 use crate::softroce;
 use crate::style;
-use crate::suite::{Journal, Step, Suite, Work, Workspace};
+use crate::suite::{Journal, Lane, Step, Suite, Work, Workspace};
 use crate::weaken;
 
 /// rdma-core's libraries, which the driver loads at run time.
@@ -180,7 +180,15 @@ fn beside(workspace: &Workspace) -> impl Iterator<Item = Suite> {
             )
         },
     ];
-    suites.into_iter().map(Suite::beside)
+    let soak = own(
+        "soak",
+        "32 processes on eight hosts move caches and tensors for two minutes while hosts are cut off and packets lost",
+        1200,
+        hosts::soak,
+    );
+    // After `hosts`, which has built what it runs.
+    let soak = Suite { packages: hosts::PACKAGES, ..soak }.lane(Lane::Background).after(&["hosts"]);
+    suites.into_iter().map(|suite| suite.lane(Lane::Beside)).chain([soak])
 }
 
 /// Those that need a NIC: a simulated one, or soft-RoCE's.
@@ -212,7 +220,7 @@ fn on_devices(workspace: &Workspace) -> Vec<Suite> {
                 softroce::check,
             )
         }
-        .beside()
+        .lane(Lane::Beside)
         .after(&["capi"]),
     ]
 }
@@ -230,7 +238,7 @@ fn own(
         packages: &[],
         limit: Duration::from_secs(seconds),
         work: Work::Own(check),
-        beside: false,
+        lane: Lane::Shared,
         after: &[],
     }
 }
@@ -249,7 +257,7 @@ fn commands(
         packages,
         limit: Duration::from_secs(seconds),
         work: Work::Commands(steps),
-        beside: false,
+        lane: Lane::Shared,
         after: &[],
     }
 }
@@ -468,7 +476,7 @@ mod tests {
     fn programs_in_c_are_not_removed_while_the_guest_takes_them() {
         let suites = suites(&Workspace { root: "/w".into(), target: "/w/target".into(), incremental: true });
         let softroce = suites.iter().find(|suite| suite.name == "softroce").expect("there is one");
-        assert!(!softroce.beside || softroce.after.contains(&"capi"));
+        assert!(softroce.lane == Lane::Shared || softroce.after.contains(&"capi"));
     }
 
     #[test]

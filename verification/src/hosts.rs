@@ -1,6 +1,6 @@
 //! The commands between hosts, as a user runs them, and endpoints that are hosts or users to each other: network
 //! namespaces, veth, and a switch that loses, delays and cuts off.
-//! The work is `verification/hosts`. Run by the `hosts` suite.
+//! The work is `verification/hosts`. Run by the suites `hosts` and `soak`.
 
 use std::time::{Duration, Instant};
 
@@ -14,12 +14,28 @@ pub(crate) const PACKAGES: &[&str] = &["iproute2", "util-linux"];
 /// With this the program says that this machine, or this user, can make no hosts.
 const NOT_HERE: i32 = 3;
 
-/// Builds, and runs every case. Where there can be no hosts the suite is skipped, with the reason.
+/// The case that goes on for as long as it is told to.
+const SOAK: &str = "soak::";
+
+/// How the soak goes as a suite: for two minutes, and so that most of that time goes by between its rounds. Connections that
+/// carry nothing for a while have to live too, and other suites have the cores.
+const SOAK_PACE: [&str; 4] = ["--soak-seconds", "120", "--soak-every", "15"];
+
+/// Builds, and runs every case but the soak. Where there can be no hosts the suite is skipped, with the reason.
 pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Duration) -> Tally {
+    cases(workspace, journal, limit, &["--skip", SOAK])
+}
+
+/// Builds, and soaks.
+pub(crate) fn soak(workspace: &Workspace, journal: &mut Journal<'_>, limit: Duration) -> Tally {
+    cases(workspace, journal, limit, &[&[SOAK], &SOAK_PACE[..]].concat())
+}
+
+fn cases(workspace: &Workspace, journal: &mut Journal<'_>, limit: Duration, arguments: &[&str]) -> Tally {
     let deadline = Instant::now() + limit;
     let programs = ["hosts", "kv", "af"].into_iter().flat_map(|program| ["--bin", program]);
     let build = workspace.cargo().args(["build", "--workspace"]).args(programs);
-    let cases = Task::new(workspace.target.join("debug/hosts"), &workspace.root);
+    let cases = Task::new(workspace.target.join("debug/hosts"), &workspace.root).args(arguments);
     if !run(build, deadline, journal).is_some_and(|ended| ended.succeeded()) {
         journal.fail("the programs do not build");
         return Tally::default();

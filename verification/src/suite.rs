@@ -19,24 +19,34 @@ pub(crate) struct Suite {
     pub(crate) limit: Duration,
     /// What it does.
     pub(crate) work: Work,
-    /// Whether it runs while others do: it builds in a folder of its own, or little in the shared one, and looks at nothing
-    /// but what it has started.
-    pub(crate) beside: bool,
+    /// What it may run beside.
+    pub(crate) lane: Lane,
     /// Suites earlier in the list that have to have ended before it starts, where they run too: both write to the same
     /// folder.
     pub(crate) after: &'static [&'static str],
 }
 
 impl Suite {
-    /// The same suite, run while others do.
-    pub(crate) fn beside(self) -> Self {
-        Self { beside: true, ..self }
+    /// The same suite, run in this lane.
+    pub(crate) fn lane(self, lane: Lane) -> Self {
+        Self { lane, ..self }
     }
 
     /// The same suite, run when those of these names have ended.
     pub(crate) fn after(self, after: &'static [&'static str]) -> Self {
         Self { after, ..self }
     }
+}
+
+/// What a suite may run beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// It builds in the shared target folder: one of these at a time.
+    Shared,
+    /// It builds in a folder of its own, or little in the shared one, and looks at nothing but what it has started.
+    Beside,
+    /// Like that, and it waits far more than it computes: it takes no core from the others.
+    Background,
 }
 
 /// What a suite does.

@@ -8,7 +8,7 @@
 //! hosts agent                            # what some cases run on their hosts: an endpoint that is told by lines what to do
 //! ```
 //! # Place in the flow
-//! The verification suite `hosts` runs it. It finds `kv` and `af` beside itself, as cargo builds them, and needs root.
+//! The verification suites `hosts` and `soak` run it. It finds `kv` and `af` beside itself, as cargo builds them, and needs root.
 //! `network` makes hosts and what is between them, `programs` knows the commands, `agent` is an endpoint that is ordered
 //! about, `cases` has what must hold.
 //!
@@ -29,7 +29,7 @@ use libtest_mimic::Arguments;
 
 use self::{
     network::{Faults, Network, NetworkError},
-    programs::{Context, Programs},
+    programs::{Context, Programs, Soak},
 };
 
 /// This machine cannot show it.
@@ -45,6 +45,9 @@ struct Options {
     /// How long the soak goes on at least.
     #[arg(long, default_value_t = 5)]
     soak_seconds: u64,
+    /// The soak begins a round at most every so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    soak_every: u64,
     /// Decides which packets meet faults.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -67,7 +70,11 @@ fn main() -> ExitCode {
         return ExitCode::from(NOT_HERE);
     }
     let programs = options.programs.map_or_else(Programs::beside_this, |folder| Programs::of(&folder));
-    let context = Context { programs, soak: Duration::from_secs(options.soak_seconds), seed: options.seed };
+    let soak = Soak {
+        lasts: Duration::from_secs(options.soak_seconds),
+        round_every: Duration::from_secs(options.soak_every),
+    };
+    let context = Context { programs, soak, seed: options.seed };
     let trials = cases::all().map(|case| trial::make(case, context.clone())).collect();
     let mut arguments = options.arguments;
     // Each has two hosts' work to do, and some look at the clock.

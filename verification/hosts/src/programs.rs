@@ -25,10 +25,19 @@ const WAYS: usize = 5;
 pub(crate) struct Context {
     /// The commands.
     pub(crate) programs: Programs,
-    /// How long the soak goes on at least.
-    pub(crate) soak: Duration,
+    /// How the soak goes.
+    pub(crate) soak: Soak,
     /// Decides which packets meet faults.
     pub(crate) seed: u64,
+}
+
+/// How the soak goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Soak {
+    /// For how long at least.
+    pub(crate) lasts: Duration,
+    /// From the beginning of a round to that of the next one, at least.
+    pub(crate) round_every: Duration,
 }
 
 /// The commands.

@@ -22,7 +22,7 @@ pub(crate) fn make(case: Case, context: Context) -> Trial {
 
 /// Runs a case. One that hangs keeps its thread, which ends with the process.
 fn run(case: Case, context: Context) -> Result<(), Failed> {
-    let limit = LIMIT + context.soak;
+    let limit = LIMIT + context.soak.lasts;
     let (ended, end) = mpsc::channel();
     let body = move || {
         let result = catch_unwind(AssertUnwindSafe(|| (case.run)(&context)));

@@ -3,12 +3,13 @@
 use super::*;
 use crate::count::Count;
 use crate::process::Task;
+use crate::suite::Lane;
 
 fn suite(scripts: &[&str], limit: Duration) -> Suite {
     let step =
         |script: &&str| Step { task: Task::new("sh", "/").args(["-c", script]), count: Count::TestResults };
     let work = Work::Commands(scripts.iter().map(step).collect());
-    Suite { name: "sample", proves: "a sample", packages: &[], limit, work, beside: false, after: &[] }
+    Suite { name: "sample", proves: "a sample", packages: &[], limit, work, lane: Lane::Shared, after: &[] }
 }
 
 fn report(scripts: &[&str]) -> Report {

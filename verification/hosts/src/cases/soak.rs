@@ -33,9 +33,11 @@ fn soak(context: &Context) {
     let mut servers: Vec<Process> =
         network.hosts().iter().map(|host| context.programs.serve(host, TOKENS)).collect();
     let mut rounds = 0;
-    while rounds == 0 || begun.elapsed() < context.soak {
+    while rounds == 0 || begun.elapsed() < context.soak.lasts {
+        let next = Instant::now() + context.soak.round_every;
         round(context, &network, rounds);
         rounds += 1;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
         assert!(servers.iter_mut().all(Process::is_running), "a server ended");
     }
     let counts = network.switch().counts();
