@@ -19,7 +19,7 @@ const SOAK: &str = "soak::";
 
 /// How the soak goes as a suite: for two minutes, and so that most of that time goes by between its rounds. Connections that
 /// carry nothing for a while have to live too, and other suites have the cores.
-const SOAK_PACE: [&str; 4] = ["--soak-seconds", "120", "--soak-every", "15"];
+const SOAK_PACE: [&str; 4] = ["--soak-seconds", "120", "--soak-every", "24"];
 
 /// Builds, and runs every case but the soak. Where there can be no hosts the suite is skipped, with the reason.
 pub(crate) fn check(workspace: &Workspace, journal: &mut Journal<'_>, limit: Duration) -> Tally {
