@@ -87,7 +87,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
             "self.settle(id.queue, id.sequence.wrapping_sub(1), None);",
             "self.settle(id.queue, id.sequence.wrapping_sub(1), Some(fault.transfer_error()));",
         )],
-        Test("pmd-host", "lane::tests::fault::a_failure_in_the_middle_names_the_entry"),
+        Test(
+            "pmd-host",
+            "lane::tests::fault::a_transfer_without_a_completion_of_its_own_is_done_when_a_later_one_is_refused",
+        ),
     ),
     mutant(
         "a refusal is not told when the route was given up before",

@@ -29,6 +29,19 @@ fn a_failure_in_the_middle_names_the_entry() {
     assert_eq!(route.fault(), Some(cause));
 }
 
+/// Both are posted in one batch, and neither has a request in it that is signalled but the one that is refused.
+#[test]
+fn a_transfer_without_a_completion_of_its_own_is_done_when_a_later_one_is_refused() {
+    let mut rig = Rig::new(LaneConfig::default());
+    let route = rig.route(1);
+    let address = 0x100 + 32 * 5;
+    rig.net.script(0, |script| script.poison = Some((address, ACCESS)));
+    let before = submit(&route, &list_at(0x8000_0000, 4, 16));
+    let transfer = submit(&route, &list(10));
+    assert!(rig.finish(&before).is_ok());
+    assert_eq!(rig.finish(&transfer), refused(5, address));
+}
+
 #[test]
 fn a_failure_on_one_queue_pair_fails_the_transfer_once_all_are_quiet() {
     let mut rig = Rig::new(LaneConfig::default());
