@@ -357,9 +357,8 @@ fn a_peer_that_was_quietened_writes_no_more_over_a_rail_that_held_its_bytes_back
     assert!(back.rail_reports().iter().all(|report| report.lives == 1), "{:?}", back.rail_reports());
 }
 
-/// 10 GiB, with a rail cut in the middle; `--ignored`.
+/// The bytes go to a few megabytes again and again: what counts is that they are many, and all answered for.
 #[test]
-#[ignore = "moves 10 GiB"]
 fn ten_gibibytes_arrive_although_a_rail_is_cut_in_the_middle() {
     let scene = Scene::new();
     scene.near.fill(7);

@@ -204,6 +204,7 @@ impl Route {
     /// still be answered for, at most for `patience`: the acknowledgements that the peer sent before it left may come later
     /// than its goodbye, which took another way.
     pub(crate) fn peer_left(&self, patience: Duration) {
+        let _ = self.0.shared.goodbye.set(());
         self.let_finish(patience, RouteFault::PeerDown);
     }
 
@@ -215,7 +216,7 @@ impl Route {
     }
 
     fn let_finish(&self, patience: Duration, fault: RouteFault) {
-        let _ = self.0.shared.left.set((Instant::now() + patience, fault));
+        self.0.shared.let_finish(Instant::now() + patience, fault);
         self.0.lane.shared().attention.raise();
     }
 
@@ -306,7 +307,9 @@ pub(crate) struct RouteShared {
     pub(crate) requested_fault: OnceLock<RouteFault>,
     /// Set once the peer has said goodbye, or that its end is closed, or that was found: until when what is outstanding may be
     /// answered for, and what then takes the route down.
-    pub(crate) left: OnceLock<(Instant, RouteFault)>,
+    left: OnceLock<(Instant, RouteFault)>,
+    /// Set before that once the peer has said goodbye: it is why its end is closed, also where that was found before.
+    goodbye: OnceLock<()>,
     /// No handle and no transfer is left.
     pub(crate) abandoned: AtomicBool,
     /// Messages that the peer has receives for and nobody has claimed.
@@ -334,6 +337,7 @@ impl RouteShared {
             fault: OnceLock::new(),
             requested_fault: OnceLock::new(),
             left: OnceLock::new(),
+            goodbye: OnceLock::new(),
             abandoned: AtomicBool::new(false),
             credits: Credits::new(),
             refused_for_credit: AtomicU64::new(0),
@@ -351,14 +355,26 @@ impl RouteShared {
         self.leaving().filter(|leaving| *leaving == RouteFault::PeerDown).unwrap_or(fault)
     }
 
+    /// Until when what is outstanding may be answered for, and what then takes the route down.
+    pub(crate) fn left(&self) -> Option<(Instant, RouteFault)> {
+        let (until, fault) = *self.left.get()?;
+        Some((until, self.goodbye.get().map_or(fault, |()| RouteFault::PeerDown)))
+    }
+
     /// What takes the route down once what is outstanding has been answered for.
     pub(crate) fn leaving(&self) -> Option<RouteFault> {
-        self.left.get().map(|(_, fault)| *fault)
+        self.left().map(|(_, fault)| fault)
     }
 
     /// Until when it may be.
     pub(crate) fn left_until(&self) -> Option<Instant> {
-        self.left.get().map(|(until, _)| *until)
+        self.left().map(|(until, _)| until)
+    }
+
+    /// Lets what is outstanding be answered for until then, unless that is so already.
+    pub(crate) fn let_finish(&self, until: Instant, fault: RouteFault) -> (Instant, RouteFault) {
+        let _ = self.left.set((until, fault));
+        self.left().unwrap_or((until, fault))
     }
 
     fn fault(&self, lane: &Lane) -> Option<RouteFault> {

@@ -145,6 +145,26 @@ fn a_refusal_on_one_queue_pair_is_told_although_another_is_found_closed_before()
 }
 
 #[test]
+fn a_goodbye_names_the_end_of_a_route_that_was_found_closed_before() {
+    for queues in [1, 2] {
+        let mut rig = Rig::new(LaneConfig::default());
+        let route = rig.route(queues);
+        rig.net.script(0, |script| script.frozen = true);
+        let transfer = submit(&route, &list(100));
+        rig.turns(5);
+        rig.net.with(0, |device| device.fail_first());
+        rig.turns(5);
+        assert_eq!(route.fault(), Some(RouteFault::Disconnected));
+        route.peer_left(Duration::from_secs(60));
+        assert_eq!(route.fault(), Some(RouteFault::PeerDown));
+        rig.net.script(0, |script| script.frozen = false);
+        rig.turns(5);
+        assert!(transfer.poll().is_some());
+        assert_eq!(route.fault(), Some(RouteFault::PeerDown), "{queues}");
+    }
+}
+
+#[test]
 fn a_queue_pair_that_the_device_takes_down_flushes_with_that_cause() {
     let mut rig = Rig::new(LaneConfig::default());
     let route = rig.route(1);

@@ -422,3 +422,13 @@ fn a_broken_connection_takes_the_cause_that_is_found_later() {
     assert_eq!(pair.routes[0].fault(), Some(RouteFault::PeerDown), "the first cause counts");
     assert_eq!(pair.routes[0].send(b"x", None), Err(SendError::RouteFailed(RouteFault::PeerDown)));
 }
+
+#[test]
+fn receives_that_a_peer_leaves_behind_have_not_failed() {
+    let mut pair = Pair::new(8);
+    pair.turns(3);
+    pair.net.with(0, |device| device.fail_all());
+    pair.turns(3);
+    assert_eq!(pair.routes[0].fault(), Some(RouteFault::Disconnected));
+    assert_eq!(pair.routes[0].lane().counters().failed_completions.total(), 0);
+}

@@ -23,8 +23,11 @@ impl<B: Backend> Worker<B> {
             if route.shared.leaving().is_some() && route.queues.len() > 1 {
                 return Ok(());
             }
-            route.both(&self.shared.record).failed_completion(error.syndrome);
             let fault = RouteFault::of(error, None);
+            // A peer that closes its end has every receive of this one flushed: nothing that was to be received failed.
+            if !fault.is_disconnect() {
+                route.both(&self.shared.record).failed_completion(error.syndrome);
+            }
             return self.lose_route(index, fault);
         }
         let result = self.take_message(index, id, completion);

@@ -73,9 +73,7 @@ impl<B: Backend> Worker<B> {
     #[cold]
     fn take_down(&mut self, index: u32) -> Result<(), LaneFault> {
         let Some(route) = self.routes.find(index) else { return Ok(()) };
-        let (requested, left) =
-            (route.shared.requested_fault.get().copied(), route.shared.left.get().copied());
-        match (requested, left) {
+        match (route.shared.requested_fault.get().copied(), route.shared.left()) {
             (Some(fault), _) => self.fail_route(index, fault),
             (None, Some(left)) => self.let_finish(index, left),
             (None, None) => Ok(()),
@@ -106,7 +104,7 @@ impl<B: Backend> Worker<B> {
         if !fault.is_disconnect() || route.queues.len() == 1 {
             return self.fail_route(index, fault);
         }
-        let left = *route.shared.left.get_or_init(|| (Instant::now() + LAST_WORDS, fault));
+        let left = route.shared.let_finish(Instant::now() + LAST_WORDS, fault);
         self.let_finish(index, left)
     }
 
