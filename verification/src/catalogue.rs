@@ -38,6 +38,9 @@ const ETCD: &[&str] = &["etcd-server"];
 /// What counts instructions.
 const COUNTER: &[&str] = &["valgrind"];
 
+/// What finds functions of the standard library, and compiles what stands in their place.
+const EDGES: &[&str] = &["binutils", "gcc"];
+
 /// libFuzzer's compiler.
 const FUZZER: &[&str] = &["g++"];
 
@@ -154,12 +157,15 @@ fn beside(workspace: &Workspace) -> impl Iterator<Item = Suite> {
             1200,
             accelerators::steps(workspace),
         ),
-        own(
-            "tsan",
-            "rings and soft HCA have no data race that the thread sanitiser sees",
-            1800,
-            sanitise::threads,
-        ),
+        Suite {
+            packages: EDGES,
+            ..own(
+                "tsan",
+                "rings and soft HCA have no data race that the thread sanitiser sees",
+                1800,
+                sanitise::threads,
+            )
+        },
         own(
             "asan",
             "rings and back ends touch no memory but theirs, and leak none",

@@ -12,9 +12,10 @@ use crate::suite::Workspace;
 /// A cargo command in `folder` that compiles for this machine with `flags`, into a target folder of its own.
 ///
 /// The target is named, so that build scripts and macros, which run in the compiler, are left as they are.
-pub(crate) fn cargo(folder: &Path, target: &Path, flags: &str, verb: &str) -> Option<Task> {
+pub(crate) fn cargo(folder: &Path, target: &Path, flags: &[&str], verb: &str) -> Option<Task> {
     let task = Task::new("cargo", folder).args([verb, "--target", &host()?]);
-    let task = task.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", flags);
+    // Separated as cargo has it, since a flag may name a path with spaces.
+    let task = task.env("RUSTC_BOOTSTRAP", "1").env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     Some(task.env("CARGO_TARGET_DIR", target).env("CARGO_INCREMENTAL", "0"))
 }
 

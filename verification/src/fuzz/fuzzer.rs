@@ -12,9 +12,15 @@ use super::verdict::{self, Verdict};
 use super::{PLANTED, Plan};
 
 /// Coverage counters for libFuzzer, comparisons that it can learn from, and the address sanitiser.
-const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address --cfg fuzzing";
+const FLAGS: [&str; 7] = [
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Zsanitizer=address",
+    "--cfg=fuzzing",
+];
 
 /// A single input may take this many seconds before it counts as a hang.
 const SLOWEST_INPUT: u32 = 20;
@@ -39,7 +45,7 @@ impl Fuzzer {
         let package = workspace.root.join("verification/fuzz");
         let target = workspace.target.join("fuzz");
         let Some((build, host)) =
-            instrument::cargo(&package, &target, FLAGS, "build").zip(instrument::host())
+            instrument::cargo(&package, &target, &FLAGS, "build").zip(instrument::host())
         else {
             journal.fail("rustc does not say for which platform it compiles");
             return None;

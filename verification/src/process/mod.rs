@@ -106,7 +106,7 @@ impl Task {
         self
     }
 
-    /// The command line as one would type it, without quoting.
+    /// The command line as one would type it, without quoting; what separates flags for cargo as a space.
     pub(crate) fn line(&self) -> String {
         let environment = self.environment.iter().map(|(name, value)| {
             let mut text = name.clone();
@@ -116,7 +116,7 @@ impl Task {
         });
         let words: Vec<OsString> =
             environment.chain([self.program.clone()]).chain(self.arguments.iter().cloned()).collect();
-        words.join(" ".as_ref()).to_string_lossy().into_owned()
+        words.join(" ".as_ref()).to_string_lossy().replace('\x1f', " ")
     }
 
     /// Runs the command to its end or to its time bound, and tells `watch` about each line and each idle moment.

@@ -6,10 +6,10 @@
 //! # What is not seen
 //! The toolchain's standard library is not instrumented, and its source, to build one that is, does not come with the
 //! toolchain. So the address sanitiser sees the heap and this code's accesses, but not those of std's own code; and the
-//! thread sanitiser misses the edges that lie inside of std: in the slow paths of `Mutex`, `Condvar` and `OnceLock`, in
-//! the last drop of an `Arc`, in channels. What crosses them looks like a race. Where that happens in generic code of
-//! std it is suppressed by name ([`THREAD_SUPPRESSIONS`]); modules of pmd-host that only share through such locks
-//! (control plane, lanes) are safe code and are left out.
+//! thread sanitiser would miss the edges that lie inside of std, so that what crosses them looks like a race. Those of
+//! `Mutex`, `RwLock`, `Condvar`, `OnceLock` and scopes of threads, where they wait, it is told ([`edges`]; pmd-core's
+//! `tests/sanitiser_edges.rs` has each of them wait). The last drop of an `Arc` is ordered by a fence, and channels park
+//! threads: reports that go through their code are suppressed by name ([`THREAD_SUPPRESSIONS`]).
 //!
 //! The thread sanitiser knows memory by its address. Two devices of one process map their link and each other's
 //! segment twice, so what one thread releases at one address another acquires at the other, and no edge is seen:
@@ -29,13 +29,12 @@ use crate::instrument;
 use crate::process::{Ended, Task};
 use crate::suite::{Journal, Workspace};
 
+mod edges;
 #[cfg(test)]
 mod tests;
 
-/// Functions of std whose edges the thread sanitiser does not see, and the accelerator without a device, whose streams
-/// take their work from a queue under a `Mutex` and a `Condvar`. What the mover shares with engines is seen.
-const THREAD_SUPPRESSIONS: &str = "race:<alloc::sync::Arc<\nrace:std::sync::mpmc\nrace:std::sync::mpsc\n\
-    race:pmd_host::accelerator::\n";
+/// Functions of std whose edges the thread sanitiser does not see.
+const THREAD_SUPPRESSIONS: &str = "race:<alloc::sync::Arc<\nrace:std::sync::mpmc\nrace:std::sync::mpsc\n";
 
 /// Left out under the thread sanitiser: tests that share transferred bytes between threads by memory that is mapped at two
 /// addresses, and the long ones that have one thread.
@@ -56,7 +55,9 @@ const SOFT_TEST: &str = "soft_";
 struct Sanitiser {
     /// Name of the suite and of its target folder.
     name: &'static str,
-    flags: &'static str,
+    flags: &'static [&'static str],
+    /// Whether it is told of the edges inside of std.
+    edges: bool,
     /// Variable with its options.
     options: &'static str,
     /// What it is not to report; none for nothing.
@@ -74,7 +75,8 @@ struct Sanitiser {
 
 const THREAD: Sanitiser = Sanitiser {
     name: "tsan",
-    flags: "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer",
+    flags: &["-Zsanitizer=thread", "-Cunsafe-allow-abi-mismatch=sanitizer"],
+    edges: true,
     options: "TSAN_OPTIONS",
     suppressions: THREAD_SUPPRESSIONS,
     planted: &[("two_producers_of_one_ring_race", "ThreadSanitizer: data race")],
@@ -85,7 +87,8 @@ const THREAD: Sanitiser = Sanitiser {
 
 const ADDRESS: Sanitiser = Sanitiser {
     name: "asan",
-    flags: "-Zsanitizer=address",
+    flags: &["-Zsanitizer=address"],
+    edges: false,
     options: "ASAN_OPTIONS",
     suppressions: "",
     planted: &[
@@ -123,6 +126,7 @@ struct Bench<'a> {
     sanitiser: &'a Sanitiser,
     root: PathBuf,
     target: PathBuf,
+    flags: Vec<String>,
     suppressions: PathBuf,
     /// Names of the soft HCA's tests beside pmd-host.
     soft_tests: Vec<String>,
@@ -135,17 +139,24 @@ impl<'a> Bench<'a> {
         fs::create_dir_all(&target)
             .and_then(|()| fs::write(&suppressions, sanitiser.suppressions))
             .map_err(|error| format!("{}: {error}", suppressions.display()))?;
+        let own = sanitiser.flags.iter().map(ToString::to_string);
+        let edges = if sanitiser.edges { edges::flags(&target)? } else { Vec::new() };
+        let flags = own.chain(edges).collect();
         let root = workspace.root.clone();
         let folder = root.join("pmd-core/host/tests");
         let soft_tests = soft_tests(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        Ok(Self { sanitiser, root, target, suppressions, soft_tests })
+        Ok(Self { sanitiser, root, target, flags, suppressions, soft_tests })
     }
 
     fn run(&self, journal: &mut Journal<'_>, deadline: Instant) -> Tally {
         let mut tally = Tally::default();
         let packages = ["-p", "pmd-core", "-p", "pmd-host", "--lib"].map(str::to_owned).to_vec();
-        let build =
-            [packages, tests(&["ring_threads", "sanitiser_planted"]), tests(&self.soft_tests)].concat();
+        let build = [
+            packages,
+            tests(&["ring_threads", "sanitiser_edges", "sanitiser_planted"]),
+            tests(&self.soft_tests),
+        ]
+        .concat();
         // Once for all: the commands that follow find everything built.
         match self.cargo(build, &["--no-run"]).map(|task| self.ended(&task, journal, deadline)) {
             Some(Some(ended)) if ended.succeeded() => {}
@@ -171,7 +182,7 @@ impl<'a> Bench<'a> {
         let package = |name: &str| vec!["-p".to_owned(), name.to_owned()];
         let lib = || vec!["--lib".to_owned()];
         [
-            ([package("pmd-core"), lib(), tests(&["ring_threads"])].concat(), None),
+            ([package("pmd-core"), lib(), tests(&["ring_threads", "sanitiser_edges"])].concat(), None),
             ([package("pmd-host"), lib()].concat(), self.sanitiser.host_filter),
             ([package("pmd-host"), tests(&self.soft_tests)].concat(), None),
         ]
@@ -221,11 +232,14 @@ impl<'a> Bench<'a> {
     }
 
     fn cargo(&self, selection: Vec<String>, rest: &[&str]) -> Option<Task> {
-        let Sanitiser { flags, options, .. } = self.sanitiser;
-        let task = instrument::cargo(&self.root, &self.target, flags, "test")?.args(selection).args(rest);
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        let task = instrument::cargo(&self.root, &self.target, &flags, "test")?.args(selection).args(rest);
         // The tests wait more than they compute: what optimising saves them it costs several times over.
         let task = task.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0");
-        Some(task.env(options, format!("detect_leaks=1:suppressions={}", self.suppressions.display())))
+        Some(task.env(
+            self.sanitiser.options,
+            format!("detect_leaks=1:suppressions={}", self.suppressions.display()),
+        ))
     }
 
     fn ended(&self, task: &Task, journal: &mut Journal<'_>, deadline: Instant) -> Option<Ended> {
