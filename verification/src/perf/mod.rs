@@ -7,6 +7,7 @@
 //!  cost      posting and polling beside libmlx5 on the simulated ConnectX: instructions and time
 //!  nixl      the plugin beside UCX in NIXL's own agent: a comparison of its own, which reads both at once
 //!  table     ratios, text and JSON            report    the same and curves by size, as a page
+//!  trials    `--trials`: what the machine gives by itself, way by way
 //! ```
 //! Ours and the peer's run in turns, round after round, so that both meet the same machine; a row's figure is the median
 //! of its rounds. Figures are reported and decide nothing: exit code 1 is for a transfer that failed or did not verify,
@@ -28,6 +29,7 @@ mod rows;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trials;
 
 use machine::Machine;
 use program::ProgramError;
@@ -40,6 +42,10 @@ pub(crate) struct Options {
     /// Installs the peers that are missing: apt for UCX, iperf3, libmlx5 and valgrind, pip for NIXL.
     #[arg(long)]
     install: bool,
+    /// Measures the machine instead, in the ways between which the driver had to choose; of the others only `--only` and
+    /// `--json` matter then.
+    #[arg(long, conflicts_with_all = ["install", "rounds", "report"])]
+    trials: bool,
     /// Turns of ours and the peer's.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
@@ -59,6 +65,9 @@ pub(crate) struct Options {
 
 /// Measures, prints, and says by the exit code whether everything ran.
 pub(crate) fn command(workspace: &Workspace, options: &Options) -> ExitCode {
+    if options.trials {
+        return trials::command(&options.only, options.json);
+    }
     match run(workspace, options) {
         Ok(measured) => verdict(&measured, options.allow_missing),
         Err(error) => {
