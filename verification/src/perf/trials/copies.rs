@@ -1,10 +1,10 @@
-//! Copy kernels by size: of bytes that the caches hold, and of bytes that they do not.
+//! Copy kernels by size: of bytes that the caches hold, of bytes that they do not, and with the reader whom bytes are for.
 #![allow(unsafe_code)] // runs kernels
 
 use super::{
     Effort, TrialError,
     figure::{Figure, nanoseconds},
-    kernel::{Kernel, Move},
+    kernel::{Kernel, Move, read},
     region::{Backing, Region, is_permuted, permuted},
 };
 
@@ -75,4 +75,45 @@ fn figure(
     let rate = bytes as f64 / value;
     let figure = Figure::new(what, kernel.name(), value, "ns").noting(format!("{rate:.1} GB/s"));
     Ok(figure.default_if(kernel == Kernel::Memcpy))
+}
+
+/// Bytes of a transfer that is read when it is over, and as the table has them.
+const TRANSFERS: [(usize, &str); 4] =
+    [(256 << 10, "256 KiB"), (1 << 20, "1 MiB"), (8 << 20, "8 MiB"), (64 << 20, "64 MiB")];
+
+/// Bytes of its blocks.
+const BLOCK: usize = 16 << 10;
+
+/// Nanoseconds of a block of 16 KiB that is copied out of cold memory and read once the transfer is over: what stores past
+/// the caches save the one who copies, the one who reads may have to pay.
+pub(super) fn handed_on(effort: Effort) -> Result<Vec<Figure>, TrialError> {
+    let mut source = Region::map(Backing::Anonymous, effort.bytes)?;
+    let mut target = Region::map(Backing::Anonymous, effort.bytes)?;
+    source.number(BLOCK);
+    let mut figures = Vec::new();
+    for (bytes, size) in TRANSFERS.into_iter().filter(|(bytes, _)| *bytes <= effort.bytes) {
+        let what = format!("{size} of 16 KiB blocks, copied and read");
+        for kernel in Kernel::ALL {
+            if !kernel.is_here() {
+                figures.push(Figure::missing(&what, kernel.name(), "ns", "not of this processor"));
+                continue;
+            }
+            target.bytes().fill(0xff);
+            let moves = permuted(&mut source, &mut target, BLOCK);
+            // SAFETY: the kernel is here; blocks lie within two mappings of whole pages.
+            let nanoseconds = nanoseconds(effort, || unsafe {
+                for transfer in moves.chunks(bytes / BLOCK) {
+                    kernel.copy(transfer, BLOCK);
+                    read(transfer, BLOCK);
+                }
+                Ok(())
+            })?;
+            if !is_permuted(&mut target, BLOCK) {
+                return Err(TrialError::Corrupt { what: format!("{what}, {}", kernel.name()) });
+            }
+            let value = nanoseconds / moves.len() as f64;
+            figures.push(Figure::new(&what, kernel.name(), value, "ns").default_if(kernel == Kernel::Memcpy));
+        }
+    }
+    Ok(figures)
 }

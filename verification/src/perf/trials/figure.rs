@@ -6,7 +6,7 @@ use pmd_page::number;
 use serde_json::{Value, json};
 
 use super::{Effort, TrialError};
-use crate::perf::{copy::median, machine::Machine};
+use crate::perf::machine::Machine;
 
 /// One line: a way of doing something, and what it costs or gives.
 #[derive(Debug, Clone)]
@@ -49,7 +49,7 @@ impl Figure {
     }
 }
 
-/// Median time of a pass, in nanoseconds, after one that is not counted.
+/// Time of the shortest pass, in nanoseconds, after one that is not counted: in the others something else had the processor.
 pub(super) fn nanoseconds(
     effort: Effort,
     mut pass: impl FnMut() -> Result<(), TrialError>,
@@ -61,7 +61,12 @@ pub(super) fn nanoseconds(
         pass()?;
         times.push(start.elapsed().as_secs_f64() * 1e9);
     }
-    Ok(median(&times))
+    Ok(shortest(&times))
+}
+
+/// The least of these; not a number for none.
+pub(super) fn shortest(times: &[f64]) -> f64 {
+    times.iter().copied().fold(f64::NAN, f64::min)
 }
 
 /// The value of a figure divided by that of the driver's way in its group; none where there is no such way.

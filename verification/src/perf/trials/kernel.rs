@@ -27,8 +27,8 @@ pub(in crate::perf) enum Kernel {
     StreamAvx,
 }
 
-/// What lengths are multiples of, and addresses of targets aligned to, for every kernel.
-pub(in crate::perf) const UNIT: usize = 64;
+/// What lengths are multiples of, and addresses of targets aligned to, for every kernel but memcpy.
+pub(super) const UNIT: usize = 64;
 
 impl Kernel {
     /// All of them.
@@ -60,10 +60,14 @@ impl Kernel {
 
     /// Copies `length` bytes for each move, one after the other.
     ///
+    /// # Panics
+    /// The kernel is not memcpy, and `length` no multiple of [`UNIT`].
+    ///
     /// # Safety
     /// The processor has the kernel; sources are readable and targets writable for `length` bytes, which do not overlap;
-    /// `length` is a multiple of [`UNIT`], and targets are aligned to it.
+    /// unless the kernel is memcpy, targets are aligned to [`UNIT`].
     pub(in crate::perf) unsafe fn copy(self, moves: &[Move], length: usize) {
+        assert!(self == Self::Memcpy || length.is_multiple_of(UNIT), "{length} bytes are not whole units");
         if moves.is_empty() || length == 0 {
             return;
         }
@@ -80,6 +84,50 @@ impl Kernel {
                 #[cfg(not(target_arch = "x86_64"))]
                 _ => memcpy(moves, length),
             }
+        }
+    }
+}
+
+/// Loads a word of each line of the targets.
+///
+/// # Safety
+/// As [`Kernel::copy`], of targets that are readable.
+#[cfg(target_arch = "x86_64")]
+pub(super) unsafe fn read(moves: &[Move], length: usize) {
+    if moves.is_empty() || length == 0 {
+        return;
+    }
+    // SAFETY: the list is not empty and as long as said, its moves are the caller's promise.
+    unsafe {
+        std::arch::asm!(
+            "2:",
+            "mov rdi, [{at} + 8]",
+            "mov rcx, {length}",
+            "3:",
+            "mov rsi, [rdi]",
+            "add rdi, 64",
+            "sub rcx, 64",
+            "jnz 3b",
+            "add {at}, 16",
+            "dec {count}",
+            "jnz 2b",
+            at = inout(reg) moves.as_ptr() => _,
+            count = inout(reg) moves.len() => _,
+            length = in(reg) length,
+            out("rdi") _, out("rsi") _, out("rcx") _,
+            options(nostack, readonly),
+        );
+    }
+}
+
+/// # Safety
+/// As above.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) unsafe fn read(moves: &[Move], length: usize) {
+    for each in moves {
+        for offset in (0..length).step_by(UNIT) {
+            // SAFETY: the caller's promise.
+            unsafe { each.to.wrapping_add(offset).read_volatile() };
         }
     }
 }

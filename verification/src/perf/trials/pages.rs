@@ -5,7 +5,7 @@ use nix::sys::mman::{MapFlags, MmapAdvise};
 
 use super::{
     Effort, TrialError,
-    figure::{Figure, nanoseconds},
+    figure::{Figure, nanoseconds, shortest},
     kernel::Kernel,
     region::{Backing, Region, is_permuted, permuted},
 };
@@ -134,5 +134,5 @@ fn page(effort: Effort, backing: Backing, fill: Fill) -> Result<f64, TrialError>
         drop(region);
         times.push(nanoseconds);
     }
-    Ok(crate::perf::copy::median(&times) / pages)
+    Ok(shortest(&times) / pages)
 }
