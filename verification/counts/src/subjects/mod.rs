@@ -3,6 +3,7 @@
 //! | module | subjects |
 //! |---|---|
 //! | `queue` | posting and polling on ConnectX's queues, the device being memory |
+//! | `wqe` | one work request's bytes: made from its fields, and patched from a template |
 //! | `plan` | from block tables to work requests: one block, a thousand, a million |
 //! | `soft` | the soft HCA moving bytes; transfers of many blocks through a lane |
 //!
@@ -11,6 +12,7 @@
 mod plan;
 mod queue;
 mod soft;
+mod wqe;
 
 use crate::meter::Meter;
 
@@ -23,6 +25,7 @@ pub type SubjectError = Box<dyn std::error::Error>;
 /// The driver's, where a subject cannot do its work or moved other bytes than it should.
 pub fn run(meter: &mut Meter) -> Result<(), SubjectError> {
     queue::run(meter)?;
+    wqe::run(meter)?;
     plan::run(meter)?;
     soft::run(meter)
 }
