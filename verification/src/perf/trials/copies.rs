@@ -1,6 +1,11 @@
 //! Copy kernels by size: of bytes that the caches hold, of bytes that they do not, and with the reader whom bytes are for.
 #![allow(unsafe_code)] // runs kernels
 
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
 use super::{
     Effort, TrialError,
     figure::{Figure, nanoseconds},
@@ -84,6 +89,15 @@ const TRANSFERS: [(usize, &str); 4] =
 /// Bytes of its blocks.
 const BLOCK: usize = 16 << 10;
 
+/// Who reads what was copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// The thread that has copied it.
+    Here,
+    /// Another, on another processor where there is one.
+    There,
+}
+
 /// Nanoseconds of a block of 16 KiB that is copied out of cold memory and read once the transfer is over: what stores past
 /// the caches save the one who copies, the one who reads may have to pay.
 pub(super) fn handed_on(effort: Effort) -> Result<Vec<Figure>, TrialError> {
@@ -91,29 +105,156 @@ pub(super) fn handed_on(effort: Effort) -> Result<Vec<Figure>, TrialError> {
     let mut target = Region::map(Backing::Anonymous, effort.bytes)?;
     source.number(BLOCK);
     let mut figures = Vec::new();
-    for (bytes, size) in TRANSFERS.into_iter().filter(|(bytes, _)| *bytes <= effort.bytes) {
-        let what = format!("{size} of 16 KiB blocks, copied and read");
-        for kernel in Kernel::ALL {
-            if !kernel.is_here() {
-                figures.push(Figure::missing(&what, kernel.name(), "ns", "not of this processor"));
-                continue;
-            }
-            target.bytes().fill(0xff);
-            let moves = permuted(&mut source, &mut target, BLOCK);
-            // SAFETY: the kernel is here; blocks lie within two mappings of whole pages.
-            let nanoseconds = nanoseconds(effort, || unsafe {
-                for transfer in moves.chunks(bytes / BLOCK) {
-                    kernel.copy(transfer, BLOCK);
-                    read(transfer, BLOCK);
+    for (reader, by) in [(Reader::Here, "copied and read"), (Reader::There, "read by another thread")] {
+        for (bytes, size) in TRANSFERS.into_iter().filter(|(bytes, _)| *bytes <= effort.bytes) {
+            let what = format!("{size} of 16 KiB blocks, {by}");
+            for kernel in Kernel::ALL {
+                if !kernel.is_here() {
+                    figures.push(Figure::missing(&what, kernel.name(), "ns", "not of this processor"));
+                    continue;
                 }
-                Ok(())
-            })?;
-            if !is_permuted(&mut target, BLOCK) {
-                return Err(TrialError::Corrupt { what: format!("{what}, {}", kernel.name()) });
+                target.bytes().fill(0xff);
+                let moves = permuted(&mut source, &mut target, BLOCK);
+                // SAFETY: the kernel is here; blocks lie within two mappings of whole pages.
+                let nanoseconds = unsafe { transfers(effort, kernel, &moves, bytes / BLOCK, reader) }?;
+                if !is_permuted(&mut target, BLOCK) {
+                    return Err(TrialError::Corrupt { what: format!("{what}, {}", kernel.name()) });
+                }
+                let value = nanoseconds / moves.len() as f64;
+                figures.push(
+                    Figure::new(&what, kernel.name(), value, "ns").default_if(kernel == Kernel::Memcpy),
+                );
             }
-            let value = nanoseconds / moves.len() as f64;
-            figures.push(Figure::new(&what, kernel.name(), value, "ns").default_if(kernel == Kernel::Memcpy));
         }
     }
     Ok(figures)
+}
+
+/// Nanoseconds of all moves, `count` in a transfer, each of which is read before the next begins.
+///
+/// # Safety
+/// As [`Kernel::copy`], of blocks of [`BLOCK`] bytes.
+unsafe fn transfers(
+    effort: Effort,
+    kernel: Kernel,
+    moves: &[Move],
+    count: usize,
+    reader: Reader,
+) -> Result<f64, TrialError> {
+    let handover = Handover::new(moves, count);
+    thread::scope(|scope| {
+        if reader == Reader::There {
+            scope.spawn(|| handover.read_all());
+        }
+        let value = nanoseconds(effort, || {
+            for transfer in moves.chunks(count) {
+                // SAFETY: the caller's promise.
+                unsafe { kernel.copy(transfer, BLOCK) };
+                match reader {
+                    // SAFETY: the same.
+                    Reader::Here => unsafe { read(transfer, BLOCK) },
+                    Reader::There => handover.give(),
+                }
+            }
+            Ok(())
+        });
+        handover.end();
+        value
+    })
+}
+
+/// Transfers that one thread makes and another reads, in turns.
+struct Handover<'a> {
+    moves: &'a [Move],
+    /// Moves of a transfer.
+    count: usize,
+    /// Transfers made, over all passes; [`Handover::OVER`] when there will be no more.
+    made: AtomicUsize,
+    /// Transfers read.
+    read: AtomicUsize,
+}
+
+// SAFETY: the moves are addresses, which are read by both and changed by none. The bytes at them are one thread's at a time:
+// `made` and `read` hand them over and back, with release and acquire.
+unsafe impl Sync for Handover<'_> {}
+
+impl<'a> Handover<'a> {
+    const OVER: usize = usize::MAX;
+
+    const fn new(moves: &'a [Move], count: usize) -> Self {
+        Self { moves, count, made: AtomicUsize::new(0), read: AtomicUsize::new(0) }
+    }
+
+    /// Hands a transfer over and waits until it is read.
+    fn give(&self) {
+        let made = self.made.load(Ordering::Relaxed) + 1;
+        self.made.store(made, Ordering::Release);
+        while self.read.load(Ordering::Acquire) != made {
+            thread::yield_now();
+        }
+    }
+
+    /// Tells the reader that nothing more comes.
+    fn end(&self) {
+        self.made.store(Self::OVER, Ordering::Release);
+    }
+
+    /// Reads what is handed over, until the end; gives how many transfers that were.
+    fn read_all(&self) -> usize {
+        let mut transfers = self.moves.chunks(self.count).cycle();
+        loop {
+            let done = self.read.load(Ordering::Relaxed);
+            match self.made.load(Ordering::Acquire) {
+                Self::OVER => return done,
+                made if made == done => thread::yield_now(),
+                _ => {
+                    let transfer = transfers.next().unwrap_or_default();
+                    // SAFETY: readable blocks by the promise of `transfers`, and this thread's turn.
+                    unsafe { read(transfer, BLOCK) };
+                    self.read.store(done + 1, Ordering::Release);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_reads_each_transfer_once_and_ends() {
+        let mut source = Region::map(Backing::Anonymous, 8 * BLOCK).expect("memory");
+        let mut target = Region::map(Backing::Anonymous, 8 * BLOCK).expect("memory");
+        let moves = permuted(&mut source, &mut target, BLOCK);
+        let handover = Handover::new(&moves, 3);
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| handover.read_all());
+            let each = |_| {
+                handover.give();
+                handover.read.load(Ordering::Acquire)
+            };
+            let read: Vec<usize> = (0..7).map(each).collect();
+            handover.end();
+            assert_eq!(reader.join().ok(), Some(7));
+            assert_eq!(read, [1, 2, 3, 4, 5, 6, 7]);
+        });
+    }
+
+    #[test]
+    fn what_is_read_elsewhere_has_arrived() {
+        let effort = Effort { bytes: 8 * BLOCK, passes: 2, milliseconds: 1 };
+        for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.is_here()) {
+            for reader in [Reader::Here, Reader::There] {
+                let mut source = Region::map(Backing::Anonymous, effort.bytes).expect("memory");
+                let mut target = Region::map(Backing::Anonymous, effort.bytes).expect("memory");
+                source.number(BLOCK);
+                let moves = permuted(&mut source, &mut target, BLOCK);
+                // SAFETY: the kernel is here; blocks lie within two mappings of whole pages.
+                let nanoseconds = unsafe { transfers(effort, kernel, &moves, 3, reader) };
+                assert!(nanoseconds.is_ok_and(|time| time > 0.0), "{kernel:?}, {reader:?}");
+                assert!(is_permuted(&mut target, BLOCK), "{kernel:?}, {reader:?}");
+            }
+        }
+    }
 }

@@ -22,17 +22,23 @@ const MEMORY: [(&str, Backing, Option<MmapAdvise>); 5] = [
     ("anonymous, MADV_HUGEPAGE", Backing::Anonymous, Some(MmapAdvise::MADV_HUGEPAGE)),
 ];
 
-/// Nanoseconds of a permuted block of 4 KiB and of 16 KiB, by the pages below.
+/// Bytes from which and to which blocks go where caches hold both, though not those of one processor.
+const WARM: usize = 4 << 20;
+
+/// Nanoseconds of a permuted block of 4 KiB and of 16 KiB, by the pages below, of bytes that caches do not hold and that
+/// they do.
 pub(super) fn huge(effort: Effort) -> Result<Vec<Figure>, TrialError> {
     let mut figures = Vec::new();
-    for (bytes, size) in [(4 << 10, "4 KiB"), (16 << 10, "16 KiB")] {
-        let what = format!("permuted blocks of {size}");
-        for (variant, backing, advice) in MEMORY {
-            let figure = match memory(backing, advice, effort.bytes) {
-                Ok(pair) => block(effort, (&what, variant), bytes, pair)?,
-                Err(refused) => Figure::missing(&what, variant, "ns", &refused.to_string()),
-            };
-            figures.push(figure.default_if(variant == MEMORY[0].0));
+    for (footprint, place) in [(effort.bytes, "cold"), (WARM.min(effort.bytes), "warm")] {
+        for (bytes, size) in [(4 << 10, "4 KiB"), (16 << 10, "16 KiB")] {
+            let what = format!("permuted blocks of {size}, {place}");
+            for (variant, backing, advice) in MEMORY {
+                let figure = match memory(backing, advice, footprint) {
+                    Ok(pair) => block(effort, (&what, variant), bytes, pair)?,
+                    Err(refused) => Figure::missing(&what, variant, "ns", &refused.to_string()),
+                };
+                figures.push(figure.default_if(variant == MEMORY[0].0));
+            }
         }
     }
     Ok(figures)
@@ -70,7 +76,7 @@ fn block(
         return Err(TrialError::Corrupt { what: format!("{what}, {variant}") });
     }
     let huge = (source.huge_bytes() + target.huge_bytes()) >> 20;
-    let of = effort.bytes >> 19;
+    let of = (source.bytes().len() + target.bytes().len()) >> 20;
     let figure = Figure::new(what, variant, nanoseconds / moves.len() as f64, "ns");
     Ok(figure.noting(format!("{huge} of {of} MiB in huge pages by smaps")))
 }
