@@ -2,7 +2,7 @@
 //! told, by a typed error and within the bound, nothing of them writes afterwards, and the others go on.
 
 use std::{
-    env,
+    env, fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
     process::{Child, Command, Stdio},
@@ -171,11 +171,27 @@ impl Process {
         kill(self.id(), signal).expect("a signal");
     }
 
-    /// Stops it: when this returns, none of its threads runs.
-    fn stop(&self) {
+    /// Stops it while it has nothing to do: when this returns, none of its threads runs. One that is stopped in the middle of
+    /// moving bytes may write them when it goes on, so that nobody can be told before that that it does not.
+    fn stop_idle(&self) {
+        let until = Instant::now() + PATIENCE;
+        while !self.is_asleep() {
+            assert!(Instant::now() < until, "it never rests");
+            thread::yield_now();
+        }
         self.signal(Signal::SIGSTOP);
         let stopped = WaitStatus::Stopped(self.id(), Signal::SIGSTOP);
         assert_eq!(waitpid(self.id(), Some(WaitPidFlag::WUNTRACED)), Ok(stopped));
+    }
+
+    /// Whether all of its threads sleep: lanes do only between two rounds of moving bytes.
+    fn is_asleep(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.id())).expect("it is there");
+        threads.map_while(Result::ok).all(|thread| {
+            // One that has ended meanwhile does nothing. The state stands behind the name in brackets: proc(5).
+            let line = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            line.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('S'))
+        })
     }
 
     fn id(&self) -> Pid {
@@ -273,7 +289,7 @@ fn a_server_that_falls_silent_is_down_within_the_bound_and_writes_nothing_when_i
     let tensor = tensor(&memory, 3);
     let pull = PushPull::new().pull(2, &tensor).tag(1);
     ask(&worker, &pull).wait(soon()).expect("served");
-    process.stop();
+    process.stop_idle();
     let handles: Vec<_> = (0..4).map(|_| ask(&worker, &pull)).collect();
     for handle in &handles {
         let cause = cause_of(handle);

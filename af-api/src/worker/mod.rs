@@ -22,6 +22,10 @@
 //! From submission until its end a request reads the tensors that it pushes and writes those that it pulls: leave them
 //! alone. After the end, whatever it is, nothing touches them. A wait that times out is not an end;
 //! [`Handle::cancel`] makes one.
+//!
+//! A server that falls silent is down within the bound, and then its requests end. Only one of this host whose process is
+//! stopped (SIGSTOP, a debugger, a frozen cgroup) in the very moment in which it moves bytes keeps them until it goes on or is
+//! killed: over shared memory nobody else can say that it writes no more. Requests to other servers are not held up.
 mod apps;
 mod areas;
 mod batches;

@@ -66,6 +66,15 @@ pub trait Backend: Provider + Send {
     /// [`SetupError::UnknownQueuePair`], or what the device's library says.
     fn fail(&mut self, queue_pair: QueuePairHandle) -> Result<(), SetupError>;
 
+    /// Ends what peers do on the queue pair's behalf, and says whether none moves bytes for it any more; until it is `true`,
+    /// [`Backend::reset`] and [`Backend::destroy_queue_pair`] wait for that. `false` can last only where a process of this
+    /// host is stopped in the middle of moving bytes: ask again later. Like [`Backend::fail`] it may flush what is
+    /// outstanding.
+    fn quiesce(&mut self, queue_pair: QueuePairHandle) -> bool {
+        let _ = queue_pair;
+        true
+    }
+
     /// Back to RESET: outstanding requests vanish without completions, both queues are empty, the queue pair can be
     /// connected again.
     ///

@@ -106,6 +106,10 @@ impl Backend for AnyBackend {
         self.0.fail(queue_pair)
     }
 
+    fn quiesce(&mut self, queue_pair: QueuePairHandle) -> bool {
+        self.0.quiesce(queue_pair)
+    }
+
     fn reset(&mut self, queue_pair: QueuePairHandle) -> Result<(), SetupError> {
         self.0.reset(queue_pair)
     }

@@ -175,6 +175,12 @@ impl Backend for SoftBackend {
         self.advance(queue_pair, QueuePairState::Error)
     }
 
+    fn quiesce(&mut self, queue_pair: QueuePairHandle) -> bool {
+        // One that is unknown has nobody who moves bytes for it.
+        let _ = self.fail(queue_pair);
+        self.provider.hardware_mut().is_quiet(queue_pair)
+    }
+
     fn reset(&mut self, queue_pair: QueuePairHandle) -> Result<(), SetupError> {
         self.provider.hardware_mut().reset(queue_pair)?;
         self.provider.reset(queue_pair).map_err(|error| refused(queue_pair, &error)).map(drop)

@@ -50,7 +50,8 @@ impl Quiet {
     }
 
     /// Waits for that. An engine's round moves a bounded number of bytes; only a process that is stopped (SIGSTOP,
-    /// a debugger) in the middle of one makes this wait for longer, until it goes on or is killed.
+    /// a debugger) in the middle of one makes this wait for longer, until it goes on or is killed. Lanes ask
+    /// [`Backend::quiesce`](crate::backend::Backend::quiesce) instead, before they reset or destroy a queue pair.
     pub(super) fn wait(mut self) {
         let mut turns = 0_u32;
         while !self.is_reached() {

@@ -118,6 +118,22 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ),
     ),
     mutant(
+        "a queue pair is reset while a peer moves bytes for it",
+        &[edit(STOP, "!self.backend.quiesce(queue.handle) {", "false {")],
+        Test(
+            "pmd-host",
+            "lane::tests::stop::a_queue_pair_that_a_stopped_peer_writes_for_is_asked_again_while_other_routes_go_on",
+        ),
+    ),
+    mutant(
+        "a route is closed while a peer moves bytes for it",
+        &[within(STOP, "if self.quiesce(index) {", "self.quiesce(index)", "true")],
+        Test(
+            "pmd-host",
+            "lane::tests::stop::a_route_for_which_a_stopped_peer_writes_is_closed_later_and_others_go_on",
+        ),
+    ),
+    mutant(
         "a route fails and its queue pairs go on",
         &[edit(STOP, "self.fail_queue(queue)?;", "let _ = queue;")],
         Hangs("pmd-host", "lane::tests::stop::peer_down_fails_everything_on_its_route_only"),

@@ -76,6 +76,8 @@ pub(super) struct Script {
     pub(super) frozen: bool,
     /// `fail` gives no flush completions.
     pub(super) mute_failure: bool,
+    /// A peer that is stopped moves bytes still.
+    pub(super) peer_writes: bool,
     /// `fail`, `reset` and `destroy` are refused: so many of the three, in this order.
     pub(super) refused_stops: u32,
     /// The request to this address fails.
@@ -100,6 +102,8 @@ pub(super) struct Device {
     pub(super) not_ready: u64,
     /// Calls that stopped queue pairs: fail, reset, destroy.
     pub(super) stops: [u32; 3],
+    /// Calls that asked whether a queue pair is quiet.
+    pub(super) quiesced: u32,
     pub(super) dropped: bool,
     waker: Option<Waker>,
 }
@@ -444,6 +448,13 @@ impl Backend for Fake {
         self.stop(0)?;
         self.queue(handle, |queue| queue.state = QueuePairState::Error);
         Ok(())
+    }
+
+    fn quiesce(&mut self, _: QueuePairHandle) -> bool {
+        self.net.with(self.index, |device| {
+            device.quiesced += 1;
+            !device.script.peer_writes
+        })
     }
 
     fn reset(&mut self, handle: QueuePairHandle) -> Result<(), SetupError> {

@@ -64,6 +64,54 @@ fn a_queue_pair_without_flush_completions_is_reset() {
 }
 
 #[test]
+fn a_queue_pair_that_a_stopped_peer_writes_for_is_asked_again_while_other_routes_go_on() {
+    let mut rig = Rig::new(short_grace());
+    let (stuck, other) = (rig.route(1), rig.route(1));
+    rig.net.script(0, |script| {
+        (script.frozen, script.mute_failure, script.peer_writes) = (true, true, true);
+    });
+    let transfer = submit(&stuck, &list(3));
+    rig.turns(3);
+    transfer.request_cancel();
+    // Until it has been failed, and then asked whether it is quiet.
+    let until = soon().unwrap();
+    while rig.net.with(0, |device| device.quiesced) < 3 {
+        rig.driver.turn();
+        assert!(Instant::now() < until);
+    }
+    assert!(!transfer.is_done());
+    rig.net.script(0, |script| script.frozen = false);
+    for _ in 0..3 {
+        let beside = submit(&other, &list(5));
+        assert!(rig.finish(&beside).is_ok(), "another route goes on");
+    }
+    assert!(!transfer.is_done());
+    assert_eq!(rig.net.with(0, |device| device.stops), [1, 0, 0]);
+    rig.net.script(0, |script| script.peer_writes = false);
+    assert_eq!(rig.finish(&transfer), Err(WaitError::Failed(TransferError::Cancelled)));
+    assert_eq!(rig.net.with(0, |device| device.stops), [1, 1, 0]);
+}
+
+#[test]
+fn a_route_for_which_a_stopped_peer_writes_is_closed_later_and_others_go_on() {
+    let mut rig = Rig::new(LaneConfig::default());
+    let (stuck, other) = (rig.route(2), rig.route(1));
+    let transfer = submit(&stuck, &list(3));
+    rig.finish(&transfer).unwrap();
+    rig.net.script(0, |script| script.peer_writes = true);
+    drop((transfer, stuck));
+    for _ in 0..3 {
+        let beside = submit(&other, &list(5));
+        assert!(rig.finish(&beside).is_ok(), "another route goes on");
+    }
+    assert!(rig.net.with(0, |device| device.quiesced) > 2);
+    assert_eq!(rig.net.with(0, |device| device.stops[2]), 0);
+    rig.net.script(0, |script| script.peer_writes = false);
+    rig.turns(3);
+    assert_eq!(rig.net.with(0, |device| device.stops[2]), 2);
+}
+
+#[test]
 fn a_queue_pair_that_cannot_be_stopped_is_destroyed() {
     let mut rig = Rig::new(short_grace());
     let route = rig.route(1);

@@ -9,6 +9,8 @@
 //!                v
 //!  queue pair: reset (requests vanish) -- refused --> destroy -- refused --> end the lane, close the device
 //! ```
+//! Neither a reset nor closing waits on the lane's thread for a peer that moves bytes still: that process may be stopped. The
+//! lane asks again, turn by turn, and goes on with its other routes.
 
 use std::time::Instant;
 
@@ -184,6 +186,12 @@ impl<B: Backend> Worker<B> {
     #[cold]
     fn reset_queue(&mut self, index: u32) -> Result<(), LaneFault> {
         let Some(queue) = self.queues.find_mut(index) else { return Ok(()) };
+        if !self.backend.quiesce(queue.handle) {
+            let by = Instant::now() + self.config.grace;
+            queue.drain_by = Some(by);
+            self.note_timer(by);
+            return Ok(());
+        }
         queue.drain_by = None;
         let (handle, route, newest) = (queue.handle, queue.route, queue.window.newest());
         let outstanding = !queue.window.is_empty();
@@ -210,7 +218,7 @@ impl<B: Backend> Worker<B> {
             }
         }
         if self.closing > 0 {
-            progressed |= self.close_quiet_routes();
+            progressed |= self.close_quiet_routes()?;
         }
         Ok(progressed)
     }
@@ -277,17 +285,33 @@ impl<B: Backend> Worker<B> {
         Ok(())
     }
 
-    /// Closes the routes on which nothing is outstanding any more. Returns whether there was one.
+    /// Closes the routes on which nothing is outstanding any more and for which no peer moves bytes. Returns whether there was
+    /// one.
     #[cold]
-    fn close_quiet_routes(&mut self) -> bool {
+    fn close_quiet_routes(&mut self) -> Result<bool, LaneFault> {
         let mut any = false;
         for index in self.routes.indexes(|route| route.closing.is_some()) {
-            any |= self.is_quiet(index);
-            if self.is_quiet(index) {
+            if !self.is_quiet(index) {
+                continue;
+            }
+            if self.quiesce(index) {
                 self.close(index);
+                any = true;
+            } else {
+                // From here on what is flushed is no news.
+                self.fail_route(index, RouteFault::Closed)?;
             }
         }
-        any
+        Ok(any)
+    }
+
+    /// Keeps peers from moving more bytes for a route; whether none does any more.
+    fn quiesce(&mut self, index: u32) -> bool {
+        let Some(route) = self.routes.find(index) else { return true };
+        let queues = route.queues.iter().filter_map(|queue| self.queues.find(*queue));
+        let there = queues.filter(|queue| !queue.destroyed);
+        // All of them are told, whatever the first one answers.
+        there.filter(|queue| !self.backend.quiesce(queue.handle)).count() == 0
     }
 
     fn is_quiet(&self, index: u32) -> bool {

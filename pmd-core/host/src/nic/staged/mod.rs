@@ -392,6 +392,10 @@ impl<B: Backend> Backend for StagedBackend<B> {
         Ok(())
     }
 
+    fn quiesce(&mut self, queue_pair: QueuePairHandle) -> bool {
+        self.inner.quiesce(queue_pair)
+    }
+
     fn reset(&mut self, queue_pair: QueuePairHandle) -> Result<(), SetupError> {
         self.inner.reset(queue_pair)?;
         self.clear(queue_pair);

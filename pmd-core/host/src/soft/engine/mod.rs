@@ -265,6 +265,11 @@ impl SoftHardware {
         Ok(())
     }
 
+    /// Whether no peer moves bytes on the behalf of a queue pair that has failed or is reset.
+    pub(crate) fn is_quiet(&mut self, handle: QueuePairHandle) -> bool {
+        self.queue_pair_mut(handle).map_or(true, QueuePair::is_quiet)
+    }
+
     /// Resets a queue pair. Waits until no peer moves bytes on its behalf.
     pub(crate) fn reset(&mut self, handle: QueuePairHandle) -> Result<(), SetupError> {
         self.await_moves(handle);

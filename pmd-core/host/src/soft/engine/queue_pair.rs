@@ -90,6 +90,15 @@ impl QueuePair {
         self.connection = Connection::Pending { link: Box::new(link), deadline };
     }
 
+    /// Whether no peer moves bytes for it, and none will.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        match &mut self.connection {
+            Connection::Failed { quiet, .. } => quiet.as_mut().is_none_or(Quiet::is_reached),
+            Connection::Pending { .. } | Connection::Linked(_) => false,
+            Connection::Reset => true,
+        }
+    }
+
     /// Forgets everything; no completion follows. Waits until no peer moves bytes for it.
     pub(super) fn reset(&mut self) {
         let quiet = match std::mem::replace(&mut self.connection, Connection::Reset) {

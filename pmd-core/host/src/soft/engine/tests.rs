@@ -143,6 +143,24 @@ fn forged_keys_reach_nothing() {
     assert_eq!(target, 0x5555_5555_5555_5555);
 }
 
+#[test]
+fn a_queue_pair_is_quiet_once_its_peer_has_ended_the_round_that_it_was_in() {
+    let mut victim = Victim::new();
+    victim.post();
+    let seat = victim._device.seat(Waker::new().unwrap()).unwrap();
+    let round = seat.enter();
+    // A process that is stopped in the middle of this one: nothing waits for it.
+    for _ in 0..3 {
+        assert!(!victim.backend.quiesce(victim.queue_pair));
+        assert_eq!(syndromes(&victim.poll()), []);
+    }
+    drop(round);
+    assert!(victim.backend.quiesce(victim.queue_pair));
+    assert_eq!(syndromes(&victim.poll()), [(2, Syndrome::Flushed), (1, Syndrome::Flushed)]);
+    victim.backend.reset(victim.queue_pair).unwrap();
+    assert!(victim.backend.quiesce(victim.queue_pair));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
