@@ -10,6 +10,7 @@ use super::{
     backend::{LocalDescriptor, Pairs, Registration, RemoteDescriptor, RemoteRegistration},
     registry::Registry,
 };
+use crate::fabric::order::{LONG, Numbers};
 
 /// Descriptors whose registrations are known. NIXL's `nixlDlistH`. Made by
 /// [`Agent::prepare_local`](super::Agent::prepare_local) and [`Agent::prepare_remote`](super::Agent::prepare_remote).
@@ -53,8 +54,19 @@ struct Runs {
     reciprocal: u64,
     length: u64,
     stride: u64,
-    /// First block and registration of each run.
-    firsts: Vec<(u64, u32)>,
+    /// Of each run.
+    firsts: Vec<First>,
+    /// Whether the runs are apart and ascend, and their blocks are short enough to be worth an order: then ranks are known.
+    ranked: bool,
+}
+
+/// First block of a run.
+#[derive(Clone, Copy, Debug)]
+struct First {
+    address: u64,
+    registration: u32,
+    /// Blocks of the list that are at lower addresses, where that says anything.
+    rank: u32,
 }
 
 /// Shorter runs are not worth being told apart.
@@ -79,10 +91,37 @@ impl Slots {
     #[inline(always)]
     fn at(&self, index: u32) -> Slot {
         match self {
-            Self::Runs(runs) => runs.at(index),
+            Self::Runs(runs) => runs.line().at(index),
             Self::Each(slots) => slots[index as usize],
         }
     }
+
+    /// The descriptors of a request with these numbers, by its indices.
+    fn look_up(&self, indices: &[u32], numbers: &Numbers<'_>, into: &mut Vec<Slot>) {
+        match self {
+            Self::Runs(runs) => {
+                let line = runs.line();
+                look_up(|index| line.at(index), indices, numbers, into);
+            }
+            Self::Each(slots) => look_up(|index| slots[index as usize], indices, numbers, into),
+        }
+    }
+}
+
+#[inline(always)]
+fn look_up(at: impl Fn(u32) -> Slot, indices: &[u32], numbers: &Numbers<'_>, into: &mut Vec<Slot>) {
+    into.clear();
+    match numbers {
+        Numbers::Range(range) => into.extend(indices[range.clone()].iter().map(|index| at(*index))),
+        Numbers::Listed(listed) => into.extend(listed.iter().map(|number| at(indices[*number as usize]))),
+    }
+}
+
+/// Where [`Pairs::each`] puts what it looks up, kept from one call to the next.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    near: Vec<Slot>,
+    far: Vec<Slot>,
 }
 
 impl Runs {
@@ -102,21 +141,85 @@ impl Runs {
         if each < SHORTEST_RUN || !slots.chunks(each).all(is_run) {
             return None;
         }
-        let firsts = slots.chunks(each).map(|run| (run[0].address, run[0].registration)).collect();
+        let (firsts, apart) = firsts(slots, each);
         let each = u32::try_from(each).ok()?;
         let reciprocal = u64::MAX / u64::from(each) + 1;
-        Some(Self { count: slots.len(), each, reciprocal, length, stride, firsts })
+        let ranked = apart && length <= LONG;
+        Some(Self { count: slots.len(), each, reciprocal, length, stride, firsts, ranked })
     }
 
+    fn line(&self) -> Line<'_> {
+        let Self { each, reciprocal, length, stride, ref firsts, .. } = *self;
+        Line { each, reciprocal, length, stride, firsts }
+    }
+}
+
+/// [`Runs`] as a loop has them in registers.
+#[derive(Clone, Copy, Debug)]
+struct Line<'a> {
+    each: u32,
+    reciprocal: u64,
+    length: u64,
+    stride: u64,
+    firsts: &'a [First],
+}
+
+impl Line<'_> {
     #[inline(always)]
-    fn at(&self, index: u32) -> Slot {
+    fn at(self, index: u32) -> Slot {
+        let (First { address, registration, .. }, within) = self.run(index);
+        let distance = u64::from(within).wrapping_mul(self.stride);
+        Slot { address: address.wrapping_add(distance), length: self.length, registration }
+    }
+
+    /// The run of an index, and its place in the run.
+    #[inline(always)]
+    fn run(self, index: u32) -> (First, u32) {
         // Exact for numbers of 32 bits (Lemire, Kaser, Kurz: Faster remainder by direct computation); a division would
         // cost as much as all the rest.
         let run = ((u128::from(self.reciprocal) * u128::from(index)) >> 64) as u32;
-        let (first, registration) = self.firsts[run as usize];
-        let within = u64::from(index - run * self.each).wrapping_mul(self.stride);
-        Slot { address: first.wrapping_add(within), length: self.length, registration }
+        (self.firsts[run as usize], index - run * self.each)
     }
+}
+
+/// Ranks of a request's remote descriptors: how many of the list are at lower addresses. The same only for the same one.
+#[derive(Clone, Copy, Debug)]
+pub struct Ranks<'a> {
+    line: Line<'a>,
+    indices: &'a [u32],
+    below: usize,
+}
+
+impl Ranks<'_> {
+    /// Of the descriptor with this number in the request.
+    #[inline(always)]
+    pub(super) fn of(self, number: usize) -> u32 {
+        let (First { rank, .. }, within) = self.line.run(self.indices[number]);
+        rank + within
+    }
+
+    /// What all ranks are below.
+    pub(super) const fn below(self) -> usize {
+        self.below
+    }
+}
+
+/// The first blocks of runs of `each`, and whether the runs ascend and are apart, so that ranks say where blocks are.
+fn firsts(slots: &[Slot], each: usize) -> (Vec<First>, bool) {
+    let mut firsts: Vec<First> = slots
+        .chunks(each)
+        .map(|run| First { address: run[0].address, registration: run[0].registration, rank: 0 })
+        .collect();
+    let mut runs: Vec<(usize, &[Slot])> = slots.chunks(each).enumerate().collect();
+    runs.sort_unstable_by_key(|(_, run)| run[0].address);
+    let (mut rank, mut apart, mut last) = (0, true, None);
+    for (number, run) in runs {
+        apart &= run.is_sorted_by(|one, next| one.address < next.address) && last < Some(run[0].address);
+        firsts[number].rank = rank;
+        rank += run.len() as u32;
+        last = run.last().map(|slot| slot.address);
+    }
+    (firsts, apart)
 }
 
 impl PreparedList {
@@ -200,6 +303,36 @@ impl<'a> Pairs<'a> for IndexedPairs<'a> {
         let (list, _, indices) = self.remote;
         let Slot { address, length, .. } = list.slots.at(indices[index]);
         (address, length)
+    }
+
+    #[inline]
+    fn each(
+        &self,
+        numbers: &Numbers<'_>,
+        scratch: &mut Scratch,
+        mut visit: impl FnMut(usize, &LocalDescriptor<'a>, &RemoteDescriptor<'a>) -> Result<(), AgentError>,
+    ) -> Result<(), AgentError> {
+        let (local, here, local_indices) = self.local;
+        let (remote, there, remote_indices) = self.remote;
+        // One loop for each side, which keeps its list in registers, and one for what is made of both.
+        let Scratch { near, far } = scratch;
+        local.slots.look_up(local_indices, numbers, near);
+        remote.slots.look_up(remote_indices, numbers, far);
+        near.iter().zip(far).enumerate().try_for_each(|(position, (near, far))| {
+            let Slot { address, length, registration } = *near;
+            let near = LocalDescriptor { address, length, registration: &here[registration as usize] };
+            let Slot { address, length, registration } = *far;
+            let far = RemoteDescriptor { address, length, registration: &there[registration as usize] };
+            visit(position, &near, &far)
+        })
+    }
+
+    fn ranks(&self) -> Option<Ranks<'_>> {
+        let (list, _, indices) = self.remote;
+        match &list.slots {
+            Slots::Runs(runs) if runs.ranked => Some(Ranks { line: runs.line(), indices, below: runs.count }),
+            _ => None,
+        }
     }
 }
 

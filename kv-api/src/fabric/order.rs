@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use pmd_core::memory::{LocalKey, RemoteAddress, RemoteKey};
 use pmd_host::transfer::{
     Direction, Lent, LocalPiece, Spares, WorkBuffers, WorkList, WorkListBuilder, WorkListLimits,
@@ -28,6 +30,15 @@ pub(crate) struct Piece {
     lkey: u32,
 }
 
+/// Numbers of pieces, one after the other or as an order has them.
+#[derive(Clone, Debug)]
+pub enum Numbers<'a> {
+    /// One after the other.
+    Range(Range<usize>),
+    /// In this order.
+    Listed(&'a [u32]),
+}
+
 /// Places of pieces, each once.
 pub(crate) type Order = Lent<Vec<u32>>;
 
@@ -35,13 +46,19 @@ pub(crate) type Order = Lent<Vec<u32>>;
 const FEW: usize = 32;
 
 /// Nor are descriptors that are longer than this on average: each is a work request worth having.
-const LONG: u64 = 64 << 10;
+pub(crate) const LONG: u64 = 64 << 10;
 
 /// Neighbours that follow each other anyway, where an order would gather not much more: a work request takes 30 or so.
 const RUN: usize = 64;
 
-/// Pieces that come in order go into the list by so many: they are in the first cache level then.
-const CHUNK: usize = 512;
+/// Pieces go into the list by so many: whatever is worked out of them on the way stays in the first cache level.
+const CHUNK: usize = 256;
+
+/// A table of ranks may have so many places for each piece; where it has more, addresses are sorted instead.
+const SPARSE: usize = 4;
+
+/// In a table of ranks: nobody has this one.
+const NOBODY: u32 = u32::MAX;
 
 /// Up to here a comparison sort is faster than counting digits.
 const SMALL: usize = 512;
@@ -51,6 +68,18 @@ const DIGIT: u32 = 11;
 
 /// Of that many bits.
 const LARGEST_DIGIT: usize = (1 << DIGIT) - 1;
+
+/// Where pieces are at the peer, each by its number below `count`.
+pub(crate) struct Places<P, R> {
+    pub(crate) count: usize,
+    /// A piece's address and its bytes.
+    pub(crate) place: P,
+    /// A piece's rank, where it is known without sorting, and what all ranks are below.
+    pub(crate) ranks: Option<(R, usize)>,
+}
+
+/// For places whose ranks are not known.
+pub(crate) type NoRanks = fn(usize) -> u32;
 
 impl Piece {
     #[inline]
@@ -69,26 +98,26 @@ impl Piece {
 
 /// A work list of `count` pieces, in the order in which they merge best, and that order where it is not their own.
 ///
-/// `place` tells a piece's address at the peer and its bytes, and is asked first; `piece` finds its keys, and is asked
-/// for each once, in the order of the list; after an error again for those before, so that the first that fails is told.
-/// `note` hears of the lengths in the order of the list.
+/// `places` are asked first; `pieces` finds the keys of at most [`CHUNK`] pieces and adds them, and is asked for each piece
+/// once, in the order of the list; after an error again for those before, so that the first that fails is told. `note` hears
+/// of the lengths in the order of the list: of each, how often in a row.
 pub(crate) fn gather<E>(
     spares: &PlanSpares,
     (direction, limits): (Direction, WorkListLimits),
-    count: usize,
-    place: impl Fn(usize) -> (u64, u64),
-    mut piece: impl FnMut(usize) -> Result<Piece, E>,
-    note: impl FnMut(u64),
+    places: &Places<impl Fn(usize) -> (u64, u64), impl Fn(usize) -> u32>,
+    mut pieces: impl FnMut(Numbers<'_>, &mut Vec<Piece>) -> Result<(), E>,
+    note: impl FnMut(u64, usize),
 ) -> Result<(WorkList, Option<Order>), E> {
+    let count = places.count;
     let mut chunks = Chunks {
         list: WorkListBuilder::reusing(&spares.lists, direction, limits, count),
         kept: Vec::with_capacity(CHUNK.min(count)),
         note,
     };
-    let order = if is_in_order(count, &place) { None } else { by_remote_address(count, &place, spares) };
-    if let Err(error) = chunks.fill(count, order.as_deref(), &mut piece) {
+    let order = places.order(spares);
+    if let Err(error) = chunks.fill(count, order.as_deref(), &mut pieces) {
         if order.is_some() {
-            chunks.fill(count, None, &mut piece)?;
+            chunks.fill(count, None, &mut pieces)?;
         }
         return Err(error);
     }
@@ -102,33 +131,61 @@ struct Chunks<N> {
     note: N,
 }
 
-impl<N: FnMut(u64)> Chunks<N> {
-    /// Adds the pieces in an order, or in their own. One loop for both: `piece` is inlined where it is called once.
-    #[inline(never)]
+impl<N: FnMut(u64, usize)> Chunks<N> {
+    /// Adds the pieces in an order, or in their own.
     fn fill<E>(
         &mut self,
         count: usize,
         order: Option<&Vec<u32>>,
-        piece: &mut impl FnMut(usize) -> Result<Piece, E>,
+        pieces: &mut impl FnMut(Numbers<'_>, &mut Vec<Piece>) -> Result<(), E>,
     ) -> Result<(), E> {
-        for index in 0..count {
-            self.kept.push(piece(order.map_or(index, |order| order[index] as usize))?);
-            if self.kept.len() == CHUNK {
-                self.flush();
-            }
+        for first in (0..count).step_by(CHUNK) {
+            let range = first..count.min(first + CHUNK);
+            let numbers = match order {
+                Some(order) => Numbers::Listed(&order[range]),
+                None => Numbers::Range(range),
+            };
+            self.kept.clear();
+            pieces(numbers, &mut self.kept)?;
+            self.flush();
         }
-        self.flush();
         Ok(())
     }
 
     #[inline(never)]
     fn flush(&mut self) {
         let Self { list, kept, note } = self;
+        let (mut length, mut times) = (0, 0);
         list.extend(kept.iter().map(|piece| {
-            note(piece.length);
+            if piece.length != length {
+                note(length, times);
+                (length, times) = (piece.length, 0);
+            }
+            times += 1;
             piece.ends()
         }));
-        kept.clear();
+        note(length, times);
+    }
+}
+
+impl Numbers<'_> {
+    /// The one at a position below [`Numbers::count`].
+    #[inline]
+    #[must_use]
+    pub fn at(&self, position: usize) -> usize {
+        match self {
+            Self::Range(range) => range.start + position,
+            Self::Listed(listed) => listed[position] as usize,
+        }
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Range(range) => range.len(),
+            Self::Listed(listed) => listed.len(),
+        }
     }
 }
 
@@ -147,15 +204,46 @@ fn is_in_order(count: usize, place: impl Fn(usize) -> (u64, u64)) -> bool {
     true
 }
 
-/// The order of the peer's memory; those at one address stay in theirs. `None` where there is nothing to win.
+impl<P: Fn(usize) -> (u64, u64), R: Fn(usize) -> u32> Places<P, R> {
+    /// The order of the peer's memory; those at one address stay in theirs. `None` where there is nothing to win.
+    fn order(&self, spares: &PlanSpares) -> Option<Order> {
+        let Self { count, ref place, ref ranks } = *self;
+        if count < FEW || u32::try_from(count).is_err() || is_in_order(count, place) {
+            return None;
+        }
+        let ranked = ranks.as_ref().and_then(|(rank, below)| by_rank(count, rank, *below, spares));
+        ranked.or_else(|| by_remote_address(count, place, spares))
+    }
+}
+
+/// The order of ranks: each piece goes to the place in a table that its rank says, which costs a fraction of a sort.
+/// `None` where the table would be almost empty, or where two pieces have one rank and so one address.
+#[inline(never)]
+fn by_rank(count: usize, rank: impl Fn(usize) -> u32, below: usize, spares: &PlanSpares) -> Option<Order> {
+    if below / SPARSE > count {
+        return None;
+    }
+    let mut table = spares.orders.take();
+    table.resize(below, NOBODY);
+    for index in 0..count {
+        let place = &mut table[rank(index) as usize];
+        if *place != NOBODY {
+            return None;
+        }
+        *place = index as u32;
+    }
+    if below > count {
+        table.retain(|index| *index != NOBODY);
+    }
+    Some(table)
+}
+
+/// The order of the peer's memory, by sorting.
 fn by_remote_address(
     count: usize,
     place: impl Fn(usize) -> (u64, u64),
     spares: &PlanSpares,
 ) -> Option<Order> {
-    if count < FEW || u32::try_from(count).is_err() {
-        return None;
-    }
     let mut addresses = spares.keys.take();
     let mut bytes = 0_u64;
     addresses.extend((0..count).map(|index| {

@@ -11,7 +11,7 @@ use pmd_host::{
 use super::{
     Fabric, FabricError, Segment,
     found::Found,
-    order::{Piece, gather},
+    order::{NoRanks, Numbers, Piece, Places, gather},
 };
 
 /// One contiguous piece of a transfer.
@@ -58,7 +58,8 @@ impl Plan {
         let mut remote = RemoteSide { segment: remote_segment, found: Found::default() };
         let kind = (direction, peer.route().limits());
         let place = |index: usize| (descriptors[index].remote, descriptors[index].length);
-        let piece = |index: usize| {
+        let places = Places { count: descriptors.len(), place, ranks: None::<(NoRanks, usize)> };
+        let mut piece = |index: usize| {
             let Descriptor { local: address, remote: there, length } = descriptors[index];
             // No bytes have no keys, and no place in the list.
             let (lkey, rkey) = match length {
@@ -68,7 +69,13 @@ impl Plan {
             let there = RemoteAddress { address: there, key: rkey };
             Ok::<_, FabricError>(Piece::new(LocalPiece { address, length, key: lkey }, there))
         };
-        let (work, _) = gather(spares, kind, descriptors.len(), place, piece, |_| {})?;
+        let pieces = |numbers: Numbers<'_>, into: &mut Vec<Piece>| {
+            (0..numbers.count()).try_for_each(|position| {
+                into.push(piece(numbers.at(position))?);
+                Ok::<_, FabricError>(())
+            })
+        };
+        let (work, _) = gather(spares, kind, &places, pieces, |_, _| {})?;
         Ok(Self { peer: peer.clone(), work: Arc::new(work), segments: local.into_segments() })
     }
 

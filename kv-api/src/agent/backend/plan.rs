@@ -10,10 +10,13 @@ use pmd_host::{
 
 use super::{Registration, RemoteRegistration, connection::Remote};
 use crate::{
-    agent::{AgentError, Side},
+    agent::{
+        AgentError, Side,
+        prepared::{Ranks, Scratch},
+    },
     fabric::{
         Fabric, FabricError, SegmentId,
-        order::{Order, Piece, gather},
+        order::{Numbers, Order, Piece, Places, gather},
     },
 };
 
@@ -52,6 +55,28 @@ pub trait Pairs<'a> {
     fn place(&self, index: usize) -> (u64, u64) {
         let (_, RemoteDescriptor { address, length, .. }) = self.pair(index);
         (address, length)
+    }
+
+    /// Calls `visit` with each of the pairs that have these numbers, and its position among them; ends at the first error.
+    ///
+    /// # Errors
+    /// What `visit` says.
+    #[inline]
+    fn each(
+        &self,
+        numbers: &Numbers<'_>,
+        _scratch: &mut Scratch,
+        mut visit: impl FnMut(usize, &LocalDescriptor<'a>, &RemoteDescriptor<'a>) -> Result<(), AgentError>,
+    ) -> Result<(), AgentError> {
+        (0..numbers.count()).try_for_each(|position| {
+            let (local, remote) = self.pair(numbers.at(position));
+            visit(position, &local, &remote)
+        })
+    }
+
+    /// Ranks of the remote halves, where they are known without sorting.
+    fn ranks(&self) -> Option<Ranks<'_>> {
+        None
     }
 }
 
@@ -98,15 +123,19 @@ impl Plan {
         }
         let kind = (direction, side.peer.route().limits());
         let mut keys = Keys::new(side);
-        let piece = |index| {
-            let (local, remote) = pairs.pair(index);
-            let (piece, there) = keys.piece(index, &local, &remote)?;
-            Ok::<_, AgentError>(Piece::new(piece, there))
+        let mut scratch = Scratch::default();
+        let pieces = |numbers: Numbers<'_>, into: &mut Vec<Piece>| {
+            pairs.each(&numbers, &mut scratch, |position, local, remote| {
+                let (piece, there) = keys.piece(|| numbers.at(position), local, remote)?;
+                into.push(Piece::new(piece, there));
+                Ok(())
+            })
         };
         let mut extents = Extents::Uniform { length: 0, count: 0 };
-        let note = |length| extents.add(length);
-        let place = |index| pairs.place(index);
-        let (work, order) = gather(side.fabric.spares(), kind, count, place, piece, note)?;
+        let note = |length, times| extents.add(length, times);
+        let ranks = pairs.ranks().map(|ranks| (move |index| ranks.of(index), ranks.below()));
+        let places = Places { count, place: |index| pairs.place(index), ranks };
+        let (work, order) = gather(side.fabric.spares(), kind, &places, pieces, note)?;
         let registrations = keys.local.into_registrations();
         Ok(Self { work: Arc::new(work), registrations, extents, order })
     }
@@ -145,16 +174,17 @@ impl<'a, 'b> Keys<'a, 'b> {
         Self { local, remote: RemoteKeys { side, last: None, recent: [None; RECENT], known: HashMap::new() } }
     }
 
+    /// `index` is the pair's, for errors.
     #[inline]
     fn piece(
         &mut self,
-        index: usize,
+        index: impl Fn() -> usize + Copy,
         local: &LocalDescriptor<'a>,
         remote: &RemoteDescriptor<'a>,
     ) -> Result<(LocalPiece, RemoteAddress), AgentError> {
         let LocalDescriptor { address, length, .. } = *local;
         if length != remote.length {
-            return Err(AgentError::LengthMismatch { index, local: length, remote: remote.length });
+            return Err(AgentError::LengthMismatch { index: index(), local: length, remote: remote.length });
         }
         let piece = LocalPiece { address, length, key: self.local.key(index, local)? };
         let key = self.remote.key(index, remote)?;
@@ -171,14 +201,18 @@ struct LocalKeys<'a, 'b> {
 
 impl<'a> LocalKeys<'a, '_> {
     #[inline]
-    fn key(&mut self, index: usize, descriptor: &LocalDescriptor<'a>) -> Result<LocalKey, AgentError> {
+    fn key(
+        &mut self,
+        index: impl Fn() -> usize,
+        descriptor: &LocalDescriptor<'a>,
+    ) -> Result<LocalKey, AgentError> {
         let LocalDescriptor { address, length, registration } = *descriptor;
         if !registration.holds(address, length) {
-            return Err(AgentError::NotRegistered { side: Side::Local, index, address, length });
+            return Err(AgentError::NotRegistered { side: Side::Local, index: index(), address, length });
         }
         match self.last {
             Some((last, key)) if ptr::eq(last, registration) => Ok(key),
-            _ => self.look_up(index, registration),
+            _ => self.look_up(index(), registration),
         }
     }
 
@@ -212,10 +246,14 @@ struct RemoteKeys<'a, 'b> {
 
 impl<'a> RemoteKeys<'a, '_> {
     #[inline]
-    fn key(&mut self, index: usize, descriptor: &RemoteDescriptor<'a>) -> Result<RemoteKey, AgentError> {
+    fn key(
+        &mut self,
+        index: impl Fn() -> usize,
+        descriptor: &RemoteDescriptor<'a>,
+    ) -> Result<RemoteKey, AgentError> {
         let RemoteDescriptor { address, length, registration } = *descriptor;
         if !registration.holds(address, length) {
-            return Err(AgentError::NotRegistered { side: Side::Remote, index, address, length });
+            return Err(AgentError::NotRegistered { side: Side::Remote, index: index(), address, length });
         }
         match self.last {
             Some((last, key)) if ptr::eq(last, registration) => Ok(key),
@@ -260,25 +298,18 @@ impl<'a> RemoteKeys<'a, '_> {
 }
 
 impl Extents {
-    #[inline]
-    fn add(&mut self, bytes: u64) {
+    /// Adds so many descriptors of so many bytes each.
+    fn add(&mut self, bytes: u64, times: usize) {
         match self {
-            Self::Uniform { length, count } if *length == bytes => *count += 1,
-            _ => self.add_another(bytes),
-        }
-    }
-
-    /// Of another length than those before.
-    #[inline(never)]
-    fn add_another(&mut self, bytes: u64) {
-        match self {
-            Self::Uniform { count: 0, .. } => *self = Self::Uniform { length: bytes, count: 1 },
+            Self::Uniform { length, count } if *length == bytes => *count += times,
+            Self::Uniform { count: 0, .. } => *self = Self::Uniform { length: bytes, count: times },
+            _ if times == 0 => {}
             Self::Uniform { length, count } => {
                 let mut ends: Vec<u64> = (1..=*count as u64).map(|index| index * *length).collect();
-                ends.push(*count as u64 * *length + bytes);
+                extend(&mut ends, bytes, times);
                 *self = Self::Ends(ends);
             }
-            Self::Ends(ends) => ends.push(ends.last().copied().unwrap_or(0) + bytes),
+            Self::Ends(ends) => extend(ends, bytes, times),
         }
     }
 
@@ -297,4 +328,10 @@ impl Extents {
             Self::Ends(ends) => ends.partition_point(|end| *end <= bytes),
         }
     }
+}
+
+/// Where so many more end, of so many bytes each.
+fn extend(ends: &mut Vec<u64>, bytes: u64, times: usize) {
+    let last = ends.last().copied().unwrap_or(0);
+    ends.extend((1..=times as u64).map(|index| last + index * bytes));
 }

@@ -50,6 +50,40 @@ fn other_lists_are_kept_as_they_are() {
     assert_eq!(runs(&changed(|slots| slots.swap(3, 4))), 0);
 }
 
+/// Whether a list is ranked; where it is, ranks are compared with the addresses' order.
+fn is_ranked(slots: &[Slot]) -> bool {
+    let Slots::Runs(runs) = Slots::new(slots.to_vec()) else { return false };
+    if runs.ranked {
+        let indices: Vec<u32> = (0..slots.len() as u32).collect();
+        let ranks = Ranks { line: runs.line(), indices: &indices, below: slots.len() };
+        let mut addresses: Vec<u64> = slots.iter().map(|slot| slot.address).collect();
+        addresses.sort_unstable();
+        for (index, slot) in (0..).zip(slots) {
+            assert_eq!(addresses[ranks.of(index as usize) as usize], slot.address, "{index}");
+        }
+        assert!(addresses.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+    runs.ranked
+}
+
+#[test]
+fn blocks_of_runs_that_are_apart_have_ranks() {
+    let tensors = |order: &[u64]| -> Vec<Slot> {
+        order.iter().flat_map(|number| run(number << 30, 4096, 100, 4096, *number as u32)).collect()
+    };
+    assert!(is_ranked(&tensors(&[0])));
+    assert!(is_ranked(&tensors(&[0, 1, 2])));
+    assert!(is_ranked(&tensors(&[2, 0, 3, 1])), "tensors need not ascend");
+    assert!(is_ranked(&tensors(&[2, 0, 1])[..250]), "the last may be shorter");
+    assert!(!is_ranked(&tensors(&[2, 0, 2])), "one tensor twice");
+    assert!(!is_ranked(&run(1 << 40, 0_u64.wrapping_sub(64), 100, 64, 0)), "downwards");
+    assert!(!is_ranked(&run(1 << 40, 0, 100, 64, 0)), "the same again and again");
+    let side_by_side: Vec<Slot> = (0..2).flat_map(|row| run((1 << 40) + row * 64, 128, 100, 64, 0)).collect();
+    assert!(!is_ranked(&side_by_side));
+    assert!(is_ranked(&run(1 << 40, LONG, 100, LONG, 0)));
+    assert!(!is_ranked(&run(1 << 40, LONG + 1, 100, LONG + 1, 0)), "not worth an order");
+}
+
 proptest! {
     #[test]
     fn whatever_a_list_is_kept_as_it_says_the_same(
@@ -63,5 +97,6 @@ proptest! {
             })
             .collect();
         runs(&slots);
+        is_ranked(&slots);
     }
 }

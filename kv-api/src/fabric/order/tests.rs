@@ -6,6 +6,20 @@ fn order_of(addresses: &[u64], length: u64, spares: &PlanSpares) -> Option<Order
     by_remote_address(addresses.len(), |at| (addresses[at], length), spares)
 }
 
+/// The order of pieces of 8 bytes whose ranks are known, and how many of them; and whether addresses were sorted for it.
+fn order_by(ranks: &[u32], below: usize) -> (Option<Vec<u32>>, bool) {
+    let spares = PlanSpares::default();
+    let ranks_and_below = Some((|at: usize| ranks[at], below));
+    let place = |at: usize| (u64::from(ranks[at]) * 64, 8);
+    let places = Places { count: ranks.len(), place, ranks: ranks_and_below };
+    let order = places.order(&spares).map(|order| order.to_vec());
+    (order, spares.keys.count() > 0)
+}
+
+fn expected_by(ranks: &[u32]) -> Option<Vec<u32>> {
+    Some(expected(&ranks.iter().map(|rank| u64::from(*rank)).collect::<Vec<_>>()))
+}
+
 fn order(addresses: &[u64]) -> Option<Vec<u32>> {
     order_of(addresses, 1, &PlanSpares::default()).map(|order| order.to_vec())
 }
@@ -35,9 +49,33 @@ fn the_ends_of_the_address_space_and_equal_addresses_are_sorted_too() {
     }
 }
 
+proptest! {
+    #[test]
+    fn ranks_give_the_order_that_addresses_do(
+        ranks in Just((0..4096_u32).collect::<Vec<_>>()).prop_shuffle(),
+        count in 2048_usize..=4096,
+    ) {
+        prop_assert_eq!(order_by(&ranks[..count], 4096), (expected_by(&ranks[..count]), false));
+    }
+}
+
+#[test]
+fn ranks_that_are_shared_or_few_among_many_are_not_used() {
+    let falling: Vec<u32> = (0..4096).rev().collect();
+    let twice: Vec<u32> = falling.iter().map(|rank| rank / 2).collect();
+    assert_eq!(order_by(&falling, 4096), (expected_by(&falling), false));
+    assert_eq!(
+        order_by(&twice, 4096),
+        (expected_by(&twice), true),
+        "the first of two at one address stays first"
+    );
+    assert_eq!(order_by(&falling, 4 * 4096), (expected_by(&falling), false));
+    assert_eq!(order_by(&falling, 5 * 4096), (expected_by(&falling), true));
+}
+
 #[test]
 fn few_and_long_ones_keep_their_order() {
-    assert_eq!(order(&[3, 2, 1]), None);
+    assert_eq!(order_by(&[3, 2, 1], 4).0, None);
     let places: Vec<u64> = (0..64).rev().map(|at| at << 20).collect();
     assert!(order_of(&places, LONG, &PlanSpares::default()).is_some());
     assert!(order_of(&places, LONG + 1, &PlanSpares::default()).is_none());
@@ -78,13 +116,20 @@ fn gathered(places: &[u64], wrong: &[usize]) -> (Result<usize, usize>, Vec<usize
     let mut asked = Vec::new();
     let kind = (Direction::Write, WorkListLimits::default());
     let place = |at: usize| (places[at], 8);
-    let piece = |at: usize| {
+    let mut piece = |at: usize| {
         asked.push(at);
         let local = LocalPiece { address: 64 * at as u64, length: 8, key: LocalKey(1) };
         let remote = RemoteAddress { address: places[at], key: RemoteKey(2) };
         if wrong.contains(&at) { Err(at) } else { Ok(Piece::new(local, remote)) }
     };
-    let list = gather(&PlanSpares::default(), kind, places.len(), place, piece, |_| {});
+    let places = Places { count: places.len(), place, ranks: None::<(NoRanks, usize)> };
+    let pieces = |numbers: Numbers<'_>, into: &mut Vec<Piece>| {
+        (0..numbers.count()).try_for_each(|position| {
+            into.push(piece(numbers.at(position))?);
+            Ok(())
+        })
+    };
+    let list = gather(&PlanSpares::default(), kind, &places, pieces, |_, _| {});
     (list.map(|(list, _)| list.entries().len()), asked)
 }
 

@@ -1,12 +1,17 @@
-//! Planning: from a block table to the work requests that move its blocks, as `kv-api`'s engine does it.
+//! Planning: from a block table to the work requests that move its blocks, as `kv-api`'s engine does it; and from
+//! indices into prepared lists, as its agents do.
 
 use std::hint::black_box;
 
 use kv_api::{
+    agent::{Agent, AgentConfig, DescriptorList},
     layout::{CacheLayout, Placement},
     planner::{BlockMap, Direction, Plan, Selection, Side},
 };
-use pmd_host::transfer::{self, Spares, WorkBuffers, WorkListBuilder, WorkListLimits};
+use pmd_host::{
+    soft::ArenaOptions,
+    transfer::{self, Spares, WorkBuffers, WorkListBuilder, WorkListLimits},
+};
 
 use super::{SubjectError, permutation};
 use crate::meter::Meter;
@@ -21,8 +26,18 @@ const TABLES: [(&str, u32, u64); 3] =
 /// Where both caches would be.
 const ADDRESSES: [u64; 2] = [1 << 40, 1 << 41];
 
+/// Name, and whether the remote list is runs of blocks: ranks are known then, and else addresses are sorted.
+const LISTS: [(&str, bool); 2] = [("plan-descriptor-in-runs", true), ("plan-descriptor-apart", false)];
+
+/// Descriptors of a request.
+const DESCRIPTORS: u32 = 100_000;
+
+/// Bytes of one.
+const DESCRIPTOR: u64 = 64;
+
 pub(super) fn run(meter: &mut Meter) -> Result<(), SubjectError> {
-    TABLES.into_iter().try_for_each(|(name, blocks, times)| plan(meter, name, blocks, times))
+    TABLES.into_iter().try_for_each(|(name, blocks, times)| plan(meter, name, blocks, times))?;
+    LISTS.into_iter().try_for_each(|(name, runs)| request(meter, name, runs))
 }
 
 /// Plans a permutation of all blocks, in memory that a plan before it has left.
@@ -58,5 +73,29 @@ fn plan(meter: &mut Meter, name: &str, blocks: u32, times: u64) -> Result<(), Su
         }
     }
     meter.end(name, times * u64::from(blocks));
+    Ok(())
+}
+
+/// Makes a request of all descriptors of two prepared lists of an agent's own memory, permuted.
+fn request(meter: &mut Meter, name: &str, runs: bool) -> Result<(), SubjectError> {
+    let agent = Agent::open(AgentConfig::new("counted"))?;
+    let half = DESCRIPTOR * u64::from(DESCRIPTORS);
+    let start = agent.allocate(2 * half as usize, ArenaOptions::default())?.address();
+    let block = |from: u64, index: u32| (start + from + u64::from(index) * DESCRIPTOR, DESCRIPTOR);
+    let local = DescriptorList::dram((0..DESCRIPTORS).map(|index| block(0, index)));
+    let (in_order, permuted): (Vec<u32>, _) = ((0..DESCRIPTORS).collect(), permutation(DESCRIPTORS));
+    let (places, indices) = if runs { (&in_order, &permuted) } else { (&permuted, &in_order) };
+    let remote = DescriptorList::dram(places.iter().map(|index| block(half, *index)));
+    let (local, remote) = (agent.prepare_local(&local)?, agent.prepare_remote("counted", &remote)?);
+    let write = transfer::Direction::Write;
+    let once = || agent.make_request(write, &local, black_box(&in_order), &remote, black_box(indices));
+    once()?;
+    let made = meter.span(once)?;
+    // As many pieces as a work request takes are gathered into one, since all are in the order of the peer's memory.
+    let most = DESCRIPTORS.div_ceil(WorkListLimits::default().max_sges.into()) as usize;
+    if made.work_requests() > most || made.descriptors() != DESCRIPTORS as usize {
+        return Err(format!("{name}: {} work requests, not {most}", made.work_requests()).into());
+    }
+    meter.end(name, DESCRIPTORS.into());
     Ok(())
 }
