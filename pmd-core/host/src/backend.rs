@@ -112,6 +112,10 @@ pub trait Backend: Provider + Send {
         false
     }
 
+    /// Tells peers what was kept back for the next request or answer to take along: for a caller that may not poll again for
+    /// a while. [`Backend::park`] does it too, and so does the next poll. Devices that work by themselves keep nothing back.
+    fn settle(&mut self) {}
+
     /// Sleeps until a completion may be there, [`Waker::wake`] was called, or `timeout` passed. May return early.
     fn park(&mut self, timeout: Duration);
 

@@ -126,6 +126,10 @@ impl Backend for AnyBackend {
         self.0.is_unfinished()
     }
 
+    fn settle(&mut self) {
+        self.0.settle();
+    }
+
     fn park(&mut self, timeout: Duration) {
         self.0.park(timeout);
     }

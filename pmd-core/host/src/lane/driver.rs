@@ -175,17 +175,27 @@ impl<B: Backend> LaneDriver<B> {
         let mut idle_turns = 0;
         for turn in 1_u64.. {
             if let Some(result) = ready() {
+                self.settle();
                 return Some(result);
             }
             idle_turns = if self.turn() { 0 } else { idle_turns + 1 };
             // The clock costs as much as a turn: it is not looked at in each.
             let look = turn % CLOCK_TURNS == 0;
             if look && deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                self.settle();
                 return ready();
             }
             if idle_turns < IDLE_TURNS { spin_hint() } else { thread::yield_now() }
         }
         None
+    }
+
+    /// The caller goes on with something else, and peers may wait for what was kept back.
+    #[inline]
+    fn settle(&mut self) {
+        if let Some(worker) = self.worker.as_mut() {
+            worker.keep_nothing_back();
+        }
     }
 
     /// Ends the lane. Returns true: a turn in which it ends has done something.

@@ -211,6 +211,11 @@ impl Backend for SoftBackend {
         self.provider.hardware().is_unfinished()
     }
 
+    #[inline]
+    fn settle(&mut self) {
+        self.provider.hardware_mut().settle();
+    }
+
     fn park(&mut self, timeout: Duration) {
         self.provider.hardware_mut().park(timeout);
     }

@@ -388,7 +388,7 @@ impl Link {
                     shared.signal();
                 }
             }
-            Medium::Tcp(_) => self.transmit(),
+            Medium::Tcp(_) => self.tell(),
         }
     }
 
@@ -465,12 +465,31 @@ impl Link {
         self.carrier().map_or(Ok(()), |carrier| carrier.take_in(consumed))
     }
 
-    /// Sends what is in the rings over the wire, where there is one.
+    /// Sends what is in the rings over the wire, where there is one. What was consumed may wait for the next pass, which
+    /// then has [news](Self::has_socket_news).
     #[inline]
     pub(crate) fn transmit(&mut self) {
         let consumed = self.consumed();
         if let Some(carrier) = self.carrier() {
             carrier.transmit(consumed);
+        }
+    }
+
+    /// Whether what was consumed waits for the next pass.
+    #[inline]
+    pub(crate) fn is_overdue(&self) -> bool {
+        matches!(&self.medium, Medium::Tcp(carrier) if carrier.is_overdue())
+    }
+
+    /// Sends what is in the rings over the wire, where there is one, and what was consumed.
+    #[inline]
+    pub(crate) fn tell(&mut self) {
+        let consumed = self.consumed();
+        if let Some(carrier) = self.carrier() {
+            carrier.tell(consumed);
+            // So that what is unpublished is what the peer has not been told.
+            self.requests_in.publish();
+            self.responses_in.publish();
         }
     }
 

@@ -26,6 +26,7 @@ const PASS: &str = "host/src/soft/engine/pass.rs";
 const MOVES: &str = "host/src/soft/engine/requester/moves.rs";
 const STAGING: &str = "host/src/soft/mover/staging.rs";
 const COPY: &str = "host/src/soft/engine/copy.rs";
+const WIRE: &str = "host/src/soft/tcp/wire.rs";
 
 pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
@@ -261,5 +262,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "an immediate overtakes the bytes that a stream copies",
         &[edit(MOVES, "self.without_moves()?", "None")],
         Conformance("soft-device::devices::immediates_come_behind_their_bytes"),
+    ),
+    mutant(
+        "what was consumed is never said by itself",
+        &[edit(WIRE, "self.overdue = alone && !self.overdue;", "self.overdue = alone;")],
+        Test("pmd-host", "soft::tcp::tests::words::what_was_consumed_is_said_soon_where_there_is_no_answer"),
     ),
 ];

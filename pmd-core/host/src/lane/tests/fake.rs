@@ -98,6 +98,8 @@ pub(super) struct Device {
     pub(super) log: Vec<Post>,
     pub(super) doorbells: u64,
     pub(super) polls: u64,
+    /// Nothing was polled since it was told to keep nothing back.
+    pub(super) settled: bool,
     /// Sends that found no receive.
     pub(super) not_ready: u64,
     /// Calls that stopped queue pairs: fail, reset, destroy.
@@ -365,6 +367,7 @@ impl Provider for Fake {
         let mut devices = self.net.lock();
         let script = devices[self.index].script.clone();
         devices[self.index].polls += 1;
+        devices[self.index].settled = false;
         assert!(!script.panic_in_poll, "scripted panic");
         if script.broken_completion_queue {
             return Err(CompletionQueueError::Overrun { capacity: 4 });
@@ -472,6 +475,10 @@ impl Backend for Fake {
         self.stop(2)?;
         self.net.lock()[self.index].queues[handle.0 as usize] = None;
         Ok(())
+    }
+
+    fn settle(&mut self) {
+        self.net.with(self.index, |device| device.settled = true);
     }
 
     fn park(&mut self, timeout: Duration) {

@@ -196,6 +196,23 @@ fn a_wait_that_times_out_leaves_the_transfer_running() {
 }
 
 #[test]
+fn a_driver_whose_caller_goes_on_with_something_else_keeps_nothing_back() {
+    let mut rig = Rig::new(LaneConfig::default());
+    let route = rig.route(1);
+    let settled = |rig: &Rig| rig.net.with(0, |device| device.settled);
+    assert!(settled(&rig), "the route is connected");
+    let transfer = submit(&route, &list(3));
+    rig.turns(1);
+    assert!(!settled(&rig), "another turn follows");
+    assert!(rig.finish(&transfer).is_ok());
+    assert!(settled(&rig));
+    rig.net.script(0, |script| script.frozen = true);
+    let frozen = submit(&route, &list(3));
+    assert_eq!(rig.driver.run_until(&frozen, Some(Instant::now())), Err(WaitError::Timeout));
+    assert!(settled(&rig));
+}
+
+#[test]
 fn peer_down_fails_everything_on_its_route_only() {
     let mut rig = Rig::new(LaneConfig::default());
     let (route, other) = (rig.route(2), rig.route(1));

@@ -166,6 +166,12 @@ impl<B: Backend> Worker<B> {
         Ok(commands || attention || completed || posted || timed || self.backend.is_unfinished())
     }
 
+    /// Tells peers what the back end has kept back.
+    #[inline]
+    pub(super) fn keep_nothing_back(&mut self) {
+        self.backend.settle();
+    }
+
     /// Sleeps until something may be there.
     pub(super) fn park(&mut self, timeout: Duration) {
         let until_timer = self.next_timer.map(|at| at.saturating_duration_since(Instant::now()));

@@ -418,6 +418,10 @@ impl<B: Backend> Backend for StagedBackend<B> {
         self.inner.is_unfinished() || !self.ready.is_empty()
     }
 
+    fn settle(&mut self) {
+        self.inner.settle();
+    }
+
     fn park(&mut self, timeout: Duration) {
         if !self.ready.is_empty() {
             return;

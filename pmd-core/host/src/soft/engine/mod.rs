@@ -363,7 +363,20 @@ impl SoftHardware {
                 break;
             }
         }
+        drop(active);
         self.unfinished = budget == 0;
+        if self.unfinished {
+            // It took long, and so may the next.
+            self.settle();
+        }
+    }
+
+    /// Tells peers what was kept back for a packet to take along.
+    #[inline]
+    pub(crate) fn settle(&mut self) {
+        if self.poller.is_some() {
+            self.queue_pairs.iter_mut().flatten().for_each(|queue_pair| queue_pair.settle());
+        }
     }
 
     /// Notes what has happened to sockets.

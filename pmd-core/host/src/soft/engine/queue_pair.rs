@@ -200,6 +200,15 @@ impl QueuePair {
         }
     }
 
+    /// Tells the peer what was kept back for a packet to take along.
+    pub(super) fn settle(&mut self) {
+        if let Connection::Linked(link) = &mut self.connection
+            && link.is_overdue()
+        {
+            link.tell();
+        }
+    }
+
     /// Executes what the doorbell handed over.
     #[inline]
     pub(super) fn send(&mut self, pass: &mut Pass<'_>) {

@@ -173,10 +173,23 @@ impl Carrier {
         Ok(())
     }
 
-    /// Sends what the engine has put into its rings.
+    /// Sends what the engine has put into its rings. What was consumed may wait for the next pass.
     pub(crate) fn transmit(&mut self, consumed: Consumed) {
         if let Some(streams) = &mut self.streams {
             streams.wire.transmit(consumed);
+        }
+    }
+
+    /// Whether what was consumed waits for the next pass.
+    #[inline]
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.streams.as_ref().is_some_and(|streams| streams.wire.is_overdue())
+    }
+
+    /// Sends what the engine has put into its rings, and what was consumed.
+    pub(crate) fn tell(&mut self, consumed: Consumed) {
+        if let Some(streams) = &mut self.streams {
+            streams.wire.tell(consumed);
         }
     }
 

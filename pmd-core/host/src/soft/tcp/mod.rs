@@ -97,8 +97,11 @@
 //! are taken in order too: one that came over the wire waits for the bytes of a large READ before it. The last
 //! 8 bytes of a large WRITE are stored when all others have landed.
 //!
-//! Positions in rings acknowledge, as over shared memory. They are sent with the packets that go out anyway, else by a
-//! record of their own at the end of the pass that consumed something.
+//! Positions in rings acknowledge, as over shared memory. They are sent with the packets that go out anyway. A pass that
+//! consumed something and sends none keeps its word back, since who is told of a request answers at once as a rule, and a
+//! record of its own would cost both sides as much as the answer; it goes out by itself with the next pass, which is the
+//! next poll, with the end of a poll that used its budget up, before the engine sleeps, and where the caller goes on with
+//! something else ([`Backend::settle`](crate::backend::Backend::settle)).
 //!
 //! # Who owns which bytes, and when memory is quiet
 //! Bytes in a ring belong to the end that the ring says; a packet that is copied to the send buffer stays in its ring

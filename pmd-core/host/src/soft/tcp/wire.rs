@@ -19,6 +19,8 @@ use super::{
 const BATCH: usize = 64 << 10;
 /// Bytes that are taken in with one call.
 const INTAKE: usize = 128 << 10;
+/// Bytes of the record that says how much was consumed.
+const WORD: usize = WIRE_HEAD + 4;
 /// Calls of one pass.
 const CALLS: usize = 8;
 
@@ -48,6 +50,8 @@ pub(super) struct Wire {
     rings: WireRings,
     /// What the peer was told last.
     told: Consumed,
+    /// What was consumed since was kept back once, for a packet to take along: the next pass says it, with one or without.
+    overdue: bool,
 }
 
 /// The wire's ends: it reads what the engine writes, and writes what the engine reads.
@@ -77,7 +81,7 @@ impl Wire {
     pub(super) fn new(stream: Stream, rings: WireRings) -> Self {
         let outgoing = Outgoing { bytes: Vec::with_capacity(3 * BATCH), sent: 0 };
         let incoming = Incoming { bytes: vec![0; INTAKE].into(), taken: 0, filled: 0 };
-        Self { stream, outgoing, incoming, rings, told: (0, 0) }
+        Self { stream, outgoing, incoming, rings, told: (0, 0), overdue: false }
     }
 
     pub(super) fn stream_mut(&mut self) -> &mut Stream {
@@ -91,7 +95,12 @@ impl Wire {
 
     /// Whether there is something to take in, or room for what waits to be sent.
     pub(super) fn is_ready(&self) -> bool {
-        self.stream.readable || self.stream.writable && !self.outgoing.is_empty()
+        self.stream.readable || self.stream.writable && (self.overdue || !self.outgoing.is_empty())
+    }
+
+    /// Whether what was consumed was kept back.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.overdue
     }
 
     /// Puts what has come into the rings of the engine, which has consumed as much as `consumed` says.
@@ -112,7 +121,9 @@ impl Wire {
         Ok(())
     }
 
-    /// Sends what is in the outgoing rings, as far as the socket has room, and says how much was `consumed`.
+    /// Sends what is in the outgoing rings, as far as the socket has room, and says with it how much was `consumed`. Where
+    /// there is nothing to say that with it waits for the next call: who has heard of a request answers at once, as a rule,
+    /// and a record of its own costs both sides as much as the answer.
     pub(super) fn transmit(&mut self, consumed: Consumed) {
         while self.stream.writable && !self.stream.ended {
             if self.outgoing.is_empty() && !self.collect(consumed) {
@@ -122,11 +133,17 @@ impl Wire {
         }
     }
 
+    /// The same, and waits for nothing.
+    pub(super) fn tell(&mut self, consumed: Consumed) {
+        self.overdue = true;
+        self.transmit(consumed);
+    }
+
     /// The socket, and all that is left to be sent over it.
     pub(super) fn into_rest(mut self, consumed: Consumed) -> (OwnedFd, Vec<u8>) {
         let mut rest = self.outgoing.bytes[self.outgoing.sent..].to_vec();
         // The last request says that this end has failed, behind which the peer looks at nothing.
-        while self.collect_from(consumed, false) || self.collect(consumed) {
+        while self.collect_from(consumed, false) || self.collect_from(consumed, true) {
             rest.extend_from_slice(&self.outgoing.bytes);
         }
         self.stream.into_rest(rest)
@@ -134,10 +151,18 @@ impl Wire {
 
     /// Collects records to be sent, nothing being left of those before. Whether there are any.
     fn collect(&mut self, consumed: Consumed) -> bool {
-        self.collect_from(consumed, true)
+        let told = self.told;
+        let found = self.collect_from(consumed, true);
+        let alone = self.told != told && self.outgoing.bytes.len() == WORD;
+        self.overdue = alone && !self.overdue;
+        if self.overdue {
+            self.outgoing.bytes.clear();
+            self.told = told;
+        }
+        found && !self.overdue
     }
 
-    /// The same, of responses alone where there are to be no requests.
+    /// Collects what there is, of responses alone where there are to be no requests.
     fn collect_from(&mut self, consumed: Consumed, requests: bool) -> bool {
         let Self { outgoing, rings, told, .. } = self;
         outgoing.bytes.clear();

@@ -7,6 +7,7 @@ mod keys;
 mod pressure;
 mod records;
 mod refusals;
+mod words;
 
 use std::{
     io::{Read, Write},
@@ -191,7 +192,12 @@ fn hello(device: DeviceId, node: &TcpAddress, stream: u8) -> Hello {
 impl Peer {
     /// A node, and a peer that has connected to it.
     fn dialling() -> (Node, Self) {
-        let (node, streams) = dial(1);
+        Self::with(Tuning::default())
+    }
+
+    /// The same, with a node that works so.
+    fn with(tuning: Tuning) -> (Node, Self) {
+        let (node, streams) = dial_to(Node::with(Security::default(), tuning), 1);
         let Ok([wire, asking, asked]) = <[TcpStream; 3]>::try_from(streams) else { panic!("three streams") };
         (node, Self { wire, asked, asking })
     }
@@ -235,7 +241,10 @@ fn record(wire: &mut TcpStream, kind: WireKind, position: u32, body: &[u8]) {
 /// A node to which a peer has connected, and the peer's streams: the wire, as many as said over which it asks, and as many over
 /// which the node does.
 fn dial(count: u8) -> (Node, Vec<TcpStream>) {
-    let mut node = Node::new();
+    dial_to(Node::new(), count)
+}
+
+fn dial_to(mut node: Node, count: u8) -> (Node, Vec<TcpStream>) {
     let address = node.address();
     let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
     node.connect(TcpAddress { socket: nobody, device: LOWEST, queue_pair: THEIRS });

@@ -1,0 +1,97 @@
+//! When a side says what it has consumed.
+
+use super::*;
+
+/// A WRITE of eight bytes, as a peer sends it.
+fn write(remote: &RemoteAddress, bytes: [u8; 8]) -> Vec<u8> {
+    const WRITE: u8 = 2;
+    const ONLY: u8 = 3;
+    let mut packet = vec![WRITE, ONLY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0];
+    packet.extend(remote.address.to_le_bytes());
+    packet.extend(remote.key.0.to_le_bytes());
+    packet.extend([0; 4]);
+    packet.extend(bytes);
+    packet
+}
+
+/// The bytes of a region, which a peer may be writing.
+fn look(region: &Region) -> [u8; 8] {
+    // SAFETY: the tests keep eight bytes of memory for as long as the region lives.
+    unsafe { std::ptr::read_volatile(region.address() as *const [u8; 8]) }
+}
+
+/// A node that has consumed a WRITE of its peer and has not been called since.
+fn written(node: &mut Node, peer: &mut Peer, region: &Region) {
+    peer.record(WireKind::Request, 0, &write(&region.remote_address(0).unwrap(), [7; 8]));
+    within("a WRITE", || {
+        assert_eq!(node.poll(), []);
+        (look(region) == [7; 8]).then_some(())
+    });
+}
+
+/// Whether nothing of the node is here.
+fn is_quiet(peer: &mut Peer) -> bool {
+    peer.wire.set_nonblocking(true).unwrap();
+    let found = peer.wire.read(&mut [0; 64]);
+    peer.wire.set_nonblocking(false).unwrap();
+    found.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// The next record of the node, which is not called meanwhile.
+fn hear(peer: &mut Peer) -> (WireKind, u32) {
+    peer.wire.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut head = [0; WIRE_HEAD];
+    peer.wire.read_exact(&mut head).expect("a record");
+    let WireHead { kind, length, position } = WireHead::parse(&head).unwrap();
+    peer.wire.read_exact(&mut vec![0; length.into()]).expect("its body");
+    (kind, position)
+}
+
+#[test]
+fn what_was_consumed_goes_with_the_answer() {
+    let (mut node, mut peer) = Peer::dialling();
+    let mut memory = [0; 8];
+    let region = node.register(&mut memory, Access::all());
+    written(&mut node, &mut peer, &region);
+    // What it sends is here when its call returns: both ends are on this host.
+    assert!(is_quiet(&mut peer), "the answer may take it along");
+    let remote = RemoteAddress { address: 4096, ..region.remote_address(0).unwrap() };
+    node.send(1, Operation::Write { remote, local: Payload::Inline(&[1; 8]) });
+    assert_eq!(hear(&mut peer), (WireKind::Consumed, 1));
+    assert_eq!(hear(&mut peer), (WireKind::Request, 0));
+    drop(region);
+}
+
+#[test]
+fn what_was_consumed_is_said_soon_where_there_is_no_answer() {
+    type Case = (&'static str, fn(&mut Node));
+    let cases: [Case; 3] = [
+        ("the next poll", |node| assert_eq!(node.poll(), [])),
+        ("a caller that goes", |node| node.backend.settle()),
+        ("sleep", |node| node.backend.park(Duration::from_millis(1))),
+    ];
+    for (name, call) in cases {
+        let (mut node, mut peer) = Peer::dialling();
+        let mut memory = [0; 8];
+        let region = node.register(&mut memory, Access::all());
+        written(&mut node, &mut peer, &region);
+        assert!(is_quiet(&mut peer), "{name}");
+        call(&mut node);
+        assert_eq!(hear(&mut peer), (WireKind::Consumed, 1), "{name}");
+        // Once.
+        (0..100).for_each(|_| assert_eq!(node.poll(), []));
+        node.backend.settle();
+        assert!(is_quiet(&mut peer), "{name}");
+        drop(region);
+    }
+}
+
+#[test]
+fn a_poll_that_took_long_keeps_nothing_back() {
+    let (mut node, mut peer) = Peer::with(Tuning { poll_budget: 8, ..Tuning::default() });
+    let mut memory = [0; 8];
+    let region = node.register(&mut memory, Access::all());
+    written(&mut node, &mut peer, &region);
+    assert_eq!(hear(&mut peer), (WireKind::Consumed, 1));
+    drop(region);
+}
