@@ -27,6 +27,7 @@ const MOVES: &str = "host/src/soft/engine/requester/moves.rs";
 const STAGING: &str = "host/src/soft/mover/staging.rs";
 const COPY: &str = "host/src/soft/engine/copy.rs";
 const WIRE: &str = "host/src/soft/tcp/wire.rs";
+const STREAM: &str = "host/src/soft/tcp/stream.rs";
 
 pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
@@ -267,5 +268,18 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "what was consumed is never said by itself",
         &[edit(WIRE, "self.overdue = alone && !self.overdue;", "self.overdue = alone;")],
         Test("pmd-host", "soft::tcp::tests::words::what_was_consumed_is_said_soon_where_there_is_no_answer"),
+    ),
+    mutant(
+        "an end that came with the last bytes is waited for",
+        &[edit(
+            STREAM,
+            "self.readable &= self.ending || self.seal.is_some();",
+            "self.readable &= self.seal.is_some();",
+        )],
+        Test(
+            "pmd-host",
+            "soft::tcp::tests::words::\
+             a_stream_that_gave_less_than_there_is_room_for_is_asked_again_when_it_has_news",
+        ),
     ),
 ];

@@ -157,9 +157,7 @@ impl Carrier {
             _ => serving.stream_mut(index - 1 - count),
         };
         if let Some(stream) = stream {
-            let broken = flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
-            stream.readable |= broken || flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP);
-            stream.writable |= flags.contains(EpollFlags::EPOLLOUT);
+            stream.note(flags);
         }
     }
 

@@ -10,10 +10,24 @@ use std::{
 };
 
 use libc::iovec;
-use nix::errno::Errno;
+use nix::{errno::Errno, sys::epoll::EpollFlags};
 
 use super::{seal::Seal, socket};
 use crate::security::Cipher;
+
+#[cfg(test)]
+thread_local! {
+    /// Calls to send, and to receive, that this thread has made.
+    pub(super) static CALLS: std::cell::Cell<[u32; 2]> = const { std::cell::Cell::new([0; 2]) };
+}
+
+/// Counts a call to send (0) or to receive (1).
+#[cfg(test)]
+fn count(kind: usize) {
+    let mut calls = CALLS.get();
+    calls[kind] += 1;
+    CALLS.set(calls);
+}
 
 /// A connected socket, or one that is being connected.
 #[derive(Debug)]
@@ -21,6 +35,8 @@ pub(super) struct Stream {
     socket: OwnedFd,
     /// Bytes, or the end, may be there.
     pub(super) readable: bool,
+    /// The poll set has said that nothing comes behind what is there.
+    ending: bool,
     /// Bytes may be sent.
     pub(super) writable: bool,
     /// The other end closed it, or it broke: nothing more comes.
@@ -39,12 +55,29 @@ impl Stream {
         Self {
             socket,
             readable: true,
+            ending: false,
             writable: true,
             ended: false,
             broken: false,
             forged: false,
             seal: None,
         }
+    }
+
+    /// Notes what the poll set said.
+    pub(super) fn note(&mut self, flags: EpollFlags) {
+        self.ending |= flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP | EpollFlags::EPOLLRDHUP);
+        self.readable |= self.ending || flags.contains(EpollFlags::EPOLLIN);
+        self.writable |= flags.contains(EpollFlags::EPOLLOUT);
+    }
+
+    /// A call has given less than there was room for, which is all that had come (epoll(7)): what comes now is news, and the
+    /// poll set tells of it. The end is none where that was said before, and has to be asked for.
+    ///
+    /// Only for a stream of which a poll set tells that is asked again and again.
+    pub(super) fn note_drained(&mut self) {
+        // Of a sealed one more may have come than was given out.
+        self.readable &= self.ending || self.seal.is_some();
     }
 
     /// From now on all that is sent and received is sealed.
@@ -82,8 +115,17 @@ impl Stream {
     #[inline]
     unsafe fn receive_clear(&mut self, parts: &[iovec]) -> usize {
         while self.readable {
+            let socket = self.socket.as_raw_fd();
+            #[cfg(test)]
+            count(1);
             // SAFETY: the list is as long as stated; the entries are the caller's promise.
-            let taken = unsafe { libc::readv(self.socket.as_raw_fd(), parts.as_ptr(), parts.len() as i32) };
+            let taken = unsafe {
+                match parts {
+                    // What packets take: the kernel need not fetch a list.
+                    [part] => libc::recv(socket, part.iov_base, part.iov_len, libc::MSG_DONTWAIT),
+                    _ => libc::readv(socket, parts.as_ptr(), parts.len() as i32),
+                }
+            };
             match self.judge(taken) {
                 Judged::Moved(0) if parts.iter().any(|part| part.iov_len > 0) => self.end(),
                 Judged::Moved(taken) => return taken,
@@ -120,13 +162,21 @@ impl Stream {
     #[inline]
     unsafe fn send_clear(&mut self, parts: &[iovec]) -> usize {
         while self.writable && !self.ended {
-            // SAFETY: all zeroes is a message header without anything.
-            let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-            message.msg_iov = parts.as_ptr().cast_mut();
-            message.msg_iovlen = parts.len() as _;
-            let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-            // SAFETY: the list is as long as stated and only read; the entries are the caller's promise.
-            let sent = unsafe { libc::sendmsg(self.socket.as_raw_fd(), &raw const message, flags) };
+            let (socket, flags) = (self.socket.as_raw_fd(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
+            #[cfg(test)]
+            count(0);
+            // SAFETY: all zeroes is a message header without anything; the list is as long as stated and only read; the
+            // entries are the caller's promise.
+            let sent = unsafe {
+                if let [part] = parts {
+                    libc::send(socket, part.iov_base, part.iov_len, flags)
+                } else {
+                    let mut message: libc::msghdr = std::mem::zeroed();
+                    message.msg_iov = parts.as_ptr().cast_mut();
+                    message.msg_iovlen = parts.len() as _;
+                    libc::sendmsg(socket, &raw const message, flags)
+                }
+            };
             match self.judge(sent) {
                 Judged::Moved(sent) => return sent,
                 Judged::Nothing => self.writable = false,

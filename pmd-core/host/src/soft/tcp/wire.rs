@@ -247,7 +247,12 @@ impl Incoming {
         self.bytes.copy_within(self.taken..self.filled, 0);
         self.filled -= self.taken;
         self.taken = 0;
-        let taken = stream.receive(&mut self.bytes[self.filled..]);
+        let room = &mut self.bytes[self.filled..];
+        let wanted = room.len();
+        let taken = stream.receive(room);
+        if taken < wanted {
+            stream.note_drained();
+        }
         self.filled += taken;
         taken
     }

@@ -1,6 +1,11 @@
-//! When a side says what it has consumed.
+//! When a side says what it has consumed, and how many calls of the kernel a small message takes.
+
+use std::os::unix::net::UnixStream;
+
+use nix::sys::epoll::EpollFlags;
 
 use super::*;
+use crate::soft::tcp::stream::{CALLS, Stream};
 
 /// A WRITE of eight bytes, as a peer sends it.
 fn write(remote: &RemoteAddress, bytes: [u8; 8]) -> Vec<u8> {
@@ -94,4 +99,79 @@ fn a_poll_that_took_long_keeps_nothing_back() {
     written(&mut node, &mut peer, &region);
     assert_eq!(hear(&mut peer), (WireKind::Consumed, 1));
     drop(region);
+}
+
+#[test]
+fn a_small_message_takes_one_call_to_send_and_one_to_receive() {
+    const TURNS: u32 = 100;
+    let (mut one, mut other) = (Node::new(), Node::new());
+    let (ones, others) = (one.address(), other.address());
+    one.connect(others);
+    other.connect(ones);
+    let mut memories = [[0; 8]; 2];
+    let [here, there] = &mut memories;
+    let regions = [one.register(here, Access::all()), other.register(there, Access::all())];
+    let mut nodes = [one, other];
+    let mut before = [0; 2];
+    for turn in 1..=TURNS {
+        for (from, to) in [(0, 1), (1, 0)] {
+            let remote = regions[to].remote_address(0).unwrap();
+            let bytes = u64::from(turn).to_ne_bytes();
+            let request = SendRequest {
+                id: turn.into(),
+                operation: Operation::Write { remote, local: Payload::Inline(&bytes) },
+                flags: SendFlags::empty(),
+            };
+            let Node { backend, queue_pair, .. } = &mut nodes[from];
+            backend.post_send(*queue_pair, &request).unwrap();
+            backend.ring_send(*queue_pair);
+            within("a message", || {
+                // Until they are linked both have to be polled.
+                if turn == 1 {
+                    assert_eq!(nodes[from].poll(), []);
+                }
+                assert_eq!(nodes[to].poll(), []);
+                (look(&regions[to]) == bytes).then_some(())
+            });
+        }
+        if turn == 1 {
+            before = CALLS.get();
+        }
+    }
+    let calls = CALLS.get();
+    assert_eq!([0, 1].map(|kind| calls[kind] - before[kind]), [2 * (TURNS - 1); 2], "sends, receives");
+    drop(nodes);
+    drop(regions);
+}
+
+#[test]
+fn a_stream_that_gave_less_than_there_is_room_for_is_asked_again_when_it_has_news() {
+    let make = || {
+        let (mut other, socket) = UnixStream::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        other.write_all(b"abc").unwrap();
+        (other, Stream::new(socket.into()))
+    };
+    let calls = || CALLS.get()[1];
+    let mut bytes = [0; 8];
+
+    let (mut other, mut stream) = make();
+    stream.note(EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT);
+    assert_eq!(stream.receive(&mut bytes), 3);
+    stream.note_drained();
+    let before = calls();
+    assert_eq!((stream.readable, stream.receive(&mut bytes)), (false, 0));
+    assert_eq!(calls(), before, "it has said nothing");
+    other.write_all(b"defg").unwrap();
+    stream.note(EpollFlags::EPOLLIN);
+    assert_eq!(stream.receive(&mut bytes), 4);
+
+    // The end came with the bytes: nobody tells of it again.
+    let (other, mut stream) = make();
+    drop(other);
+    stream.note(EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP);
+    assert_eq!(stream.receive(&mut bytes), 3);
+    stream.note_drained();
+    assert!(stream.readable);
+    assert_eq!((stream.receive(&mut bytes), stream.ended), (0, true));
 }
