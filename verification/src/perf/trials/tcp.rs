@@ -268,14 +268,14 @@ fn noticed(first: u32, last: u32, code: u8) -> (u64, bool) {
 const SO_EE_ORIGIN_ZEROCOPY: u8 = 5;
 const SO_EE_CODE_ZEROCOPY_COPIED: u8 = 1;
 
-/// Nanoseconds of the calls that polling a socket is made of, where there is nothing.
+/// Nanoseconds of the calls that polling a socket is made of, where there is nothing, and of those that a small message takes
+/// where one thread makes them all.
 pub(super) fn calls(effort: Effort) -> Result<Vec<Figure>, TrialError> {
-    let (socket, _other) = pair()?;
+    let (socket, other) = pair()?;
     socket.set_nonblocking(true).map_err(TrialError::system("fcntl"))?;
     let epoll = super::turns::watch(&socket)?;
-    let what = "a system call that finds nothing";
     let count = effort.bytes >> 10;
-    let each = |name: &str, call: &dyn Fn() -> bool| {
+    let each = |(what, name): (&str, &str), parts: f64, call: &dyn Fn() -> bool| {
         let value = nanoseconds(effort, || {
             if (0..count).all(|_| call()) {
                 Ok(())
@@ -283,22 +283,36 @@ pub(super) fn calls(effort: Effort) -> Result<Vec<Figure>, TrialError> {
                 Err(TrialError::Silent { what: "a system call" })
             }
         })?;
-        Ok(Figure::new(what, name, value / count as f64, "ns"))
+        Ok(Figure::new(what, name, value / count as f64 / parts, "ns"))
     };
     let byte = [0_u8; 8];
     let nothing = || {
         let mut byte = byte;
         (&socket).read(&mut byte).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     };
+    // What a thread sends over loopback is there when the call returns, or soon after on a busy machine.
+    let soon = |call: &dyn Fn() -> bool| (0..1 << 20).any(|_| call());
+    let there = |watched: bool| {
+        (&other).write_all(&byte).is_ok()
+            && (!watched || soon(&|| !super::turns::is_quiet(&epoll)))
+            && soon(&|| (&socket).read(&mut { byte }).is_ok())
+    };
+    let back = || (&socket).write_all(&byte).is_ok() && (&other).read_exact(&mut { byte }).is_ok();
+    let nothing_there = |name| ("a system call that finds nothing", name);
+    let message = |name| ("8 B over TCP, one way by one thread", name);
     Ok(vec![
         // SAFETY: takes nothing and gives a number.
-        each("getppid", &|| unsafe { libc::getppid() } > 0)?,
-        each("sched_yield", &|| {
+        each(nothing_there("getppid"), 1.0, &|| unsafe { libc::getppid() } > 0)?,
+        each(nothing_there("sched_yield"), 1.0, &|| {
             thread::yield_now();
             true
         })?,
-        each("epoll_wait of one socket", &|| super::turns::is_quiet(&epoll))?.default_if(true),
-        each("recv of one socket", &nothing)?,
+        each(nothing_there("epoll_wait of one socket"), 1.0, &|| super::turns::is_quiet(&epoll))?
+            .default_if(true),
+        each(nothing_there("recv of one socket"), 1.0, &nothing)?,
+        each(message("send, recv"), 2.0, &|| there(false) && back())?,
+        each(message("send, epoll_wait one way of two, recv"), 2.0, &|| there(true) && back())?
+            .default_if(true),
     ])
 }
 
