@@ -55,6 +55,9 @@ impl<B: Backend> LaneDriver<B> {
     }
 
     /// Takes commands, polls, posts one batch per queue pair, looks at deadlines. Returns whether anything happened.
+    ///
+    /// What was consumed may be kept back for an answer to take along, until the next turn: who has something else to do for
+    /// long [parks](Self::park) before, for no time if need be.
     #[inline]
     pub fn turn(&mut self) -> bool {
         let Some(worker) = self.worker.as_mut() else { return false };
