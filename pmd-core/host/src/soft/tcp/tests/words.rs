@@ -1,11 +1,14 @@
 //! When a side says what it has consumed, and how many calls of the kernel a small message takes.
 
-use std::os::unix::net::UnixStream;
+use std::{net::Shutdown, os::unix::net::UnixStream};
 
 use nix::sys::epoll::EpollFlags;
 
 use super::*;
-use crate::soft::tcp::stream::{CALLS, Stream};
+use crate::{
+    outage,
+    soft::tcp::stream::{CALLS, Stream},
+};
 
 /// A WRITE of eight bytes, as a peer sends it.
 fn write(remote: &RemoteAddress, bytes: [u8; 8]) -> Vec<u8> {
@@ -142,6 +145,20 @@ fn a_small_message_takes_one_call_to_send_and_one_to_receive() {
     assert_eq!([0, 1].map(|kind| calls[kind] - before[kind]), [2 * (TURNS - 1); 2], "sends, receives");
     drop(nodes);
     drop(regions);
+}
+
+#[test]
+fn the_end_of_the_wire_is_found_though_it_came_with_a_request() {
+    let (mut node, mut peer) = Peer::dialling();
+    let mut memory = [0; 8];
+    let region = node.register(&mut memory, Access::all());
+    node.post();
+    peer.record(WireKind::Request, 0, &write(&region.remote_address(0).unwrap(), [7; 8]));
+    peer.wire.shutdown(Shutdown::Write).unwrap();
+    within("the arrival of both", || outage::has_arrived(&peer.wire).then_some(()));
+    assert_eq!(node.failures(2), [(2, Syndrome::RetryExceeded), (1, Syndrome::Flushed)]);
+    assert_eq!(look(&region), [7; 8]);
+    drop(region);
 }
 
 #[test]
