@@ -19,6 +19,33 @@ fn mutants_have_names_of_their_own_and_something_to_change() {
     assert!(all.iter().all(|mutant| !mutant.edits.is_empty() && !mutant.check.test().is_empty()));
 }
 
+/// All faults are built into one library, each beside what it replaces: half an expression would end there.
+#[test]
+fn mutants_replace_whole_expressions_or_statements() {
+    for mutant in list::all() {
+        for text in mutant.edits.iter().flat_map(|edit| [edit.text, edit.with]) {
+            assert!(is_balanced(text), "{}: brackets of {text:?}", mutant.name);
+        }
+    }
+    assert!(!is_balanced("condition {") && !is_balanced("} {") && !is_balanced("(]"));
+}
+
+/// Whether all brackets are closed, in their order.
+fn is_balanced(text: &str) -> bool {
+    let mut open = Vec::new();
+    let all_close = text.chars().all(|sign| match sign {
+        '(' | '[' | '{' => {
+            open.push(sign);
+            true
+        }
+        ')' => open.pop() == Some('('),
+        ']' => open.pop() == Some('['),
+        '}' => open.pop() == Some('{'),
+        _ => true,
+    });
+    all_close && open.is_empty()
+}
+
 #[test]
 fn a_stale_mutant_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");

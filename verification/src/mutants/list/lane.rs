@@ -119,7 +119,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "a queue pair is reset while a peer moves bytes for it",
-        &[edit(STOP, "!self.backend.quiesce(queue.handle) {", "false {")],
+        &[within(
+            STOP,
+            "if !self.backend.quiesce(queue.handle) {",
+            "!self.backend.quiesce(queue.handle)",
+            "false",
+        )],
         Test(
             "pmd-host",
             "lane::tests::stop::a_queue_pair_that_a_stopped_peer_writes_for_is_asked_again_while_other_routes_go_on",
