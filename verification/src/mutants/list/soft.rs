@@ -26,10 +26,21 @@ const PASS: &str = "host/src/soft/engine/pass.rs";
 const MOVES: &str = "host/src/soft/engine/requester/moves.rs";
 const STAGING: &str = "host/src/soft/mover/staging.rs";
 const COPY: &str = "host/src/soft/engine/copy.rs";
+const COLD: &str = "host/src/soft/engine/cold.rs";
 const WIRE: &str = "host/src/soft/tcp/wire.rs";
 const STREAM: &str = "host/src/soft/tcp/stream.rs";
 
 pub(super) const MUTANTS: &[Mutant] = &[
+    mutant(
+        "ranges that overlap are copied past the caches",
+        &[edit(COLD, "source.addr().abs_diff(target.addr()) < length", "false")],
+        Test("pmd-host", "soft::engine::cold::tests::ranges_that_overlap_are_copied_as_one_that_does_not"),
+    ),
+    mutant(
+        "a piece counts as cached when its last page is",
+        &[edit(COLD, "recent && is_it", "is_it")],
+        Test("pmd-host", "soft::engine::cold::tests::pages_are_recent_until_as_many_others_were_written"),
+    ),
     mutant(
         "a region is one byte longer than registered",
         &[edit(

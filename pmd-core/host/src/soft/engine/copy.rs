@@ -77,12 +77,31 @@ impl Tail {
     /// `source` is readable for the piece; `target` is writable for the whole message; the piece ends within it.
     #[inline]
     pub(super) unsafe fn place(&mut self, piece: Piece, source: *const u8, target: *mut u8) {
+        // SAFETY: the caller's promise.
+        unsafe { self.place_by(piece, source, target, |source, target, length| copy(source, target, length)) }
+    }
+
+    /// The same, with all but the last eight bytes copied by `bulk_copy`, which is called once at most, with ranges of the piece,
+    /// and orders its stores before later ones.
+    ///
+    /// # Safety
+    /// As [`Tail::place`].
+    #[inline]
+    pub(super) unsafe fn place_by(
+        &mut self,
+        piece: Piece,
+        source: *const u8,
+        target: *mut u8,
+        bulk_copy: impl FnOnce(*const u8, *mut u8, usize),
+    ) {
         let Piece { total, offset, length } = piece;
         let held = total.saturating_sub(8);
         let bulk = held.saturating_sub(offset).min(length as u64) as usize;
         // SAFETY: the caller's promise; bytes at `held` and later go to the eight bytes of the tail.
         unsafe {
-            copy(source, target.wrapping_add(offset as usize), bulk);
+            if bulk > 0 {
+                bulk_copy(source, target.wrapping_add(offset as usize), bulk);
+            }
             if bulk < length {
                 let place = (offset + bulk as u64 - held) as usize;
                 copy(source.add(bulk), self.0.as_mut_ptr().add(place), length - bulk);

@@ -20,6 +20,7 @@
 //! when a quarter of the ring waits.
 
 mod batch;
+mod cold;
 mod copy;
 mod incoming;
 mod outstanding;
@@ -47,6 +48,7 @@ use pmd_core::{
 
 use self::{
     batch::Batch,
+    cold::Recent,
     pass::{Keys, Pass},
     queue_pair::QueuePair,
     queues::{CompletionRing, ReceiveRing},
@@ -93,6 +95,7 @@ struct Means {
     completions: CompletionRing,
     shared_receives: Vec<Option<ReceiveRing>>,
     mappings: MappingCache,
+    recent: Recent,
     batch: Batch,
 }
 
@@ -110,6 +113,7 @@ impl Means {
             keys: Keys { active, device },
             completions: &mut self.completions,
             mappings: &mut self.mappings,
+            recent: &mut self.recent,
             batch: &mut self.batch,
             shared_receives: &mut self.shared_receives,
             mover: mover.as_mut(),
@@ -135,6 +139,7 @@ impl SoftHardware {
             completions: CompletionRing::new(tuning.completions)?,
             shared_receives: Vec::new(),
             mappings: MappingCache::new(device),
+            recent: Recent::new(tuning.cached),
             batch: Batch::new(),
         };
         let mover = Mover::start(device, &waker)?;

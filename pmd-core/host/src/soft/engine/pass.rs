@@ -8,6 +8,7 @@ use pmd_core::{
 
 use super::{
     batch::Batch,
+    cold::Recent,
     queues::{CompletionRing, ReceiveRing},
     tuning::Tuning,
 };
@@ -21,6 +22,8 @@ pub(super) struct Pass<'a> {
     pub(super) completions: &'a mut CompletionRing,
     /// Arenas of peers that are mapped here.
     pub(super) mappings: &'a mut MappingCache,
+    /// What was written last, by which large pieces are copied.
+    pub(super) recent: &'a mut Recent,
     /// Transfers collected for one system call.
     pub(super) batch: &'a mut Batch,
     /// Shared receive queues by handle.

@@ -33,11 +33,14 @@ impl Sending {
         let length = pass.budget.min(total - self.current.offset);
         let Current { mut offset, mut tail, .. } = self.current;
         let range = (offset, length);
+        let recent = &mut *pass.recent;
         pass.keys
             .pieces(self.domain, data, range, Access::empty(), |source, length| {
                 let piece = Piece { total, offset, length };
                 // SAFETY: the source was checked by `pieces`, the whole target by `reach`, both in this round.
-                unsafe { tail.place(piece, source, target) };
+                unsafe {
+                    tail.place_by(piece, source, target, |from, to, bytes| recent.copy(from, to, bytes))
+                };
                 offset += length as u64;
             })
             .map_err(Stop::Failed)?;
@@ -59,10 +62,11 @@ impl Sending {
         self.require_all_done(link)?;
         let mut offset = self.current.offset;
         let length = pass.budget.min(total - offset);
+        let recent = &mut *pass.recent;
         pass.keys
             .pieces(self.domain, data, (offset, length), Access::LOCAL_WRITE, |target, length| {
                 // SAFETY: the target was checked by `pieces`, the whole source by `reach`, both in this round.
-                unsafe { copy::copy(source.wrapping_add(offset as usize), target, length) };
+                unsafe { recent.copy(source.wrapping_add(offset as usize), target, length) };
                 offset += length as u64;
             })
             .map_err(Stop::Failed)?;

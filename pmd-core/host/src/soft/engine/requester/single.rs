@@ -13,7 +13,7 @@ use super::{Requester, Sending};
 use crate::soft::{
     Link, Reach,
     engine::{
-        copy::{self, Piece, Tail},
+        copy::{Piece, Tail},
         outstanding::{Record, Wait},
         pass::Pass,
     },
@@ -81,13 +81,14 @@ impl Sending {
             return false;
         }
         let here = data.address as *mut u8;
+        let recent = &mut *pass.recent;
         // SAFETY: both ranges were checked for `length` bytes in this round.
         unsafe {
             if local.is_empty() {
                 let piece = Piece { total: length, offset: 0, length: length as usize };
-                Tail::default().place(piece, here, there);
+                Tail::default().place_by(piece, here, there, |from, to, bytes| recent.copy(from, to, bytes));
             } else {
-                copy::copy(there, here, length as usize);
+                recent.copy(there, here, length as usize);
             }
         }
         pass.spend(length);
