@@ -26,7 +26,8 @@ fn a_planted_fault_must_be_found_inside_of_the_product() {
 
 #[test]
 fn nothing_beyond_the_known_functions_of_std_is_suppressed() {
-    let allowed = ["race:<alloc::sync::Arc<", "race:std::sync::mpmc", "race:std::sync::mpsc"];
+    let harness = "race:^test::run_test$";
+    let allowed = ["race:<alloc::sync::Arc<", "race:std::sync::mpmc", "race:std::sync::mpsc", harness];
     assert_eq!(THREAD_SUPPRESSIONS.lines().collect::<Vec<_>>(), allowed);
     assert_eq!((THREAD.suppressions, ADDRESS.suppressions), (THREAD_SUPPRESSIONS, ""));
 }
